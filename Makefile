@@ -1,0 +1,52 @@
+# Every target sets up what it needs; nothing is done twice.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+MINIMUM := .venv-minimum
+SETUP := pyproject.toml constraints.txt runtime/pyproject.toml training/pyproject.toml export/pyproject.toml
+
+export ORT_DISABLE_TELEMETRY := 1
+
+.PHONY: setup demo test lint types unit test-minimum bundle clean
+
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: $(SETUP)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt \
+	    --editable runtime --editable training --editable export --group dev
+	touch $@
+
+# The base station alone, on the oldest ONNX Runtime that it supports: no torch, no onnx.
+$(MINIMUM)/.installed: $(SETUP)
+	$(PYTHON) -m venv $(MINIMUM)
+	$(MINIMUM)/bin/python -m pip install --quiet --constraint constraints.txt pip
+	grep -v '^onnxruntime==' constraints.txt > $(MINIMUM)/constraints.txt
+	$(MINIMUM)/bin/python -m pip install --quiet --constraint $(MINIMUM)/constraints.txt \
+	    onnxruntime==1.23.2 --editable runtime pytest pytest-timeout pytest-xdist hypothesis
+	touch $@
+
+demo: setup
+	$(BIN)/networld demo
+
+test: lint types unit test-minimum
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+unit: setup
+	$(BIN)/pytest
+
+test-minimum: $(MINIMUM)/.installed
+	$(MINIMUM)/bin/pytest tests/runtime
+
+bundle: setup
+	$(BIN)/networld bundle make
+
+clean:
+	rm -rf $(VENV) $(MINIMUM) runs

@@ -1,0 +1,67 @@
+"""Errors that a user can act on, and the exit code that each one ends a command with.
+
+A message says what is wrong, which value was found, what was expected and what to do. Errors about a
+file hold every problem of that file, so that a user mends it in one pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+
+class NetWorldError(Exception):
+    """Base of every error that is shown without a traceback.
+
+    Args:
+        subject: The thing that is wrong (a file, a key, an address).
+        problems: One line for each problem, or a single string.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, subject: str, problems: str | Sequence[str]) -> None:
+        self.subject = subject
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        super().__init__(self.render())
+
+    def render(self) -> str:
+        """Return the message as shown to a person."""
+        if len(self.problems) == 1:
+            return f"{self.subject}: {self.problems[0]}"
+        lines = "\n".join(f"  - {problem}" for problem in self.problems)
+        return f"{self.subject}: {len(self.problems)} problems\n{lines}"
+
+
+class ConfigError(NetWorldError):
+    """A configuration file or option is wrong."""
+
+    exit_code = 3
+
+
+class BundleError(NetWorldError):
+    """A bundle is missing, damaged or does not fit this runtime."""
+
+    exit_code = 4
+
+
+class BrokerError(NetWorldError):
+    """The MQTT broker cannot be reached or refused us."""
+
+    exit_code = 5
+
+
+class DataError(NetWorldError):
+    """A data set or checkpoint is missing, damaged or does not fit."""
+
+    exit_code = 6
+
+
+class MessageError(NetWorldError):
+    """A payload from the network was rejected; `reason` is the counter it belongs to."""
+
+    exit_code = 7
+
+    def __init__(self, reason: str, problem: str) -> None:
+        self.reason = reason
+        super().__init__(f"message rejected ({reason})", problem)

@@ -1,0 +1,1 @@
+"""Radio simulator, tasks, data sets, diffusion world model, evaluation and demo."""
