@@ -1,0 +1,247 @@
+"""Fine-tuning on the device: AdamW in NumPy over the gradient graph, kept only if it helps.
+
+The experience is split into support and query windows. The adapter is trained on the support windows; it
+is accepted only if the loss of the query windows, which it never saw, is lower than with the base model.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from networld_runtime.bundle import Bundle
+from networld_runtime.contract import Contract, FloatArray
+from networld_runtime.errors import ConfigError, DataError
+from networld_runtime.experience import Windows, load_windows
+from networld_runtime.levels import HIGHEST_LEVEL
+from networld_runtime.sessions import Session
+from networld_runtime.two_hot import encode_action, encode_return
+
+
+@dataclass(frozen=True)
+class AdaptationSettings:
+    """How the adapter is trained.
+
+    Attributes:
+        steps: Optimiser steps.
+        learning_rate: Peak of a one-cycle schedule that ends at zero.
+        weight_decay: AdamW's pull towards zero, the base model.
+        gradient_norm: Largest gradient norm; longer gradients are scaled down.
+        query_share: Share of the windows that is only used to judge, the latest ones.
+        minimum_windows: Fewer windows than this are not worth a try.
+
+    Raises:
+        ConfigError: A value is out of range; lists all of them.
+    """
+
+    steps: int = 200
+    learning_rate: float = 0.003
+    weight_decay: float = 0.01
+    gradient_norm: float = 1.0
+    query_share: float = 0.25
+    minimum_windows: int = 64
+
+    def __post_init__(self) -> None:
+        checks = (
+            ("steps", 1 <= self.steps <= 100_000, "1 to 100000"),
+            ("learning_rate", 0 < self.learning_rate <= 1, "above 0, at most 1"),
+            ("weight_decay", 0 <= self.weight_decay <= 1, "0 to 1"),
+            ("gradient_norm", 0 < self.gradient_norm, "above 0"),
+            ("query_share", 0.05 <= self.query_share <= 0.9, "0.05 to 0.9"),
+            ("minimum_windows", self.minimum_windows >= 2, "at least 2"),
+        )
+        problems = [
+            f"{name} = {getattr(self, name)!r}: expected {expected}"
+            for name, valid, expected in checks
+            if not valid
+        ]
+        if problems:
+            raise ConfigError("adaptation settings", problems)
+
+
+@dataclass(frozen=True)
+class AdaptationReport:
+    """What came of an adaptation; losses are means over the query windows."""
+
+    accepted: bool
+    reason: str
+    query_loss_before: float
+    query_loss_after: float
+    steps: int
+    windows: int
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as plain JSON data."""
+        return asdict(self)
+
+
+class AdamW:
+    """AdamW (Loshchilov and Hutter 2019, algorithm 2) on one flat float32 vector."""
+
+    def __init__(self, size: int, weight_decay: float) -> None:
+        self.weight_decay = weight_decay
+        self.mean = np.zeros(size, dtype=np.float32)
+        self.square = np.zeros(size, dtype=np.float32)
+        self.count = 0
+
+    def step(self, vector: FloatArray, gradient: FloatArray, learning_rate: float) -> FloatArray:
+        """Return `vector` after one step."""
+        self.count += 1
+        self.mean = np.float32(0.9) * self.mean + np.float32(0.1) * gradient
+        self.square = np.float32(0.999) * self.square + np.float32(0.001) * gradient * gradient
+        mean = self.mean / (1 - 0.9**self.count)
+        square = self.square / (1 - 0.999**self.count)
+        change = mean / (np.sqrt(square) + 1e-8) + self.weight_decay * vector
+        return np.asarray(vector - learning_rate * change, dtype=np.float32)
+
+
+def adapt(
+    bundle: Bundle,
+    experience_path: Path,
+    output: Path,
+    settings: AdaptationSettings,
+    seed: int = 0,
+) -> AdaptationReport:
+    """Train an adapter on a cell's own experience and save it to `output` if it is accepted.
+
+    Raises:
+        DataError: The experience is missing, damaged or of another contract.
+        BundleError: The gradient graph does not load.
+    """
+    begin = time.monotonic()
+    windows = load_windows(experience_path, bundle.contract)
+    count = len(windows.mean_field)
+    query_count = max(1, round(settings.query_share * count))
+    if count < settings.minimum_windows:
+        reason = f"{count} windows, at least {settings.minimum_windows} are needed"
+        return AdaptationReport(False, reason, 0.0, 0.0, 0, count, time.monotonic() - begin)
+
+    feeds = _feeds(windows, bundle.contract)
+    trainer = _Trainer(bundle.session("gradient"), feeds, bundle.adaptation_batch)
+    support = np.arange(count - query_count)
+    query = np.arange(count - query_count, count)
+    base = np.zeros(bundle.adapter_size, dtype=np.float32)
+    before = trainer.mean_loss(base, query, seed)
+    adapter = trainer.train(base, support, settings, seed)
+    after = trainer.mean_loss(adapter, query, seed) if np.isfinite(adapter).all() else float("inf")
+
+    accepted = after < before
+    reason = "query loss fell" if accepted else "query loss did not fall"
+    if accepted:
+        save_adapter(output, adapter, bundle)
+    seconds = time.monotonic() - begin
+    return AdaptationReport(accepted, reason, before, after, settings.steps, count, seconds)
+
+
+class _Trainer:
+    """Batches, losses and gradients of one set of windows."""
+
+    def __init__(self, gradient: Session, feeds: dict[str, FloatArray], batch: int) -> None:
+        self.gradient = gradient
+        self.feeds = feeds
+        self.batch = batch
+
+    def train(
+        self, adapter: FloatArray, support: np.ndarray[Any, Any], settings: AdaptationSettings, seed: int
+    ) -> FloatArray:
+        """Return the adapter after `settings.steps` steps on random support batches."""
+        random = np.random.default_rng(seed)
+        optimiser = AdamW(adapter.size, settings.weight_decay)
+        for step in range(settings.steps):
+            chosen = random.choice(support, self.batch)
+            _, gradient = self._evaluate(adapter, chosen, random)
+            norm = float(np.linalg.norm(gradient))
+            gradient = gradient * np.float32(min(1.0, settings.gradient_norm / max(norm, 1e-12)))
+            rate = settings.learning_rate * one_cycle(step / settings.steps)
+            adapter = optimiser.step(adapter, gradient, rate)
+        return adapter
+
+    def mean_loss(self, adapter: FloatArray, chosen: np.ndarray[Any, Any], seed: int) -> float:
+        """Return the mean loss over windows; the same seed draws the same noise, so losses compare."""
+        random = np.random.default_rng(seed + 1)
+        total = 0.0
+        for part in _chunks(chosen, self.batch):
+            loss, _ = self._evaluate(adapter, part, random)
+            total += loss * len(part)
+        return total / len(chosen)
+
+    def _evaluate(
+        self, adapter: FloatArray, chosen: np.ndarray[Any, Any], random: np.random.Generator
+    ) -> tuple[float, FloatArray]:
+        padded = np.resize(chosen, self.batch)
+        feeds = {name: values[padded] for name, values in self.feeds.items()}
+        weight = (np.arange(self.batch) < len(chosen)).astype(np.float32)
+        noise = random.standard_normal(feeds["in_plan"].shape, dtype=np.float32)
+        level = random.uniform(0.02, HIGHEST_LEVEL, self.batch).astype(np.float32)
+        loss, gradient = self.gradient.run(
+            **feeds, in_noise=noise, in_level=level, in_weight=weight, in_adapter=adapter
+        )
+        return float(loss[0]), gradient
+
+
+def one_cycle(progress: float) -> float:
+    """Return the factor of the peak learning rate: up over the first tenth, then a cosine to zero."""
+    if progress < 0.1:
+        return progress / 0.1
+    return float(0.5 * (1 + np.cos(np.pi * (progress - 0.1) / 0.9)))
+
+
+def _chunks(values: np.ndarray[Any, Any], size: int) -> Iterator[np.ndarray[Any, Any]]:
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
+
+
+def _feeds(windows: Windows, contract: Contract) -> dict[str, FloatArray]:
+    """Return the gradient graph's inputs for all windows, targets two-hot."""
+    discount = contract.discount ** np.arange(contract.horizon)
+    return {
+        "in_latent": windows.latents[:, 0],
+        "in_plan": windows.latents[:, 1:],
+        "in_mean_field": windows.mean_field,
+        "in_action": encode_action(windows.actions, contract.action),
+        "in_return": encode_return(windows.rewards @ discount, contract.returns),
+    }
+
+
+def save_adapter(path: Path, adapter: FloatArray, bundle: Bundle) -> None:
+    """Write an adapter with the digest of the bundle that it belongs to; atomic."""
+    temporary = path.with_suffix(".tmp")
+    metadata = {"bundle": bundle.digest, "contract": json.dumps(bundle.contract.task)}
+    with temporary.open("wb") as file:
+        file.write(save({"adapter": adapter}, metadata))
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def load_adapter(path: Path, bundle: Bundle) -> FloatArray:
+    """Read an adapter and check that it belongs to this bundle.
+
+    Raises:
+        DataError: The file is missing, damaged, not finite or of another bundle.
+    """
+    try:
+        raw = path.read_bytes()
+        header_size = int.from_bytes(raw[:8], "little")
+        metadata = json.loads(raw[8 : 8 + header_size]).get("__metadata__", {})
+        adapter: FloatArray = load(raw)["adapter"]
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise DataError(str(path), f"not an adapter ({error}); adapt again") from error
+    if metadata.get("bundle") != bundle.digest:
+        raise DataError(str(path), "belongs to another bundle; adapt again with this one")
+    if adapter.shape != (bundle.adapter_size,) or not np.isfinite(adapter).all():
+        raise DataError(
+            str(path),
+            f"shape {adapter.shape}, expected ({bundle.adapter_size},) of finite values; adapt again",
+        )
+    return adapter.astype(np.float32)

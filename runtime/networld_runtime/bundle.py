@@ -1,0 +1,174 @@
+"""A bundle on disk: manifest, graphs, digests. Nothing is used before its digest was checked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from networld_runtime.contract import Contract
+from networld_runtime.errors import BundleError
+from networld_runtime.sessions import Session, Shape
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+GRAPHS = ("encoder", "denoiser", "head", "gradient")
+MAXIMUM_MANIFEST_BYTES = 1 << 20
+MAXIMUM_GRAPH_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """One task of a bundle, checked.
+
+    Attributes:
+        path: The bundle's folder.
+        name: Name given at export.
+        digest: SHA-256 of the manifest, which holds the digests of all files; hexadecimal.
+        contract: What model and messages agree on.
+        candidates: Plans in a batch of the denoiser (`N`).
+        adapter_size: Entries of the adapter vector (`P`).
+        adaptation_batch: Windows in a batch of the gradient graph (`B`).
+        planner: Planner settings that were found best at export.
+        graphs: File of each graph.
+    """
+
+    path: Path
+    name: str
+    digest: str
+    contract: Contract
+    candidates: int
+    adapter_size: int
+    adaptation_batch: int
+    planner: Mapping[str, Any]
+    graphs: Mapping[str, Path]
+
+    def session(self, graph: str) -> Session:
+        """Load a graph (`encoder`, `denoiser`, `head` or `gradient`) and check its inputs and outputs.
+
+        Raises:
+            BundleError: The graph does not load or does not fit the contract.
+        """
+        inputs, outputs = self.signature(graph)
+        return Session(self.graphs[graph], inputs, outputs)
+
+    def signature(self, graph: str) -> tuple[dict[str, Shape], dict[str, Shape]]:
+        """Return names and shapes of a graph's inputs and outputs."""
+        return graph_signature(
+            graph, self.contract, self.candidates, self.adapter_size, self.adaptation_batch
+        )
+
+
+def graph_signature(
+    graph: str, contract: Contract, candidates: int, adapter_size: int, adaptation_batch: int
+) -> tuple[dict[str, Shape], dict[str, Shape]]:
+    """Return names and shapes of a graph's inputs and outputs, as `docs/architecture.md` lists them."""
+    size, horizon = contract.latent_size, contract.horizon
+    actions, returns = contract.action.size, contract.returns.count
+    plan = (candidates, horizon, size)
+    now = {"in_latent": (1, size), "in_mean_field": (1, contract.mean_field_size)}
+    adapter = {"in_adapter": (adapter_size,)}
+    batch = adaptation_batch
+    signatures: dict[str, tuple[dict[str, Shape], dict[str, Shape]]] = {
+        "encoder": ({"in_observation": (1, contract.observation_size)}, {"out_latent": (1, size)}),
+        "denoiser": (
+            {"in_plan": plan, "in_level": (1,), **now, "in_guidance_scale": (1,), **adapter},
+            {"out_plan": plan},
+        ),
+        "head": (
+            {"in_plan": plan, **now, **adapter},
+            {"out_return": (candidates,), "out_action": (candidates, actions)},
+        ),
+        "gradient": (
+            {
+                "in_latent": (batch, size),
+                "in_plan": (batch, horizon, size),
+                "in_mean_field": (batch, contract.mean_field_size),
+                "in_action": (batch, horizon, actions),
+                "in_return": (batch, returns),
+                "in_noise": (batch, horizon, size),
+                "in_level": (batch,),
+                "in_weight": (batch,),
+                **adapter,
+            },
+            {"out_loss": (1,), "out_gradient": (adapter_size,)},
+        ),
+    }
+    return signatures[graph]
+
+
+def load_bundle(path: Path, task: str) -> Bundle:
+    """Read a bundle's manifest and check every file of one task.
+
+    Raises:
+        BundleError: Something is missing, damaged, of another format or contract; lists every problem.
+    """
+    manifest_path = path / MANIFEST
+    if not manifest_path.is_file():
+        raise BundleError(str(path), f"no {MANIFEST} found; name the folder that `export` wrote")
+    if manifest_path.stat().st_size > MAXIMUM_MANIFEST_BYTES:
+        raise BundleError(str(manifest_path), f"larger than {MAXIMUM_MANIFEST_BYTES} bytes")
+    raw = manifest_path.read_bytes()
+    try:
+        manifest = json.loads(raw)
+        if manifest["format"] != FORMAT:
+            found = manifest["format"]
+            raise BundleError(
+                str(path), f"format {found!r}, expected {FORMAT}; export it again with this version"
+            )
+        entry = manifest["tasks"].get(task)
+        if entry is None:
+            known = ", ".join(sorted(manifest["tasks"]))
+            raise BundleError(str(path), f"no task {task!r}; this bundle holds: {known}")
+        contract = Contract.from_json(entry["contract"])
+        if contract.digest().hex() != entry["contract_hash"]:
+            raise BundleError(str(manifest_path), "contract does not match its hash; export again")
+        graphs = _check_files(path, entry["graphs"])
+        return Bundle(
+            path=path,
+            name=str(manifest["name"]),
+            digest=hashlib.sha256(raw).hexdigest(),
+            contract=contract,
+            candidates=int(entry["candidates"]),
+            adapter_size=int(entry["adapter_size"]),
+            adaptation_batch=int(entry["adaptation_batch"]),
+            planner=dict(entry["planner"]),
+            graphs=graphs,
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BundleError(
+            str(manifest_path), f"damaged ({type(error).__name__}: {error}); export again"
+        ) from error
+
+
+def _check_files(path: Path, entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Path]:
+    """Return the file of each graph after checking that it lies inside the bundle and is intact."""
+    problems = []
+    graphs = {}
+    for graph in GRAPHS:
+        if graph not in entries:
+            problems.append(f"graph {graph!r} is not in the manifest; export again")
+            continue
+        name = str(entries[graph]["file"])
+        file = path / name
+        if not file.resolve().is_relative_to(path.resolve()):
+            problems.append(f"{name}: lies outside the bundle")
+        elif not file.is_file():
+            problems.append(f"{name}: missing; copy the whole folder again")
+        elif file.stat().st_size > MAXIMUM_GRAPH_BYTES:
+            problems.append(f"{name}: larger than {MAXIMUM_GRAPH_BYTES} bytes")
+        elif file_digest(file) != entries[graph]["sha256"]:
+            problems.append(f"{name}: damaged, its SHA-256 differs from the manifest; copy it again")
+        else:
+            graphs[graph] = file
+    if problems:
+        raise BundleError(str(path), problems)
+    return graphs
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file, hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,1 @@
+"""Sub-commands of `networld`; each module has `add_parser` and `run`."""

@@ -1,0 +1,1 @@
+"""Data sets of logged episodes: writing, reading, windows for training."""

@@ -1,0 +1,1 @@
+"""The diffusion world model: networks, losses, training and the planner in torch."""

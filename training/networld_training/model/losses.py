@@ -1,0 +1,84 @@
+"""The losses of the world model; training and the adapter's gradient graph use the same ones."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from networld_training.model.world_model import TaskModel
+
+FIRST_TOKEN_WEIGHT = 5.0
+"""How much more the next latent counts in the denoising loss: the action is read from it."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`B` windows of one task; float32.
+
+    Attributes:
+        latent: Current latents `[B, Z]`.
+        plan: The `H` latents that followed `[B, H, Z]`.
+        mean_field: `[B, Z + 1]`.
+        action: Two-hot actions `[B, H, A]`.
+        returns: Two-hot discounted returns `[B, R]`.
+        noise: Unit normal `[B, H, Z]`.
+        level: Noise levels `[B]`.
+        weight: Weight of each window `[B]`; 0 for padding.
+    """
+
+    latent: Tensor
+    plan: Tensor
+    mean_field: Tensor
+    action: Tensor
+    returns: Tensor
+    noise: Tensor
+    level: Tensor
+    weight: Tensor
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Weighted means over a batch, scalars."""
+
+    denoising: Tensor
+    inverse: Tensor
+    classifier: Tensor
+
+    def total(self) -> Tensor:
+        """Return the sum that is minimised."""
+        return 10.0 * self.denoising + self.inverse + self.classifier
+
+
+def losses(model: TaskModel, batch: Batch, adapter: Tensor | None = None) -> Losses:
+    """Return the three losses of `model` on `batch`.
+
+    The denoiser sees detached latents: its loss must not pull the encoder towards latents that are easy
+    to predict because they say nothing.
+    """
+    mean = batch.weight / torch.clamp(batch.weight.sum(), min=1e-6)
+    horizon = batch.plan.shape[1]
+
+    plan, latent, mean_field = batch.plan.detach(), batch.latent.detach(), batch.mean_field.detach()
+    angle = (0.5 * math.pi * batch.level)[:, None, None]
+    noisy = torch.cos(angle) * plan + torch.sin(angle) * batch.noise
+    clean = model.denoise(noisy, batch.level, latent, mean_field, adapter)
+    error = ((clean - plan) * (clean - plan)).mean(dim=2)
+    emphasis = torch.ones(horizon, device=plan.device)
+    emphasis = torch.cat([FIRST_TOKEN_WEIGHT * emphasis[:1], emphasis[1:]])
+    denoising = (mean * (error @ (emphasis / emphasis.sum()))).sum()
+
+    before = torch.cat([batch.latent.unsqueeze(1), batch.plan[:, :-1]], dim=1)
+    inverse_logits = model.inverse(before, batch.plan, adapter)
+    inverse = (mean * cross_entropy(inverse_logits, batch.action).mean(dim=1)).sum()
+
+    return_logits = model.classifier(batch.latent, batch.mean_field, batch.action, adapter)
+    classifier = (mean * cross_entropy(return_logits, batch.returns)).sum()
+    return Losses(denoising, inverse, classifier)
+
+
+def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Return the cross-entropy `[...]` of logits `[..., bins]` with two-hot targets."""
+    return -(target * torch.log_softmax(logits, dim=-1)).sum(dim=-1)

@@ -1,0 +1,45 @@
+"""The mean field in training: what quantised, lost and averaged messages leave of the latents."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+QUANTISATION_STEPS = 127
+
+
+def quantise(latent: Tensor) -> Tensor:
+    """Round latents in [-1, 1] to int8 steps; the gradient passes straight through."""
+    rounded = torch.round(latent * QUANTISATION_STEPS) / QUANTISATION_STEPS
+    return latent + (rounded - latent).detach()
+
+
+def mean_field(latent: Tensor, neighbours: Tensor, heard: Tensor | None = None) -> Tensor:
+    """Average the neighbours' quantised latents.
+
+    Args:
+        latent: Latents of the slot before `[B, K, Z]`.
+        neighbours: Indices of each cell's neighbours `[K, n]`.
+        heard: 1 where a message arrived `[B, K, n]`; None if all did.
+
+    Returns:
+        Mean over the messages heard, then the share of neighbours heard `[B, K, Z + 1]`; zeros with
+        share 0 where none was heard.
+    """
+    received = quantise(latent)[:, neighbours]
+    if heard is None:
+        heard = torch.ones(received.shape[:3], device=latent.device)
+    count = heard.sum(dim=2)
+    mean = (received * heard.unsqueeze(-1)).sum(dim=2) / torch.clamp(count, min=1).unsqueeze(-1)
+    return torch.cat([mean, (count / neighbours.shape[1]).unsqueeze(-1)], dim=-1)
+
+
+def lose_messages(shape: tuple[int, ...], share: float, generator: torch.Generator) -> Tensor:
+    """Draw which messages arrive, `shape = (B, K, n)`.
+
+    In a share of the cells a loss rate is drawn uniformly; in the others every message arrives.
+    """
+    cells = shape[:2]
+    rate = torch.rand(cells, generator=generator)
+    rate = rate * (torch.rand(cells, generator=generator) < share)
+    return (torch.rand(shape, generator=generator) >= rate.unsqueeze(-1)).float()

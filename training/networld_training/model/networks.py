@@ -1,0 +1,127 @@
+"""The four networks of the world model. They know shapes, not wireless and not diffusion."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from networld_training.model.layers import AdaptedLinear, Block, Perceptron, level_features, silu
+
+
+class Encoder(nn.Module):
+    """Observation to latent in [-1, 1], and back for the reconstruction loss."""
+
+    def __init__(self, observation_size: int, latent_size: int, hidden: int) -> None:
+        super().__init__()
+        self.encode = nn.Sequential(
+            nn.Linear(observation_size, hidden),
+            nn.LayerNorm(hidden),
+            nn.SiLU(),
+            nn.Linear(hidden, hidden),
+            nn.LayerNorm(hidden),
+            nn.SiLU(),
+            nn.Linear(hidden, latent_size),
+            nn.Tanh(),
+        )
+        self.decode = nn.Sequential(
+            nn.Linear(latent_size, hidden), nn.SiLU(), nn.Linear(hidden, observation_size)
+        )
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """Map normalised observations `[..., D]` to latents `[..., Z]`."""
+        latent: Tensor = self.encode(observation)
+        return latent
+
+
+class Denoiser(nn.Module):
+    """Predicts the clean plan from a noisy one, its level, the current latent and the mean field."""
+
+    def __init__(
+        self, latent_size: int, horizon: int, width: int, depth: int, heads: int, rank: int
+    ) -> None:
+        super().__init__()
+        self.width = width
+        self.embed = AdaptedLinear(latent_size, width, rank)
+        self.position = nn.Parameter(0.02 * torch.randn(horizon + 1, width))
+        self.level = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
+        self.condition = nn.Linear(2 * latent_size + 1, width)
+        self.blocks = nn.ModuleList(Block(width, heads, rank) for _ in range(depth))
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.modulation = nn.Linear(width, 2 * width)
+        self.last = AdaptedLinear(width, latent_size, rank)
+        for layer in (self.modulation, self.last.base):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(
+        self,
+        plan: Tensor,
+        level: Tensor,
+        latent: Tensor,
+        mean_field: Tensor,
+        task: Tensor,
+        adapter: Tensor | None = None,
+    ) -> Tensor:
+        """Return the clean plan `[N, H, Z]`.
+
+        Args:
+            plan: Noisy plan `[N, H, Z]`.
+            level: Noise level `[N]`.
+            latent: Current latent `[N, Z]`, token 0.
+            mean_field: `[N, Z + 1]`.
+            task: Task embedding `[width]`.
+            adapter: Adapter vector `[P]`, or None for the base model.
+        """
+        tokens = torch.cat([latent.unsqueeze(1), plan], dim=1)
+        tokens = self.embed(tokens, adapter) + self.position
+        condition = self.level(level_features(level, self.width)) + task
+        condition = condition + self.condition(torch.cat([latent, mean_field], dim=-1))
+        for block in self.blocks:
+            tokens = block(tokens, condition, adapter)
+        shift, scale = self.modulation(silu(condition)).unsqueeze(1).chunk(2, dim=-1)
+        tokens = self.norm(tokens[:, 1:]) * (1 + scale) + shift
+        clean: Tensor = self.last(tokens, adapter)
+        return torch.clamp(clean, -1.0, 1.0)
+
+
+class InverseDynamics(nn.Module):
+    """Reads the action between two consecutive latents, as logits over its two-hot bins."""
+
+    def __init__(self, latent_size: int, action_size: int, hidden: int, rank: int) -> None:
+        super().__init__()
+        self.net = Perceptron(2 * latent_size, hidden, action_size, rank)
+
+    def forward(self, before: Tensor, after: Tensor, adapter: Tensor | None = None) -> Tensor:
+        """Map latents `[..., Z]` and `[..., Z]` to logits `[..., A]`."""
+        logits: Tensor = self.net(torch.cat([before, after], dim=-1), adapter)
+        return logits
+
+
+class Classifier(nn.Module):
+    """Predicts the two-hot distribution of a plan's return from what the plan does.
+
+    Its inputs are the current latent, the mean field and the action probabilities that inverse dynamics
+    reads from the plan, never the later latents themselves: those also hold luck, and a classifier that
+    sees luck prefers plans that hope for it.
+    """
+
+    def __init__(
+        self,
+        latent_size: int,
+        horizon: int,
+        action_size: int,
+        return_size: int,
+        hidden: int,
+        rank: int,
+    ) -> None:
+        super().__init__()
+        inputs = 2 * latent_size + 1 + horizon * action_size
+        self.net = Perceptron(inputs, hidden, return_size, rank)
+
+    def forward(
+        self, latent: Tensor, mean_field: Tensor, actions: Tensor, adapter: Tensor | None = None
+    ) -> Tensor:
+        """Map `[N, Z]`, `[N, Z + 1]` and `[N, H, A]` to return logits `[N, R]`."""
+        x = torch.cat([latent, mean_field, actions.flatten(1)], dim=-1)
+        logits: Tensor = self.net(x, adapter)
+        return logits

@@ -1,0 +1,150 @@
+"""The world model of one or several tasks: its networks, what they are asked, and the guided denoiser."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from networld_runtime.contract import Contract
+from networld_training.model.layers import assign_offsets
+from networld_training.model.networks import Classifier, Denoiser, Encoder, InverseDynamics
+
+
+@dataclass(frozen=True)
+class ModelSize:
+    """Widths of the networks.
+
+    Attributes:
+        width: Token width of the denoiser.
+        depth: Blocks of the denoiser.
+        heads: Attention heads; divides `width`.
+        hidden: Hidden width of encoder, inverse dynamics and classifier.
+        rank: Rank of the adapter's branches.
+    """
+
+    width: int = 64
+    depth: int = 2
+    heads: int = 4
+    hidden: int = 256
+    rank: int = 4
+
+
+class WorldModel(nn.Module):
+    """One denoiser for all tasks; encoder, inverse dynamics and classifier for each.
+
+    Attributes:
+        contracts: What each task's observations, actions and returns look like.
+        size: Widths of the networks.
+    """
+
+    def __init__(self, contracts: Mapping[str, Contract], size: ModelSize) -> None:
+        super().__init__()
+        self.contracts = dict(contracts)
+        self.size = size
+        shared = next(iter(self.contracts.values()))
+        latent_size, horizon = shared.latent_size, shared.horizon
+        self.denoiser = Denoiser(
+            latent_size, horizon, size.width, size.depth, size.heads, size.rank
+        )
+        self.task = nn.ParameterDict(
+            {name: nn.Parameter(0.1 * torch.randn(size.width)) for name in self.contracts}
+        )
+        self.encoders = nn.ModuleDict()
+        self.inverse = nn.ModuleDict()
+        self.classifiers = nn.ModuleDict()
+        for name, contract in self.contracts.items():
+            actions, returns = contract.action.size, contract.returns.count
+            self.encoders[name] = Encoder(contract.observation_size, latent_size, size.hidden)
+            self.inverse[name] = InverseDynamics(
+                latent_size, actions, size.hidden // 2, size.rank
+            )
+            self.classifiers[name] = Classifier(
+                latent_size, horizon, actions, returns, size.hidden, size.rank
+            )
+
+    def for_task(self, name: str) -> TaskModel:
+        """Return the view of one task, with its adapter layout assigned."""
+        return TaskModel(self, name)
+
+
+class TaskModel(nn.Module):
+    """One task of a world model: the functions that planning, adaptation and export need.
+
+    Attributes:
+        contract: The task's contract.
+        adapter_size: Entries of the adapter vector.
+    """
+
+    centres: Tensor
+
+    def __init__(self, model: WorldModel, name: str) -> None:
+        super().__init__()
+        self.contract = model.contracts[name]
+        self.encoder = model.encoders[name]
+        self.denoiser = model.denoiser
+        self.inverse = model.inverse[name]
+        self.classifier = model.classifiers[name]
+        self.task = model.task[name]
+        returns = self.contract.returns
+        self.register_buffer("centres", torch.linspace(returns.low, returns.high, returns.count))
+        self.adapter_size = assign_offsets(self.denoiser, self.inverse, self.classifier)
+
+    def encode(self, observation: Tensor) -> Tensor:
+        """Map normalised observations `[..., D]` to latents `[..., Z]`."""
+        latent: Tensor = self.encoder(observation)
+        return latent
+
+    def denoise(
+        self,
+        plan: Tensor,
+        level: Tensor,
+        latent: Tensor,
+        mean_field: Tensor,
+        adapter: Tensor | None = None,
+    ) -> Tensor:
+        """Return the clean plan `[N, H, Z]` without guidance; arguments as in `Denoiser.forward`."""
+        clean: Tensor = self.denoiser(plan, level, latent, mean_field, self.task, adapter)
+        return clean
+
+    def actions(self, plan: Tensor, latent: Tensor, adapter: Tensor | None = None) -> Tensor:
+        """Return the action probabilities `[N, H, A]` that inverse dynamics reads from plans."""
+        before = torch.cat([latent.unsqueeze(1), plan[:, :-1]], dim=1)
+        return torch.softmax(self.inverse(before, plan, adapter), dim=-1)
+
+    def expected_return(
+        self, plan: Tensor, latent: Tensor, mean_field: Tensor, adapter: Tensor | None = None
+    ) -> Tensor:
+        """Return the classifier's expected return `[N]` of plans `[N, H, Z]`."""
+        logits = self.classifier(
+            latent, mean_field, self.actions(plan, latent, adapter), adapter
+        )
+        return torch.softmax(logits, dim=-1) @ self.centres
+
+    def guided(
+        self,
+        plan: Tensor,
+        level: Tensor,
+        latent: Tensor,
+        mean_field: Tensor,
+        scale: Tensor,
+        adapter: Tensor | None = None,
+    ) -> Tensor:
+        """Return the clean plan, moved along the classifier's gradient at that clean plan.
+
+        The step is `scale * noise(level)**2 * g / rms(g)` for each plan: its length does not depend on the
+        units of the return, and it fades as the plan becomes clean.
+        """
+        clean = self.denoise(plan, level, latent, mean_field, adapter)
+
+        def total(candidate: Tensor) -> Tensor:
+            return self.expected_return(candidate, latent, mean_field, adapter).sum()
+
+        gradient = torch.func.grad(total)(clean)
+        rms = torch.sqrt((gradient * gradient).mean(dim=(1, 2), keepdim=True) + 1e-12)
+        noise = torch.sin(0.5 * math.pi * level)
+        step = (scale * noise * noise)[:, None, None] * gradient / rms
+        return torch.clamp(clean + step, -1.0, 1.0)
