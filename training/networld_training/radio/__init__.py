@@ -1,0 +1,1 @@
+"""Radio physics, batch first: geometry, propagation, fading, link, power control. No tasks."""
