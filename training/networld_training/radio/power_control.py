@@ -1,131 +1,133 @@
 """Centralised power control on interfering links: weighted MMSE and fractional programming.
 
-Both maximise the weighted sum rate of links with gains `[B, K, K]` (receiver, transmitter), noise
-and a largest power, for a batch of B instances at once; an instance stops on its own.
+Both raise the weighted sum rate of links with gains `[B, K, K]` (receiver, transmitter) and powers
+of at most 1, for a batch of B instances at once; each instance stops on its own. They start at full
+power, from where they do much better than from random powers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from networld_training.radio.arrays import FloatArray, IntArray
-from networld_training.radio.link import sinr
 
 ITERATIONS = 100
-TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
 class PowerSolution:
-    """What a solver found.
-
-    Attributes:
-        power: Linear powers `[B, K]`, within [0, maximum].
-        iterations: Iterations of each instance `[B]`.
-        objective: Weighted sum rate of each instance in nats `[B]`.
-    """
+    """What a solver found: powers `[B, K]` within [0, 1] and the iterations `[B]` it took."""
 
     power: FloatArray
     iterations: IntArray
+
+
+class _Iterate(NamedTuple):
+    """Powers, SINRs and received powers with noise `[B, K]`, and the objective `[B]`."""
+
+    power: FloatArray
+    ratio: FloatArray
+    total: FloatArray
     objective: FloatArray
 
 
-def weighted_sum_rate(
-    gain: FloatArray, weight: FloatArray, noise: float, power: FloatArray
-) -> FloatArray:
-    """Return sum_k w_k ln(1 + SINR_k) in nats, `[B]`."""
-    return np.asarray((weight * np.log1p(sinr(gain, power, noise))).sum(axis=-1))
+_Improve = Callable[[FloatArray, FloatArray, _Iterate], _Iterate]
 
 
-def wmmse(
-    gain: FloatArray,
-    weight: FloatArray,
-    noise: float = 1.0,
-    maximum: float = 1.0,
-    iterations: int = ITERATIONS,
-    tolerance: float = TOLERANCE,
-) -> PowerSolution:
-    """Maximise the weighted sum rate by weighted MMSE (Shi et al. 2011), for scalar channels.
-
-    Starts at full power, from where it does much better than from random powers.
+def wmmse(gain: FloatArray, weight: FloatArray, tolerance: float = 0.01) -> PowerSolution:
+    """Raise the weighted sum rate by weighted MMSE (Shi et al. 2011), for scalar channels.
 
     Args:
-        gain: Linear gains `[B, K, K]`, receiver then transmitter.
+        gain: Gains `[B, K, K]`, receiver then transmitter, over the noise at full power.
         weight: Weights `[B, K]`, not negative.
-        noise: Noise power at every receiver.
-        maximum: Largest power of a transmitter.
-        iterations: Most iterations of an instance.
-        tolerance: An instance stops when its sum rate changes by no more (nats, per unit weight).
+        tolerance: An instance stops when its weighted sum rate grows by no more, in b/s/Hz.
 
     Returns:
-        Powers, iterations and objective.
+        Powers and iterations.
     """
 
-    def improve(gain: FloatArray, weight: FloatArray, power: FloatArray) -> FloatArray:
-        signal = np.sqrt(np.diagonal(gain, axis1=1, axis2=2))
-        amplitude = np.sqrt(power)
-        receiver = signal * amplitude / ((gain * power[:, None, :]).sum(axis=-1) + noise)
-        urgency = weight * receiver / (1 - receiver * signal * amplitude)
+    def improve(gain: FloatArray, weight: FloatArray, last: _Iterate) -> _Iterate:
+        signal = np.diagonal(gain, axis1=1, axis2=2)
+        receiver = np.sqrt(signal * last.power) / last.total
+        urgency = weight * receiver * (1 + last.ratio)
         cost = (gain * (urgency * receiver)[:, :, None]).sum(axis=1)
-        wanted = np.divide(urgency * signal, cost, out=np.zeros_like(cost), where=cost > 0)
-        return np.asarray(np.minimum(wanted * wanted, maximum))
+        power = np.minimum(_divide(urgency * urgency * signal, cost * cost), 1.0)
+        total = _received(gain, power)
+        ratio = _ratio(signal * power, total)
+        return _Iterate(power, ratio, total, (weight * np.log2(1 + ratio)).sum(axis=-1))
 
-    return _iterate(improve, gain, weight, noise, maximum, iterations, tolerance)
+    return _iterate(improve, gain, weight, tolerance)
 
 
 def fractional_programming(
-    gain: FloatArray,
-    weight: FloatArray,
-    noise: float = 1.0,
-    maximum: float = 1.0,
-    iterations: int = ITERATIONS,
-    tolerance: float = TOLERANCE,
+    gain: FloatArray, weight: FloatArray, tolerance: float = 0.001
 ) -> PowerSolution:
-    """Maximise the weighted sum rate by closed-form fractional programming.
+    """Raise the weighted sum rate by closed-form fractional programming.
 
-    Shen and Yu, "Fractional programming for communication systems, part I" (2018), algorithm 3;
-    arguments and result as in `wmmse`.
+    Shen and Yu, "Fractional programming for communication systems, part I" (2018), section V. The
+    auxiliary variables are updated before the SINRs that they depend on, as in the benchmark of
+    Nasir and Guo; in the other order the iterations are those of `wmmse`.
+
+    Args:
+        gain: Gains `[B, K, K]`, receiver then transmitter, over the noise at full power.
+        weight: Weights `[B, K]`, not negative.
+        tolerance: An instance stops when its quadratic transform grows by no more.
+
+    Returns:
+        Powers and iterations.
     """
 
-    def improve(gain: FloatArray, weight: FloatArray, power: FloatArray) -> FloatArray:
+    def improve(gain: FloatArray, weight: FloatArray, last: _Iterate) -> _Iterate:
         signal = np.diagonal(gain, axis1=1, axis2=2)
-        total = (gain * power[:, None, :]).sum(axis=-1) + noise
-        ratio = signal * power / (total - signal * power)
-        boosted = weight * (1 + ratio) * signal
-        auxiliary = boosted * power / (total * total)
-        cost = (gain * auxiliary[:, :, None]).sum(axis=1)
-        wanted = np.divide(
-            auxiliary * boosted, cost * cost, out=np.zeros_like(cost), where=cost > 0
-        )
-        return np.asarray(np.minimum(wanted, maximum))
+        auxiliary = np.sqrt(weight * (1 + last.ratio) * signal * last.power) / last.total
+        ratio = _ratio(signal * last.power, last.total)
+        boosted = auxiliary * np.sqrt(weight * (1 + ratio) * signal)
+        cost = (gain * (auxiliary * auxiliary)[:, :, None]).sum(axis=1)
+        power = np.minimum(_divide(boosted * boosted, cost * cost), 1.0)
+        total = _received(gain, power)
+        objective = 2 * boosted * np.sqrt(power) - auxiliary * auxiliary * total
+        return _Iterate(power, ratio, total, objective.sum(axis=-1))
 
-    return _iterate(improve, gain, weight, noise, maximum, iterations, tolerance)
+    return _iterate(improve, gain, weight, tolerance)
 
 
 def _iterate(
-    improve: Callable[[FloatArray, FloatArray, FloatArray], FloatArray],
-    gain: FloatArray,
-    weight: FloatArray,
-    noise: float,
-    maximum: float,
-    iterations: int,
-    tolerance: float,
+    improve: _Improve, gain: FloatArray, weight: FloatArray, tolerance: float
 ) -> PowerSolution:
-    power = np.full(weight.shape, float(maximum))
+    power = np.ones_like(weight)
     count = np.zeros(len(weight), dtype=np.int64)
-    objective = weighted_sum_rate(gain, weight, noise, power)
     pending = np.arange(len(weight))
-    for _ in range(iterations):
-        found = improve(gain[pending], weight[pending], power[pending])
-        value = weighted_sum_rate(gain[pending], weight[pending], noise, found)
-        moved = np.abs(value - objective[pending]) > tolerance
-        power[pending] = found
-        objective[pending] = value
+    total = _received(gain, power)
+    ratio = _ratio(np.diagonal(gain, axis1=1, axis2=2), total)
+    state = _Iterate(power, ratio, total, np.zeros(len(weight)))
+    for _ in range(ITERATIONS):
+        following = improve(gain, weight, state)
+        power[pending] = following.power
         count[pending] += 1
-        pending = pending[moved]
-        if not len(pending):
+        growing = following.objective - state.objective > tolerance
+        if not growing.any():
             break
-    return PowerSolution(power, count, objective)
+        if growing.all():
+            state = following
+            continue
+        pending, gain, weight = pending[growing], gain[growing], weight[growing]
+        state = _Iterate(*(values[growing] for values in following))
+    return PowerSolution(power, count)
+
+
+def _received(gain: FloatArray, power: FloatArray) -> FloatArray:
+    return np.asarray((gain * power[:, None, :]).sum(axis=-1) + 1)
+
+
+def _ratio(signal: FloatArray, total: FloatArray) -> FloatArray:
+    # Rounding may leave less than the noise beside a strong signal.
+    return np.asarray(signal / np.maximum(total - signal, 1.0))
+
+
+def _divide(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
+    # A transmitter that nobody hears may as well be silent.
+    return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)

@@ -30,8 +30,9 @@ _BATCH = 250
 def published_benchmark(links: int, drops: int, seed: int) -> dict[str, Any]:
     """Return the mean sum rate per link of four power controls over random drops.
 
-    Twenty cells, or half as many as there are links, stand on a hexagonal grid; each link serves a
-    user in a cell chosen at random, so that links of one cell share its position and the channel.
+    Half as many cells as there are links stand on a hexagonal grid; each link serves a
+    user in a cell chosen at random. Links of one cell send from the same antenna: to a user they have
+    the same gain, fading included.
 
     Args:
         links: Number of links, at least 2.
@@ -80,5 +81,5 @@ def link_gains(generator: np.random.Generator, links: int) -> FloatArray:
     loss_db = 128.1 + 37.6 * np.log10(distance_m / 1000)
     loss_db += SHADOWING_DB * generator.standard_normal(loss_db.shape)
     large_scale = 10 ** ((TRANSMIT_POWER_DBM - NOISE_DBM - loss_db) / 10)
-    fading = generator.exponential(MEAN_FADING, size=(links, links))
-    return np.asarray(large_scale[:, cell] * fading)
+    fading = generator.exponential(MEAN_FADING, size=loss_db.shape)
+    return np.asarray((large_scale * fading)[:, cell])
