@@ -7,6 +7,7 @@ has no ONNX form.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -69,8 +70,7 @@ class Perceptron(nn.Module):
         super().__init__()
         sizes = [inputs] + [hidden] * depth
         self.layers = nn.ModuleList(
-            AdaptedLinear(before, after, rank)
-            for before, after in zip(sizes[:-1], sizes[1:], strict=True)
+            AdaptedLinear(before, after, rank) for before, after in pairwise(sizes)
         )
         self.norms = nn.ModuleList(nn.LayerNorm(hidden) for _ in range(depth))
         self.last = AdaptedLinear(hidden, outputs, rank)

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+from networld_runtime.contract import Contract
 from torch import Tensor, nn
 
-from networld_runtime.contract import Contract
 from networld_training.model.layers import assign_offsets
 from networld_training.model.networks import Classifier, Denoiser, Encoder, InverseDynamics
 
@@ -59,9 +59,7 @@ class WorldModel(nn.Module):
         for name, contract in self.contracts.items():
             actions, returns = contract.action.size, contract.returns.count
             self.encoders[name] = Encoder(contract.observation_size, latent_size, size.hidden)
-            self.inverse[name] = InverseDynamics(
-                latent_size, actions, size.hidden // 2, size.rank
-            )
+            self.inverse[name] = InverseDynamics(latent_size, actions, size.hidden // 2, size.rank)
             self.classifiers[name] = Classifier(
                 latent_size, horizon, actions, returns, size.hidden, size.rank
             )
@@ -119,9 +117,7 @@ class TaskModel(nn.Module):
         self, plan: Tensor, latent: Tensor, mean_field: Tensor, adapter: Tensor | None = None
     ) -> Tensor:
         """Return the classifier's expected return `[N]` of plans `[N, H, Z]`."""
-        logits = self.classifier(
-            latent, mean_field, self.actions(plan, latent, adapter), adapter
-        )
+        logits = self.classifier(latent, mean_field, self.actions(plan, latent, adapter), adapter)
         return torch.softmax(logits, dim=-1) @ self.centres
 
     def guided(

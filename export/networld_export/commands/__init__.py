@@ -1,0 +1,1 @@
+"""Sub-commands that export adds to `networld`."""

@@ -1,0 +1,51 @@
+"""`networld export`: checkpoint to bundle."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from networld_training.cli import Subparsers, add_command
+
+
+def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
+    """Add the sub-command."""
+    parser = add_command(
+        subparsers,
+        "export",
+        "Export a checkpoint as a bundle of ONNX graphs; refuses one that differs from torch.",
+        "networld export --checkpoint runs/train/checkpoint.safetensors --output runs/bundle",
+    )
+    parser.add_argument(
+        "--checkpoint", type=Path, default=Path("runs/train/checkpoint.safetensors")
+    )
+    parser.add_argument("--output", type=Path, default=Path("runs/bundle"), help="bundle folder")
+    parser.add_argument("--name", help="name of the bundle; the folder's name if not given")
+    add_planner_options(parser)
+    parser.set_defaults(run=run)
+
+
+def add_planner_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that set how the bundle's planner works by default."""
+    parser.add_argument("--steps", type=int, default=4, help="denoising steps")
+    parser.add_argument("--candidates", type=int, default=8, help="plans drawn for a decision")
+    parser.add_argument("--guidance-scale", type=float, default=0.1, help="0 is unguided")
+    parser.add_argument("--temperature", type=float, default=1.0, help="of the initial noise")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Export; return 0."""
+    from networld_export.bundle_writer import ExportSettings, write_bundle
+    from networld_runtime.planner import PlannerSettings
+    from networld_training.model.checkpoint import load_checkpoint
+
+    planner = PlannerSettings(
+        steps=arguments.steps,
+        candidates=arguments.candidates,
+        guidance_scale=arguments.guidance_scale,
+        temperature=arguments.temperature,
+    )
+    settings = ExportSettings(arguments.name or arguments.output.name, planner)
+    write_bundle(load_checkpoint(arguments.checkpoint), arguments.output, settings, print)
+    print(f"bundle: {arguments.output}")
+    return 0

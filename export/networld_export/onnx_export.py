@@ -1,0 +1,105 @@
+"""From a torch function, gradients included, to a checked ONNX file.
+
+`torch.func.grad` cannot be exported directly. `make_fx` first records the function, gradient and all, as core
+ATen operators; the recorded graph exports like any other module. Weights become constants on the way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from torch._decomp import core_aten_decompositions
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from networld_export.graphs import GraphSource
+from networld_runtime.errors import BundleError
+from networld_runtime.sessions import Session
+
+OPSET = 18
+
+
+def export_graph(source: GraphSource, path: Path) -> None:
+    """Write `source` to `path` as one ONNX file.
+
+    Raises:
+        BundleError: The exporter gave other inputs, outputs or operators than asked for.
+    """
+    example = source.example(seed=0)
+    recorded = make_fx(source.function, decomposition_table=core_aten_decompositions())(*example)
+    with _quiet():
+        program = torch.onnx.export(
+            recorded,
+            example,
+            dynamo=True,
+            input_names=list(source.inputs),
+            output_names=list(source.outputs),
+            opset_version=OPSET,
+            external_data=False,
+        )
+        if program is None:
+            raise BundleError(source.name, "the exporter returned nothing")
+        program.save(path, external_data=False)
+    _check(source, path)
+
+
+def parity(source: GraphSource, path: Path, samples: int) -> float:
+    """Return the largest relative error of a written graph against torch.
+
+    The error of an output is its largest absolute difference over its largest absolute value, or over
+    1e-3 where all values are smaller.
+    """
+    session = Session(path, source.inputs, source.outputs)
+    worst = 0.0
+    for seed in range(1, samples + 1):
+        example = source.example(seed)
+        feeds = {
+            name: np.ascontiguousarray(value.numpy())
+            for name, value in zip(source.inputs, example, strict=True)
+        }
+        expected = source.function(*example)
+        for found, wanted in zip(session.run(**feeds), expected, strict=True):
+            reference = wanted.detach().numpy()
+            scale = max(float(np.abs(reference).max()), 1e-3)
+            worst = max(worst, float(np.abs(found - reference).max()) / scale)
+    return worst
+
+
+def _check(source: GraphSource, path: Path) -> None:
+    """Refuse graphs with operators from outside the ONNX standard, or with names defined twice."""
+    model = onnx.load(path)
+    onnx.checker.check_model(model)
+    problems = [
+        f"operator {node.op_type} of domain {node.domain!r} is not standard ONNX"
+        for node in model.graph.node
+        if node.domain not in {"", "ai.onnx"}
+    ]
+    names = [value.name for value in model.graph.input]
+    names += [tensor.name for tensor in model.graph.initializer]
+    names += [output for node in model.graph.node for output in node.output if output]
+    problems += [
+        f"name {name!r} is defined twice" for name in {n for n in names if names.count(n) > 1}
+    ]
+    if problems:
+        raise BundleError(f"graph {source.name}", problems)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's own progress and known warnings off the screen."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

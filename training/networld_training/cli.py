@@ -1,0 +1,60 @@
+"""The command `networld`: every installed distribution adds its sub-commands.
+
+A sub-command is a module in the entry-point group `networld.commands` with `add_parser(subparsers)`, which
+must not import anything slow, and `run(arguments) -> int`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import entry_points, version
+
+from networld_runtime.errors import NetWorldError
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+INTERRUPTED = 130
+
+Subparsers = argparse._SubParsersAction  # the only name that argparse has for it
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit code (0 success, 2 usage, others in `errors`)."""
+    parser = argparse.ArgumentParser(
+        prog="networld",
+        description="Train, export, evaluate and demonstrate NetWorld's diffusion world model.",
+        epilog="example: networld demo --json result.json",
+    )
+    parser.add_argument("--version", action="version", version=version("networld-training"))
+    subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for entry in sorted(entry_points(group="networld.commands"), key=lambda entry: entry.name):
+        entry.load().add_parser(subparsers)
+    arguments = parser.parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except NetWorldError as error:
+        print(f"networld: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("networld: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def add_command(
+    subparsers: Subparsers[argparse.ArgumentParser], name: str, summary: str, example: str
+) -> argparse.ArgumentParser:
+    """Add a sub-command with a one-line summary and an example in its help."""
+    return subparsers.add_parser(
+        name,
+        help=summary,
+        description=summary,
+        epilog=f"example: {example}",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""`networld train`: data sets to checkpoint, with progress, TensorBoard and exact resume."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from networld_training.cli import Subparsers, add_command
+
+
+def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
+    """Add the sub-command."""
+    parser = add_command(
+        subparsers,
+        "train",
+        "Train a world model on data sets; a run in an existing folder is resumed exactly.",
+        "networld train --data runs/data/power-mixed --output runs/train",
+    )
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="data set folders")
+    parser.add_argument("--output", type=Path, default=Path("runs/train"), help="run folder")
+    parser.add_argument("--preset", default="default", help="default, or tiny for a quick try")
+    parser.add_argument("--steps", type=int, help="optimiser steps, instead of the preset's")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train; return 0."""
+    import torch
+    from torch.utils.tensorboard import SummaryWriter
+
+    from networld_runtime.errors import ConfigError
+    from networld_training.data.windows import WindowSampler
+    from networld_training.model.settings import PRESETS
+    from networld_training.model.trainer import Trainer
+    from networld_training.progress import progress_bar
+
+    if arguments.preset not in PRESETS:
+        known = ", ".join(PRESETS)
+        raise ConfigError("--preset", f"{arguments.preset!r} is not a preset; known: {known}")
+    if arguments.device not in {"cpu", "cuda"}:
+        raise ConfigError("--device", f"{arguments.device!r}: expected cpu or cuda")
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("--device", "cuda was asked for, but torch finds no CUDA device; use cpu")
+    settings = PRESETS[arguments.preset]
+    if arguments.steps is not None:
+        settings = replace(settings, steps=arguments.steps)
+
+    samplers = [WindowSampler(folder) for folder in arguments.data]
+    trainer = Trainer(
+        arguments.output,
+        {sampler.contract.task: sampler for sampler in samplers},
+        settings,
+        arguments.seed,
+        arguments.device,
+    )
+    with progress_bar() as progress, SummaryWriter(arguments.output) as writer:
+        task = progress.add_task("train", total=settings.steps, completed=trainer.step, note="")
+
+        def report(step: int, values: Mapping[str, float]) -> None:
+            for name, value in values.items():
+                writer.add_scalar(name, value, step)
+            note = " ".join(f"{name.split('/')[1]} {value:.3f}" for name, value in values.items())
+            progress.update(task, completed=step, note=note)
+
+        trainer.run(report)
+    print(f"checkpoint: {trainer.path}")
+    return 0

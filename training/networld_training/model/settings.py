@@ -1,0 +1,62 @@
+"""Training settings and their presets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from networld_runtime.errors import ConfigError
+
+from networld_training.model.world_model import ModelSize
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How a world model is trained.
+
+    Attributes:
+        steps: Optimiser steps.
+        windows: Windows of a batch; each holds all cells of an episode.
+        learning_rate: Peak of a one-cycle schedule that ends near zero.
+        weight_decay: AdamW's weight decay.
+        gradient_norm: Largest gradient norm.
+        average: Decay of the moving average of the weights, which is what gets exported.
+        message_loss: Share of the cells that train under message loss.
+        size: Widths of the networks.
+
+    Raises:
+        ConfigError: A value is out of range; lists all of them.
+    """
+
+    steps: int = 20_000
+    windows: int = 48
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    gradient_norm: float = 1.0
+    average: float = 0.999
+    message_loss: float = 0.25
+    size: ModelSize = field(default_factory=ModelSize)
+
+    def __post_init__(self) -> None:
+        checks = (
+            ("steps", self.steps >= 1, "at least 1"),
+            ("windows", self.windows >= 1, "at least 1"),
+            ("learning_rate", 0 < self.learning_rate < 1, "between 0 and 1"),
+            ("average", 0 <= self.average < 1, "0 up to, not including, 1"),
+            ("message_loss", 0 <= self.message_loss <= 1, "0 to 1"),
+        )
+        problems = [
+            f"{name} = {getattr(self, name)!r}: expected {expected}"
+            for name, valid, expected in checks
+            if not valid
+        ]
+        if problems:
+            raise ConfigError("training settings", problems)
+
+
+PRESETS = {
+    "default": TrainingSettings(),
+    "tiny": TrainingSettings(
+        steps=150, windows=16, size=ModelSize(width=32, depth=1, heads=2, hidden=64, rank=2)
+    ),
+}
+"""`tiny` runs the whole path in seconds; its model is not good for anything but that."""
