@@ -23,6 +23,7 @@ from networld_runtime.contract import Contract, FloatArray
 from networld_runtime.errors import ConfigError, DataError
 from networld_runtime.experience import Windows, load_windows
 from networld_runtime.levels import HIGHEST_LEVEL
+from networld_runtime.optimiser import AdamW, one_cycle
 from networld_runtime.sessions import Session
 from networld_runtime.two_hot import encode_action, encode_return
 
@@ -55,7 +56,7 @@ class AdaptationSettings:
             ("steps", 1 <= self.steps <= 100_000, "1 to 100000"),
             ("learning_rate", 0 < self.learning_rate <= 1, "above 0, at most 1"),
             ("weight_decay", 0 <= self.weight_decay <= 1, "0 to 1"),
-            ("gradient_norm", 0 < self.gradient_norm, "above 0"),
+            ("gradient_norm", self.gradient_norm > 0, "above 0"),
             ("query_share", 0.05 <= self.query_share <= 0.9, "0.05 to 0.9"),
             ("minimum_windows", self.minimum_windows >= 2, "at least 2"),
         )
@@ -83,26 +84,6 @@ class AdaptationReport:
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain JSON data."""
         return asdict(self)
-
-
-class AdamW:
-    """AdamW (Loshchilov and Hutter 2019, algorithm 2) on one flat float32 vector."""
-
-    def __init__(self, size: int, weight_decay: float) -> None:
-        self.weight_decay = weight_decay
-        self.mean = np.zeros(size, dtype=np.float32)
-        self.square = np.zeros(size, dtype=np.float32)
-        self.count = 0
-
-    def step(self, vector: FloatArray, gradient: FloatArray, learning_rate: float) -> FloatArray:
-        """Return `vector` after one step."""
-        self.count += 1
-        self.mean = np.float32(0.9) * self.mean + np.float32(0.1) * gradient
-        self.square = np.float32(0.999) * self.square + np.float32(0.001) * gradient * gradient
-        mean = self.mean / (1 - 0.9**self.count)
-        square = self.square / (1 - 0.999**self.count)
-        change = mean / (np.sqrt(square) + 1e-8) + self.weight_decay * vector
-        return np.asarray(vector - learning_rate * change, dtype=np.float32)
 
 
 def adapt(
@@ -152,7 +133,11 @@ class _Trainer:
         self.batch = batch
 
     def train(
-        self, adapter: FloatArray, support: np.ndarray[Any, Any], settings: AdaptationSettings, seed: int
+        self,
+        adapter: FloatArray,
+        support: np.ndarray[Any, Any],
+        settings: AdaptationSettings,
+        seed: int,
     ) -> FloatArray:
         """Return the adapter after `settings.steps` steps on random support batches."""
         random = np.random.default_rng(seed)
@@ -187,13 +172,6 @@ class _Trainer:
             **feeds, in_noise=noise, in_level=level, in_weight=weight, in_adapter=adapter
         )
         return float(loss[0]), gradient
-
-
-def one_cycle(progress: float) -> float:
-    """Return the factor of the peak learning rate: up over the first tenth, then a cosine to zero."""
-    if progress < 0.1:
-        return progress / 0.1
-    return float(0.5 * (1 + np.cos(np.pi * (progress - 0.1) / 0.9)))
 
 
 def _chunks(values: np.ndarray[Any, Any], size: int) -> Iterator[np.ndarray[Any, Any]]:

@@ -161,7 +161,9 @@ def _check_files(path: Path, entries: Mapping[str, Mapping[str, Any]]) -> dict[s
         elif file.stat().st_size > MAXIMUM_GRAPH_BYTES:
             problems.append(f"{name}: larger than {MAXIMUM_GRAPH_BYTES} bytes")
         elif file_digest(file) != entries[graph]["sha256"]:
-            problems.append(f"{name}: damaged, its SHA-256 differs from the manifest; copy it again")
+            problems.append(
+                f"{name}: damaged, its SHA-256 differs from the manifest; copy it again"
+            )
         else:
             graphs[graph] = file
     if problems:

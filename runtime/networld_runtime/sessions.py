@@ -11,10 +11,10 @@ from pathlib import Path
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
-import onnxruntime  # noqa: E402
+import onnxruntime
 
-from networld_runtime.contract import FloatArray  # noqa: E402
-from networld_runtime.errors import BundleError  # noqa: E402
+from networld_runtime.contract import FloatArray
+from networld_runtime.errors import BundleError
 
 Shape = tuple[int, ...]
 

@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from networld_runtime.contract import Contract
-from networld_runtime.errors import BundleError, DataError
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
+
+from networld_runtime.contract import Contract
+from networld_runtime.errors import BundleError, DataError
 
 FORMAT = 1
 MANIFEST = "manifest.json"

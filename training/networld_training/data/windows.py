@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
+
 from networld_runtime.contract import Contract
 from networld_runtime.errors import DataError
 from networld_runtime.two_hot import encode_action, encode_return
-from torch import Tensor
-
 from networld_training.data.dataset import read_manifest, read_shard
 
 Array = np.ndarray[Any, Any]

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from networld_runtime.contract import Contract
-from networld_runtime.errors import ConfigError, DataError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from networld_runtime.contract import Contract
+from networld_runtime.errors import ConfigError, DataError
 from networld_training.data.dataset import write_atomically
 from networld_training.model.settings import TrainingSettings
 from networld_training.model.world_model import ModelSize, WorldModel

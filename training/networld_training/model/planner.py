@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import Tensor
+
 from networld_runtime.contract import FloatArray
 from networld_runtime.levels import level_grid
 from networld_runtime.planner import PlannerSettings
 from networld_runtime.solver import SOLVERS
 from networld_runtime.two_hot import decode_action
-from torch import Tensor
-
 from networld_training.model.mean_field import mean_field
 from networld_training.model.world_model import TaskModel
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from networld_runtime.errors import ConfigError
-
 from networld_training.model.world_model import ModelSize
 
 

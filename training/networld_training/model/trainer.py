@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
+
 from networld_runtime.errors import DataError
 from networld_runtime.levels import HIGHEST_LEVEL
 from networld_runtime.optimiser import one_cycle
-from torch import Tensor
-
 from networld_training.data.windows import WindowBatch, WindowSampler
 from networld_training.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from networld_training.model.losses import Batch, Losses, losses

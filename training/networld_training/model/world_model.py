@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from networld_runtime.contract import Contract
 from torch import Tensor, nn
 
+from networld_runtime.contract import Contract
 from networld_training.model.layers import assign_offsets
 from networld_training.model.networks import Classifier, Denoiser, Encoder, InverseDynamics
 
