@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from networld_runtime.errors import ConfigError
 from scipy.special import j0  # type: ignore[import-untyped]
 
+from networld_runtime.errors import ConfigError
 from networld_training.radio.arrays import BoolArray, FloatArray
 from networld_training.radio.geometry import HexagonalLayout, drop_in_hexagons_m
 from networld_training.radio.propagation import (

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from networld_runtime.errors import ConfigError
 
+from networld_runtime.errors import ConfigError
 from networld_training.radio.arrays import FloatArray, IntArray
 
 NEIGHBOURS = 6

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from networld_runtime.errors import ConfigError
 
+from networld_runtime.errors import ConfigError
 from networld_training.radio.arrays import FloatArray
 
 SPEED_OF_LIGHT_M_S = 299_792_458.0

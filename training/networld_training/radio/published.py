@@ -10,8 +10,8 @@ import math
 from typing import Any
 
 import numpy as np
-from networld_runtime.errors import ConfigError
 
+from networld_runtime.errors import ConfigError
 from networld_training.radio.arrays import FloatArray, IntArray
 from networld_training.radio.geometry import drop_in_hexagons_m, spiral_sites_m
 from networld_training.radio.link import sinr
@@ -56,7 +56,7 @@ def published_benchmark(links: int, drops: int, seed: int) -> dict[str, Any]:
     iterations = {"wmmse": 0.0, "fp": 0.0}
     for start in range(0, drops, _BATCH):
         size = min(_BATCH, drops - start)
-        gain = np.stack([link_gains(generator, links) for _ in range(size)])
+        gain = link_gains(generator, size, links)
         weight = np.ones((size, links))
         solutions = {"wmmse": wmmse(gain, weight), "fp": fractional_programming(gain, weight)}
         powers = {name: solution.power for name, solution in solutions.items()}
@@ -70,16 +70,16 @@ def published_benchmark(links: int, drops: int, seed: int) -> dict[str, Any]:
     return {**rates, "iterations": iterations}
 
 
-def link_gains(generator: np.random.Generator, links: int) -> FloatArray:
-    """Return the gains `[links, links]` of one drop, so that full power and noise are both 1."""
+def link_gains(generator: np.random.Generator, drops: int, links: int) -> FloatArray:
+    """Return the gains `[drops, links, links]` over the noise at full power."""
     sites_m = spiral_sites_m(max(links // 2, 1), INTER_SITE_DISTANCE_M)
-    cell: IntArray = generator.integers(len(sites_m), size=links)
+    cell: IntArray = generator.integers(len(sites_m), size=(drops, links))
     users_m = drop_in_hexagons_m(
-        generator, sites_m[cell], INTER_SITE_DISTANCE_M, MINIMUM_DISTANCE_M
-    )
-    distance_m = np.linalg.norm(users_m[:, None] - sites_m, axis=-1)
+        generator, sites_m[cell.ravel()], INTER_SITE_DISTANCE_M, MINIMUM_DISTANCE_M
+    ).reshape(drops, links, 1, 2)
+    distance_m = np.linalg.norm(users_m - sites_m, axis=-1)
     loss_db = 128.1 + 37.6 * np.log10(distance_m / 1000)
     loss_db += SHADOWING_DB * generator.standard_normal(loss_db.shape)
     large_scale = 10 ** ((TRANSMIT_POWER_DBM - NOISE_DBM - loss_db) / 10)
-    fading = generator.exponential(MEAN_FADING, size=loss_db.shape)
-    return np.asarray((large_scale * fading)[:, cell])
+    gain = large_scale * generator.exponential(MEAN_FADING, size=loss_db.shape)
+    return np.take_along_axis(gain, cell[:, None, :], axis=2)

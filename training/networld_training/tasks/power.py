@@ -1,0 +1,208 @@
+"""Task `power`: every cell chooses its power in every slot, for proportionally fair rates.
+
+A slot: a fixed proportional-fair scheduler picks one user in each cell; the cells observe; they act;
+the users' rates follow from all powers; the users move. A cell without users is silent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from networld_runtime.contract import Contract, FloatArray
+from networld_training.radio.arrays import FloatArray as DoubleArray
+from networld_training.radio.arrays import IntArray
+from networld_training.radio.channel import Channel
+from networld_training.radio.link import spectral_efficiency
+from networld_training.radio.streams import Streams, spawn_streams
+from networld_training.tasks.power_contract import LOWEST_POWER_DB, OFF_DB, POWER_CONTRACT
+from networld_training.tasks.power_observation import (
+    Measurements,
+    empty_history,
+    leakage,
+    present_features,
+    remember,
+)
+from networld_training.tasks.power_scenario import POWER_SCENARIOS, PowerScenario
+
+__all__ = ["OFF_DB", "POWER_SCENARIOS", "PowerOutcome", "PowerScenario", "PowerTask"]
+
+HANDOVER_MARGIN_DB = 3.0
+# Below it a user counts as unserved: keeps logarithms finite.
+LOWEST_RATE = 1e-2
+
+
+@dataclass(frozen=True)
+class PowerOutcome:
+    """What a slot brought.
+
+    Attributes:
+        observation: Observations of the next slot `[E, K, D]`.
+        reward: Mean utility of a cell and its neighbours `[E, K]`.
+        utility: What a cell added to the sum of logarithmic average rates, per averaging weight and
+            up to a constant `[E, K]`; 0 without users.
+        spectral_efficiency: Rate of the scheduled users in b/s/Hz `[E, K]`.
+        done: Whether that was the last slot of the episode.
+    """
+
+    observation: FloatArray
+    reward: FloatArray
+    utility: FloatArray
+    spectral_efficiency: FloatArray
+    done: bool
+
+
+class PowerTask:
+    """E episodes of the power task, one for each seed.
+
+    Users belong to the cell that they receive best on average; they are handed over when another
+    one is better by 3 dB. Everything random comes from the seeds: `reset` starts the same episodes
+    again, and an episode does not depend on the others of its batch.
+
+    Args:
+        scenario: The network.
+        seeds: Seeds of the episodes.
+
+    Attributes:
+        contract: Features, actions and ranges, the same for all scenarios.
+        neighbours: The six nearest cells of each cell `[K, 6]`.
+        streams: Random streams of each episode; policies draw from `policy`.
+        measured: What can be measured in the present slot; `gain` in it is of all pairs.
+    """
+
+    contract: Contract = POWER_CONTRACT
+    streams: list[Streams]
+    measured: Measurements
+
+    def __init__(self, scenario: PowerScenario, seeds: Sequence[int]) -> None:
+        self.scenario = scenario
+        self.seeds = tuple(seeds)
+        self._config = scenario.channel_config()
+        self.neighbours: npt.NDArray[np.int64] = self._config.layout.neighbours
+        self.shape = (len(self.seeds), scenario.cells)
+        self._episode = np.arange(len(self.seeds))[:, None]
+
+    def reset(self) -> FloatArray:
+        """Start the episodes, warm them up at full power and return the observations `[E, K, D]`."""
+        self.streams = [spawn_streams(seed) for seed in self.seeds]
+        self._channel = Channel(self._config, self.streams)
+        users = self._config.users
+        self._serving = np.argmax(self._channel.large_scale_gain, axis=-1)
+        self._interference = np.ones((len(self.seeds), users))
+        self._average = np.full((len(self.seeds), users), LOWEST_RATE)
+        self._served = np.zeros((len(self.seeds), users))
+        self._history = empty_history(*self.shape)
+        self._slot = -self.scenario.warm_up_slots
+        self._schedule()
+        for _ in range(self.scenario.warm_up_slots):
+            self._transmit(np.ones(self.shape))
+        self._served[:] = 0.0
+        return self._observe()
+
+    def step(self, action_db: npt.ArrayLike) -> PowerOutcome:
+        """Transmit for one slot.
+
+        Args:
+            action_db: Powers in dB of full power `[E, K]`; below -30 is off, above 0 is 0.
+        """
+        action_db = np.asarray(action_db, dtype=np.float64)
+        power = 10 ** (np.minimum(action_db, 0.0) / 10)
+        efficiency, utility = self._transmit(np.where(action_db < LOWEST_POWER_DB, 0.0, power))
+        around = utility[:, self.neighbours].sum(axis=-1)
+        reward = (utility + around) / (1 + self.neighbours.shape[1])
+        return PowerOutcome(
+            observation=self._observe(),
+            reward=reward.astype(np.float32),
+            utility=utility.astype(np.float32),
+            spectral_efficiency=efficiency.astype(np.float32),
+            done=self._slot >= self.scenario.slots,
+        )
+
+    @property
+    def user_rates(self) -> DoubleArray:
+        """Mean rates of the users over the scored slots so far, in b/s/Hz `[E, U]`."""
+        return self._served / max(self._slot, 1)
+
+    def mean_log_rate(self) -> DoubleArray:
+        """Return the users' mean logarithmic rate over the scored slots so far, `[E]`."""
+        return np.asarray(np.log(np.maximum(self.user_rates, LOWEST_RATE)).mean(axis=-1))
+
+    def metrics(self) -> dict[str, DoubleArray]:
+        """Return the figures of merit over the scored slots so far, each `[E]`.
+
+        `mean_log_rate` in ln(b/s/Hz), `user_rate_p5` and `cell_spectral_efficiency` in b/s/Hz, and
+        `jain`, Jain's index of fairness over the users.
+        """
+        rates = self.user_rates
+        squares = np.maximum((rates * rates).sum(axis=-1), np.finfo(float).tiny)
+        return {
+            "mean_log_rate": self.mean_log_rate(),
+            "user_rate_p5": np.percentile(rates, 5, axis=-1),
+            "cell_spectral_efficiency": rates.sum(axis=-1) / self.scenario.cells,
+            "jain": rates.sum(axis=-1) ** 2 / (rates.shape[-1] * squares),
+        }
+
+    def _transmit(self, power: DoubleArray) -> tuple[DoubleArray, DoubleArray]:
+        """Let the scheduled users receive, move on, and return efficiency and utility `[E, K]`."""
+        active, user = self.measured.active, self._user
+        power = power * active
+        received = self._gain * power[:, None, :]
+        own = np.take_along_axis(received, self._serving[..., None], axis=-1)[..., 0]
+        self._interference = np.maximum(received.sum(axis=-1) - own, 0.0) + 1
+        interference = self._interference[self._episode, user]
+        signal = own[self._episode, user]
+        efficiency = spectral_efficiency(signal / interference) * active
+
+        weight = self.scenario.averaging
+        growth = 1 - weight + weight * efficiency * self.measured.weight
+        utility = np.where(active, np.log(growth) / weight, 0.0)
+        rates = np.zeros_like(self._average)
+        rates[np.nonzero(active)[0], user[active]] = efficiency[active]
+        self._served += rates
+        self._average += weight * (rates - self._average)
+        np.maximum(self._average, LOWEST_RATE, out=self._average)
+        self._history = remember(
+            self._history, power, efficiency, np.where(active, interference, 1.0)
+        )
+        self._slot += 1
+        self._channel.advance()
+        self._hand_over()
+        self._schedule()
+        return efficiency, utility
+
+    def _hand_over(self) -> None:
+        candidates = np.array(self._channel.large_scale_gain)
+        serving = self._serving[..., None]
+        held = np.take_along_axis(candidates, serving, axis=-1) * 10 ** (HANDOVER_MARGIN_DB / 10)
+        np.put_along_axis(candidates, serving, held, axis=-1)
+        self._serving = np.argmax(candidates, axis=-1)
+
+    def _schedule(self) -> None:
+        """Pick in each cell the user with the best expected rate over its average rate."""
+        scale = self.scenario.full_power_over_noise
+        self._gain = self._channel.gain * scale
+        own = np.take_along_axis(self._gain, self._serving[..., None], axis=-1)[..., 0]
+        expected = spectral_efficiency(own / self._interference)
+        # A user out of reach keeps a little priority, so that the longest unserved goes first.
+        priority = np.maximum(expected, LOWEST_RATE) / self._average
+        attached = self._serving[:, None, :] == np.arange(self.shape[1])[:, None]
+        self._user: IntArray = np.argmax(np.where(attached, priority[:, None, :], -1.0), axis=-1)
+        active = attached.any(axis=-1)
+        gain = self._gain[self._episode, self._user]
+        self.measured = Measurements(
+            gain=gain,
+            large_scale_gain=self._channel.large_scale_gain[self._episode, self._user] * scale,
+            interference=self._interference[self._episode, self._user],
+            weight=1 / self._average[self._episode, self._user],
+            attached=attached.sum(axis=-1),
+            active=active,
+            leakage=leakage(gain, active, self.neighbours),
+        )
+
+    def _observe(self) -> FloatArray:
+        return np.concatenate(
+            [present_features(self.measured), self._history], axis=-1, dtype=np.float32
+        )
