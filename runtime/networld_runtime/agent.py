@@ -1,0 +1,241 @@
+"""The loop of a cell. Every slot: observe, encode, tell, listen, plan, act."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, deque
+from functools import partial
+from typing import Any
+
+from networld_runtime import report
+from networld_runtime.adapter_keeper import AdapterKeeper
+from networld_runtime.bundle import Bundle
+from networld_runtime.commands import Command, parse_command
+from networld_runtime.config import Config
+from networld_runtime.contract import FloatArray
+from networld_runtime.epoch import next_epoch
+from networld_runtime.errors import ConfigError, MessageError
+from networld_runtime.experience import Experience
+from networld_runtime.guarded_planner import GuardedPlanner, PlannerLike
+from networld_runtime.message import MeanFieldMessage, encode
+from networld_runtime.neighbours import Neighbours
+from networld_runtime.radio import Observation, Radio
+from networld_runtime.realtime import collect_garbage, monotonic_s, new_epoch_ms
+from networld_runtime.topics import CellTopics
+from networld_runtime.transport import Transport
+
+_log = logging.getLogger(__name__)
+
+POLL_S = 0.2
+WAITING_COMMANDS = 16
+
+
+class Agent:
+    """One cell: its planner between its radio and its neighbours.
+
+    Subscribes at once, so make it before the transport is connected.
+
+    Args:
+        config: The cell's configuration.
+        bundle: The bundle that `planner` runs.
+        planner: Encodes and plans.
+        transport: Reaches the neighbours.
+        radio: Gives observations and takes actions.
+        epoch: Number of this boot, from `epoch.next_epoch`.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        bundle: Bundle,
+        planner: PlannerLike,
+        transport: Transport,
+        radio: Radio,
+        epoch: int,
+    ) -> None:
+        cell, contract = config.cell, bundle.contract
+        self.statistics = report.Statistics()
+        self.topics = CellTopics(cell.site, cell.name)
+        self.experience = Experience(
+            contract, len(cell.neighbours), config.adaptation.capacity_slots
+        )
+        self.collecting = config.adaptation.enabled
+        self._config = config
+        self._bundle = bundle
+        self._contract = contract
+        self._planner = planner
+        self._guarded = GuardedPlanner(planner)
+        self._transport = transport
+        self._radio = radio
+        self._boot_epoch = self._epoch = epoch
+        self._slot_s = config.timing.slot_s or contract.slot_s
+        self._neighbours = Neighbours(
+            contract, cell.neighbours, config.timing.maximum_message_age_slots, self._slot_s
+        )
+        self._keeper = AdapterKeeper(config, bundle, planner)
+        self._commands: deque[Command] = deque()
+        self._rejected_commands: Counter[str] = Counter()
+        self._episode: int | None = None
+        self._slot: int | None = None
+        self._stopping = False
+        self._subscribe()
+
+    def start(self) -> None:
+        """Adopt a kept adapter and tell the site that this cell is there."""
+        self._keeper.restore()
+        self._publish_retained(
+            self.topics.birth,
+            report.birth(self._config.cell, self._bundle, self._boot_epoch, self._slot_s),
+        )
+        self._publish_retained(self.topics.state, report.state("online", self._boot_epoch))
+
+    def run(self) -> None:
+        """Go through slots until `stop` is called."""
+        while not self._stopping:
+            observation = self._radio.observe(POLL_S)
+            if observation is not None:
+                self.tick(observation)
+                collect_garbage(observation.slot)
+            self.attend()
+
+    def stop(self) -> None:
+        """End `run` after the slot it is in; may be called from a signal handler."""
+        self._stopping = True
+
+    def finish(self) -> None:
+        """End a running adaptation, say that the cell is offline and leave."""
+        self._keeper.stop()
+        self._publish_retained(self.topics.state, report.state("offline", self._boot_epoch))
+        self._transport.close()
+
+    def tick(self, observation: Observation) -> None:
+        """Go through one slot.
+
+        The message goes out before the plan is made and before the action: who waits for the actions
+        of all cells to begin the next slot can be sure that all messages were sent before.
+        """
+        started_s = monotonic_s()
+        self._begin_slot(observation)
+        latent = self._guarded.encode(observation.values)
+        self._tell(observation, latent)
+        mean_field = self._neighbours.mean_field(observation.slot)
+        action = self._guarded.plan(latent, mean_field)
+        self._radio.act(observation, action)
+        self._measure(observation, started_s)
+        if latent is not None and self.collecting:
+            self._remember(observation, latent, mean_field, action)
+
+    def attend(self) -> None:
+        """Carry out orders that arrived, and take over an adaptation that ended."""
+        while self._commands:
+            self._obey(self._commands.popleft())
+        outcome = self._keeper.poll()
+        if outcome is not None:
+            self._report(outcome)
+
+    def counters(self) -> dict[str, Any]:
+        """Return all counters as plain JSON data."""
+        return {
+            **self.statistics.to_json(),
+            "messages_received": self._neighbours.received,
+            "messages_rejected": self._neighbours.rejected(),
+            "model_failures": dict(self._guarded.failures),
+            "commands_rejected": dict(self._rejected_commands),
+            "radio": dict(self._radio.counters),
+            "transport": dict(self._transport.counters),
+            "experience_slots": len(self.experience),
+            "collecting": self.collecting,
+            "adapted": self._keeper.adapted,
+        }
+
+    def _begin_slot(self, observation: Observation) -> None:
+        restarted = self._slot is not None and observation.slot <= self._slot
+        if restarted:  # the radio did; what we send must be newer than before all the same
+            self._renew_epoch()
+            self._neighbours.forget()
+        if restarted or observation.episode != self._episode:
+            self._planner.reset()
+            self._neighbours.begin_episode(observation.slot)
+        elif self._slot is not None:
+            self.statistics.counters["slots_skipped"] += observation.slot - self._slot - 1
+        self._episode, self._slot = observation.episode, observation.slot
+
+    def _renew_epoch(self) -> None:
+        try:
+            self._epoch = next_epoch(self._config.state.directory)
+        except ConfigError:  # a full disk must not stop the loop
+            self._epoch = new_epoch_ms(self._epoch)
+
+    def _tell(self, observation: Observation, latent: FloatArray | None) -> None:
+        if latent is None:
+            return
+        message = MeanFieldMessage(self._epoch, observation.slot, latent, observation.utility)
+        payload = encode(message, self._contract)
+        sent = self._transport.publish(self.topics.message, payload)
+        self.statistics.counters["messages_sent" if sent else "messages_not_sent"] += 1
+        self.statistics.message_bytes[len(payload)] += 1
+
+    def _measure(self, observation: Observation, started_s: float) -> None:
+        now_s = monotonic_s()
+        counters = self.statistics.counters
+        counters["slots"] += 1
+        counters["deadlines_missed"] += now_s > observation.deadline_s
+        counters["slots_with_missing_neighbours"] += bool(self._neighbours.missing)
+        self.statistics.plan.add(now_s - started_s)
+
+    def _remember(
+        self, observation: Observation, latent: FloatArray, mean_field: FloatArray, action: float
+    ) -> None:
+        slot = observation.slot
+        self.experience.add(observation.episode, slot, latent, mean_field, action)
+        if observation.utility is not None:
+            self.experience.add_own_utility(slot - 1, observation.utility)
+        self.experience.add_neighbour_utilities(slot - 2, self._neighbours.utilities(slot - 2))
+
+    def _subscribe(self) -> None:
+        site = self._config.cell.site
+        self._transport.subscribe(
+            {
+                CellTopics(site, name).message: partial(self._neighbours.receive, name)
+                for name in self._config.cell.neighbours
+            }
+        )
+        self._transport.subscribe({self.topics.command: self._receive_command}, reliable=True)
+
+    def _receive_command(self, payload: bytes) -> None:
+        """Take an order from the network thread; the loop carries it out."""
+        try:
+            if len(self._commands) >= WAITING_COMMANDS:
+                raise MessageError("too_many", f"{WAITING_COMMANDS} are waiting")
+            self._commands.append(parse_command(payload))
+        except MessageError as error:
+            self._rejected_commands[error.reason] += 1
+
+    def _obey(self, command: Command) -> None:
+        problem = None
+        answer: dict[str, Any] = {}
+        if command.name == "adapt":
+            problem = self._keeper.begin(self.experience, command.identifier)
+            if problem is None:
+                return  # the report comes when the training has ended
+        elif command.name == "base":
+            self._keeper.drop()
+        elif command.name == "collect":
+            self.collecting = command.on
+        elif command.name == "report":
+            answer = {"counters": self.counters()}
+        elif command.name == "stop":
+            self.stop()
+        if problem is not None:
+            answer = {"problem": problem}
+        self._report(
+            {"report": command.name, "id": command.identifier, "ok": problem is None, **answer}
+        )
+
+    def _report(self, data: dict[str, Any]) -> None:
+        _log.info("report %s", data["report"])
+        payload = report.to_bytes({**data, "epoch": self._boot_epoch})
+        self._transport.publish(self.topics.report, payload, reliable=True)
+
+    def _publish_retained(self, topic: str, payload: bytes) -> None:
+        self._transport.publish(topic, payload, reliable=True, retain=True)

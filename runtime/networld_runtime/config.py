@@ -1,0 +1,254 @@
+"""Configuration of a cell: a TOML file, read into frozen dataclasses, every mistake told at once."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from networld_runtime.config_table import Table, suggestion
+from networld_runtime.errors import ConfigError
+from networld_runtime.solver import SOLVERS
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+LARGEST_FILE_BYTES = 1 << 16
+
+
+@dataclass(frozen=True)
+class CellConfig:
+    """`[cell]`: who this is. `neighbours` are the cells whose messages are used."""
+
+    site: str
+    name: str
+    task: str
+    neighbours: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class BundleConfig:
+    """`[bundle]`: the folder that `export` wrote."""
+
+    path: Path
+
+
+@dataclass(frozen=True)
+class BrokerConfig:
+    """`[broker]`: where the MQTT broker is. The password stays in its file until it is needed."""
+
+    host: str = "127.0.0.1"
+    port: int = 1883
+    keep_alive_s: int = 10
+    connect_timeout_s: float = 5.0
+    username: str | None = None
+    password_file: Path | None = None
+
+    def password(self) -> str | None:
+        """Read the password, without the line's end.
+
+        Raises:
+            ConfigError: The file cannot be read.
+        """
+        if self.password_file is None:
+            return None
+        try:
+            return self.password_file.read_text().rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "not text"
+            raise ConfigError(
+                str(self.password_file), f"password cannot be read: {reason}"
+            ) from None
+
+
+@dataclass(frozen=True)
+class PlannerConfig:
+    """`[planner]`: what to change of the bundle's own settings; None keeps the bundle's."""
+
+    steps: int | None = None
+    candidates: int | None = None
+    guidance_scale: float | None = None
+    temperature: float | None = None
+    warm_start_level: float | None = None
+    solver: str | None = None
+    seed: int = 0
+
+    def changes(self) -> dict[str, Any]:
+        """Return the settings that differ from the bundle's, without the seed."""
+        return _given(self, without="seed")
+
+
+@dataclass(frozen=True)
+class TimingConfig:
+    """`[timing]`: length of a slot (None: the contract's) and how old a message may be."""
+
+    slot_s: float | None = None
+    maximum_message_age_slots: int = 3
+
+
+@dataclass(frozen=True)
+class AdaptationConfig:
+    """`[adaptation]`: fine-tuning on the device; None keeps the default of `adaptation`.
+
+    `capacity_slots` is how much experience is kept in memory.
+    """
+
+    enabled: bool = True
+    capacity_slots: int = 4096
+    steps: int | None = None
+    learning_rate: float | None = None
+    weight_decay: float | None = None
+    gradient_norm: float | None = None
+    query_share: float | None = None
+    minimum_windows: int | None = None
+
+    def changes(self) -> dict[str, Any]:
+        """Return the training settings that differ from the defaults."""
+        given = _given(self, without="enabled")
+        del given["capacity_slots"]
+        return given
+
+
+@dataclass(frozen=True)
+class StateConfig:
+    """`[state]`: the one folder that the agent writes to."""
+
+    directory: Path
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that a cell is told by its file."""
+
+    path: Path
+    cell: CellConfig
+    bundle: BundleConfig
+    broker: BrokerConfig
+    planner: PlannerConfig
+    timing: TimingConfig
+    adaptation: AdaptationConfig
+    state: StateConfig
+
+
+TABLES = [field.name for field in fields(Config) if field.name != "path"]
+
+
+def load_config(path: Path) -> Config:
+    """Read and check a configuration file; relative paths start at the file's folder.
+
+    Raises:
+        ConfigError: The file cannot be read or holds mistakes; lists all of them.
+    """
+    data = _read(path)
+    problems = [
+        f"{name}: unknown table or key{suggestion(name, TABLES)}"
+        for name in data
+        if name not in TABLES
+    ]
+    tables = {name: Table(name, data.get(name, {}), problems) for name in TABLES}
+    folder = path.resolve().parent
+    config = Config(
+        path=path.resolve(),
+        cell=_cell(tables["cell"]),
+        bundle=BundleConfig(_path(tables["bundle"], "path", folder)),
+        broker=_broker(tables["broker"], folder),
+        planner=_planner(tables["planner"]),
+        timing=_timing(tables["timing"]),
+        adaptation=_adaptation(tables["adaptation"]),
+        state=StateConfig(_path(tables["state"], "directory", folder)),
+    )
+    for table in tables.values():
+        table.finish()
+    if problems:
+        raise ConfigError(str(path), problems)
+    return config
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > LARGEST_FILE_BYTES:
+            raise ConfigError(str(path), f"larger than {LARGEST_FILE_BYTES} bytes")
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(str(path), f"cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(str(path), "is not UTF-8 text") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(str(path), f"is not valid TOML: {error}") from error
+
+
+def _cell(table: Table) -> CellConfig:
+    cell = CellConfig(
+        site=table.name_of("site"),
+        name=table.name_of("name"),
+        task=table.required_text("task"),
+        neighbours=table.names("neighbours"),
+    )
+    if cell.name and cell.name in cell.neighbours:
+        table.problem("neighbours", f"holds the cell itself, {cell.name!r}")
+    return cell
+
+
+def _broker(table: Table, folder: Path) -> BrokerConfig:
+    default = BrokerConfig()
+    password_file = table.text("password_file", None)
+    broker = BrokerConfig(
+        host=table.text("host", default.host) or "",
+        port=table.integer("port", default.port, 1, 65535) or 0,
+        keep_alive_s=table.integer("keep_alive_s", default.keep_alive_s, 1, 3600) or 0,
+        connect_timeout_s=table.number("connect_timeout_s", default.connect_timeout_s, 0.1, 600)
+        or 0,
+        username=table.text("username", None),
+        password_file=None if password_file is None else folder / password_file,
+    )
+    if broker.password_file is not None and broker.username is None:
+        table.problem("password_file", "needs a username beside it")
+    if broker.password_file is not None and not broker.password_file.is_file():
+        table.problem("password_file", f"no file at {broker.password_file}")
+    return broker
+
+
+def _planner(table: Table) -> PlannerConfig:
+    return PlannerConfig(
+        steps=table.integer("steps", None, 1, 100),
+        candidates=table.integer("candidates", None, 1, 1024),
+        guidance_scale=table.number("guidance_scale", None, 0, 10),
+        temperature=table.number("temperature", None, 0, 2),
+        warm_start_level=table.number("warm_start_level", None, 0, 0.99),
+        solver=table.choice("solver", tuple(SOLVERS)),
+        seed=table.integer("seed", 0, 0, 2**63 - 1) or 0,
+    )
+
+
+def _timing(table: Table) -> TimingConfig:
+    default = TimingConfig()
+    age = table.integer("maximum_message_age_slots", default.maximum_message_age_slots, 1, 100)
+    return TimingConfig(
+        slot_s=table.number("slot_s", None, 0.0001, 3600), maximum_message_age_slots=age or 1
+    )
+
+
+def _adaptation(table: Table) -> AdaptationConfig:
+    default = AdaptationConfig()
+    return AdaptationConfig(
+        enabled=table.flag("enabled", default.enabled),
+        capacity_slots=table.integer("capacity_slots", default.capacity_slots, 16, 1 << 20) or 16,
+        steps=table.integer("steps", None, 1, 100_000),
+        learning_rate=table.number("learning_rate", None, 1e-9, 1),
+        weight_decay=table.number("weight_decay", None, 0, 1),
+        gradient_norm=table.number("gradient_norm", None, 1e-9, 1e9),
+        query_share=table.number("query_share", None, 0.05, 0.9),
+        minimum_windows=table.integer("minimum_windows", None, 2, 1 << 20),
+    )
+
+
+def _path(table: Table, key: str, folder: Path) -> Path:
+    return folder / table.required_text(key)
+
+
+def _given(config: PlannerConfig | AdaptationConfig, without: str) -> dict[str, Any]:
+    values = {field.name: getattr(config, field.name) for field in fields(config)}
+    return {name: value for name, value in values.items() if value is not None and name != without}

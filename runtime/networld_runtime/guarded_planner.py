@@ -1,0 +1,89 @@
+"""A planner that never fails: a sick model is counted and the last action is held."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from typing import Protocol
+
+import numpy as np
+
+from networld_runtime.contract import Contract, FloatArray
+from networld_runtime.planner import Decision
+from networld_runtime.radio_codec import allows_action
+
+_log = logging.getLogger(__name__)
+
+
+class PlannerLike(Protocol):
+    """What the loop needs of `planner.Planner`."""
+
+    contract: Contract
+
+    def encode(self, observation: FloatArray) -> FloatArray:
+        """Return the latent `[Z]` of an observation `[D]` in native units."""
+        ...
+
+    def plan(self, latent: FloatArray, mean_field: FloatArray) -> Decision:
+        """Return the decision for a latent `[Z]` and a mean field `[M]`."""
+        ...
+
+    def reset(self) -> None:
+        """Forget the last plan: a new episode begins."""
+        ...
+
+    def adopt(self, adapter: FloatArray) -> None:
+        """Plan with another adapter `[P]` from now on."""
+        ...
+
+    def warm_up(self, runs: int = 20) -> None:
+        """Run the model a few times."""
+        ...
+
+
+class GuardedPlanner:
+    """Wraps a planner's two calls; all else is asked of the planner itself.
+
+    Until there is a last action the middle of the action's range is held.
+
+    Args:
+        planner: The planner to watch.
+    """
+
+    def __init__(self, planner: PlannerLike) -> None:
+        self.failures: Counter[str] = Counter()
+        self._planner = planner
+        bins = planner.contract.action
+        self._held = (bins.low + bins.high) / 2
+
+    def encode(self, observation: FloatArray) -> FloatArray | None:
+        """Return the latent of an observation, None if the model fails."""
+        try:
+            latent = self._planner.encode(observation)
+        except Exception as error:
+            self._count("encode_raised", error)
+            return None
+        if latent.shape != (self._planner.contract.latent_size,) or not np.isfinite(latent).all():
+            self._count("encode_not_finite")
+            return None
+        return latent
+
+    def plan(self, latent: FloatArray | None, mean_field: FloatArray) -> float:
+        """Return the action to take, in native units; the last one if the model fails."""
+        if latent is None:
+            return self._held
+        try:
+            action = float(self._planner.plan(latent, mean_field).action)
+        except Exception as error:
+            self._count("plan_raised", error)
+            return self._held
+        if not allows_action(self._planner.contract, action):
+            self._count("plan_not_allowed")
+            return self._held
+        self._held = action
+        return action
+
+    def _count(self, reason: str, error: Exception | None = None) -> None:
+        self.failures[reason] += 1
+        if self.failures[reason] == 1:  # the counter tells of the others
+            _log.error("model failed (%s), holding the last action", reason, exc_info=error)

@@ -1,0 +1,124 @@
+"""The mean-field message: what a cell tells its neighbours once per slot.
+
+One msgpack array, 41 bytes or fewer for a latent of 16 entries:
+
+| entry | type | meaning |
+|---|---|---|
+| version | 1 | of this layout |
+| contract | 4 bytes | first bytes of `Contract.digest` |
+| epoch | uint64 | milliseconds; grows whenever the sender boots or its slot counter restarts |
+| slot | uint32 | running slot number of the site |
+| values | int8 bytes | latent in steps of 1/127, then the utility of slot - 1 if it is known |
+
+The slot counter runs through the episodes and never restarts within an epoch, so it is the sequence
+number as well: (epoch, slot) grows with every message, and a receiver that knows in which slot its
+episode began can tell the messages of that episode without being told the episode.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from networld_runtime.contract import Contract, FloatArray
+from networld_runtime.errors import MessageError
+from networld_runtime.wire import (
+    LARGEST_SLOT,
+    check_integer,
+    check_tag,
+    check_version,
+    contract_tag,
+    pack_array,
+    unpack_array,
+)
+
+VERSION = 1
+LARGEST_PAYLOAD_BYTES = 512
+LARGEST_EPOCH_MS = 2**64 - 1
+_STEPS = 127
+_FIELDS = 5
+
+
+@dataclass(frozen=True)
+class MeanFieldMessage:
+    """What one cell says in one slot.
+
+    Attributes:
+        epoch: Milliseconds; larger than any earlier epoch of the same sender.
+        slot: Running slot number in which the message was sent.
+        latent: Encoding of the sender's observation, `[latent_size]`, in [-1, 1].
+        utility: The sender's own utility in `slot - 1`, in the task's units; None if not known.
+    """
+
+    epoch: int
+    slot: int
+    latent: FloatArray
+    utility: float | None = None
+
+
+def quantise(latent: npt.ArrayLike) -> npt.NDArray[np.int8]:
+    """Return latents in [-1, 1] as int8 in [-127, 127]; values outside are clipped.
+
+    Raises:
+        ValueError: A value is not finite.
+    """
+    values = np.asarray(latent, dtype=np.float32)
+    if not np.isfinite(values).all():
+        raise ValueError("a latent holds a value that is not finite")
+    return np.rint(np.clip(values, -1, 1) * _STEPS).astype(np.int8)
+
+
+def dequantise(values: npt.NDArray[np.int8]) -> FloatArray:
+    """Return int8 in [-127, 127] as latents in [-1, 1]."""
+    return np.asarray(values.astype(np.float32) / np.float32(_STEPS), dtype=np.float32)
+
+
+def encode(message: MeanFieldMessage, contract: Contract) -> bytes:
+    """Return the payload of `message`.
+
+    Raises:
+        ValueError: The latent has the wrong shape or is not finite, or a number is out of range.
+    """
+    if message.latent.shape != (contract.latent_size,):
+        raise ValueError(f"latent {message.latent.shape}: expected ({contract.latent_size},)")
+    if not (0 <= message.epoch <= LARGEST_EPOCH_MS and 0 <= message.slot <= LARGEST_SLOT):
+        raise ValueError(f"epoch {message.epoch}, slot {message.slot}: out of range")
+    values = quantise(message.latent).tobytes()
+    if message.utility is not None:
+        values += _quantise_utility(message.utility, contract)
+    return pack_array(VERSION, contract_tag(contract), message.epoch, message.slot, values)
+
+
+def decode(payload: bytes, contract: Contract) -> MeanFieldMessage:
+    """Read a payload from the network; nothing about it is trusted.
+
+    Raises:
+        MessageError: With reason `size`, `malformed`, `version`, `contract` or `range`.
+    """
+    version, *fields = unpack_array(payload, LARGEST_PAYLOAD_BYTES)
+    check_version(version, VERSION)
+    if len(fields) != _FIELDS - 1:
+        raise MessageError("malformed", f"{len(fields) + 1} fields, expected {_FIELDS}")
+    tag, epoch, slot, values = fields
+    check_tag(tag, contract)
+    check_integer("epoch", epoch, LARGEST_EPOCH_MS)
+    check_integer("slot", slot, LARGEST_SLOT)
+    if not isinstance(values, bytes):
+        raise MessageError("malformed", "values are not bytes")
+    if len(values) not in (contract.latent_size, contract.latent_size + 1):
+        raise MessageError("range", f"{len(values)} values, latent_size {contract.latent_size}")
+    steps = np.frombuffer(values, dtype=np.int8)
+    if steps.min() < -_STEPS:
+        raise MessageError("range", f"a value is below {-_STEPS}")
+    utility = None
+    if len(steps) > contract.latent_size:
+        share = (int(steps[-1]) + _STEPS) / (2 * _STEPS)
+        utility = contract.reward_low + share * (contract.reward_high - contract.reward_low)
+    return MeanFieldMessage(epoch, slot, dequantise(steps[: contract.latent_size]), utility)
+
+
+def _quantise_utility(utility: float, contract: Contract) -> bytes:
+    span = contract.reward_high - contract.reward_low
+    return quantise([2 * (utility - contract.reward_low) / span - 1]).tobytes()

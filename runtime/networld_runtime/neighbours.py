@@ -1,0 +1,173 @@
+"""What a cell knows of its neighbours: their newest messages, how old, and what was rejected.
+
+The network thread calls `receive`; the loop reads the mean field. Messages of slot t - 1 are used in
+slot t, also when a neighbour's message of slot t is already here, so a few messages are kept of each.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from networld_runtime.contract import Contract, FloatArray
+from networld_runtime.errors import MessageError
+from networld_runtime.message import MeanFieldMessage, decode
+
+KEPT_MESSAGES = 4
+LARGEST_LEAD_SLOTS = 1000
+
+
+@dataclass(frozen=True)
+class _Arrival:
+    message: MeanFieldMessage
+    arrived_s: float
+
+
+@dataclass
+class _Neighbour:
+    newest: tuple[int, int] = (-1, -1)
+    recent: list[_Arrival] = field(default_factory=list)
+    received: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+
+
+class Neighbours:
+    """The neighbours of one cell: who is alive, and their mean field.
+
+    Args:
+        contract: Decides how messages are read.
+        names: Names of the neighbours whose messages are expected.
+        maximum_age_slots: How many slots old a message may be to be used; at least 1.
+        slot_s: Length of a slot; None takes the contract's. A message that arrived more than
+            `maximum_age_slots + 1` slots ago by the own clock is not used either.
+        clock: Monotonic clock in seconds.
+
+    Raises:
+        ValueError: `maximum_age_slots` is below 1.
+    """
+
+    def __init__(
+        self,
+        contract: Contract,
+        names: Sequence[str],
+        maximum_age_slots: int,
+        slot_s: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if maximum_age_slots < 1:
+            raise ValueError(f"maximum_age_slots = {maximum_age_slots}: at least 1 is needed")
+        self.names = tuple(names)
+        self._contract = contract
+        self._maximum_age_slots = maximum_age_slots
+        self._maximum_age_s = (maximum_age_slots + 1) * (slot_s or contract.slot_s)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._neighbours = {name: _Neighbour() for name in self.names}
+        self._first_slot = 0
+        self._own_slot: int | None = None
+        self.missing: tuple[str, ...] = self.names
+        """Neighbours that the last `mean_field` did without."""
+
+    def receive(self, name: str, payload: bytes) -> None:
+        """Take a payload that arrived on the topic of neighbour `name`.
+
+        Called from the network thread. Never raises: a payload that is rejected is counted by reason
+        (those of `message.decode`, and `stale` for a replay, `ahead` for a slot far in the future).
+        """
+        arrived_s = self._clock()
+        neighbour = self._neighbours[name]
+        try:
+            message = decode(payload, self._contract)
+        except MessageError as error:
+            with self._lock:
+                neighbour.rejected[error.reason] += 1
+            return
+        with self._lock:
+            reason = self._objection(neighbour, message)
+            if reason:
+                neighbour.rejected[reason] += 1
+                return
+            neighbour.received += 1
+            neighbour.newest = (message.epoch, message.slot)
+            neighbour.recent.append(_Arrival(message, arrived_s))
+            del neighbour.recent[:-KEPT_MESSAGES]
+
+    def begin_episode(self, first_slot: int) -> None:
+        """Start an episode: messages of slots before `first_slot` no longer enter a mean field."""
+        with self._lock:
+            self._first_slot = first_slot
+            self._own_slot = first_slot
+
+    def forget(self) -> None:
+        """Drop all kept messages: the site's slot counter restarted and they mean nothing now."""
+        with self._lock:
+            for neighbour in self._neighbours.values():
+                neighbour.recent.clear()
+            self._own_slot = None
+
+    def mean_field(self, slot: int) -> FloatArray:
+        """Return the mean field `[latent_size + 1]` that slot `slot` plans with.
+
+        The first entries are the mean of the neighbours' latents, the last is the share of neighbours
+        heard. All zeros if none was heard.
+        """
+        now_s = self._clock()
+        with self._lock:
+            self._own_slot = slot
+            usable = {
+                name: latent
+                for name, neighbour in self._neighbours.items()
+                if (latent := self._latent(neighbour, slot, now_s)) is not None
+            }
+        self.missing = tuple(name for name in self.names if name not in usable)
+        result = np.zeros(self._contract.mean_field_size, dtype=np.float32)
+        if usable:
+            result[:-1] = np.mean(list(usable.values()), axis=0)
+            result[-1] = len(usable) / len(self.names)
+        return result
+
+    def utilities(self, slot: int) -> list[float]:
+        """Return the neighbours' own utilities in `slot`, of those whose message of `slot + 1` is here.
+
+        The messages that carry them are sent in `slot + 1`, so ask from `slot + 2` on, and soon: only
+        the last few messages of a neighbour are kept.
+        """
+        with self._lock:
+            return [
+                arrival.message.utility
+                for neighbour in self._neighbours.values()
+                for arrival in neighbour.recent
+                if arrival.message.slot == slot + 1 and arrival.message.utility is not None
+            ]
+
+    @property
+    def received(self) -> int:
+        """Messages accepted from all neighbours."""
+        with self._lock:
+            return sum(neighbour.received for neighbour in self._neighbours.values())
+
+    def rejected(self) -> dict[str, dict[str, int]]:
+        """Return how many messages of each neighbour were rejected, by reason."""
+        with self._lock:
+            return {name: dict(one.rejected) for name, one in self._neighbours.items()}
+
+    def _objection(self, neighbour: _Neighbour, message: MeanFieldMessage) -> str | None:
+        if (message.epoch, message.slot) <= neighbour.newest:
+            return "stale"
+        # Accepting a slot of the far future would make every later message look like a replay.
+        if self._own_slot is not None and message.slot > self._own_slot + LARGEST_LEAD_SLOTS:
+            return "ahead"
+        return None
+
+    def _latent(self, neighbour: _Neighbour, slot: int, now_s: float) -> FloatArray | None:
+        oldest_slot = max(self._first_slot, slot - self._maximum_age_slots)
+        for arrival in reversed(neighbour.recent):
+            in_time = oldest_slot <= arrival.message.slot < slot
+            if in_time and now_s - arrival.arrived_s <= self._maximum_age_s:
+                return arrival.message.latent
+        return None

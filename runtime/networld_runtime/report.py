@@ -1,0 +1,78 @@
+"""What a cell tells about itself: state, birth and reports, as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from networld_runtime.bundle import Bundle
+from networld_runtime.config import CellConfig
+from networld_runtime.contract import Contract
+from networld_runtime.realtime import LatencyRing
+
+BIRTH_VERSION = 1
+
+
+@dataclass
+class Statistics:
+    """Counters of the loop since its start.
+
+    Attributes:
+        counters: `slots`, `slots_skipped`, `slots_with_missing_neighbours`, `deadlines_missed`,
+            `messages_sent`, `messages_not_sent`.
+        plan: Seconds from the arrival of an observation in the loop to its action.
+        message_bytes: How many messages of each size were sent.
+    """
+
+    counters: Counter[str] = field(default_factory=Counter)
+    plan: LatencyRing = field(default_factory=LatencyRing)
+    message_bytes: Counter[int] = field(default_factory=Counter)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as plain JSON data."""
+        sizes = sorted(self.message_bytes.elements())
+        return {
+            **self.counters,
+            "message_bytes_p50": sizes[len(sizes) // 2] if sizes else None,
+            "message_bytes_largest": sizes[-1] if sizes else None,
+            "plan_p50_ms": self.plan.percentile_ms(50),
+            "plan_p99_ms": self.plan.percentile_ms(99),
+        }
+
+
+def software_version() -> str:
+    """Return the version of this distribution."""
+    try:
+        return version("networld-runtime")
+    except PackageNotFoundError:  # run from a source tree
+        return "unknown"
+
+
+def state(status: str, epoch: int) -> bytes:
+    """Return a state payload; `status` is `online`, `offline` or `lost`."""
+    return to_bytes({"state": status, "epoch": epoch})
+
+
+def birth(cell: CellConfig, bundle: Bundle, epoch: int, slot_s: float) -> bytes:
+    """Return the birth payload: what this cell runs, so that others can see whether they fit."""
+    contract: Contract = bundle.contract
+    return to_bytes(
+        {
+            "version": BIRTH_VERSION,
+            "epoch": epoch,
+            "software": software_version(),
+            "task": contract.task,
+            "contract": contract.digest().hex(),
+            "bundle": bundle.digest,
+            "slot_s": slot_s,
+            "neighbours": list(cell.neighbours),
+        }
+    )
+
+
+def to_bytes(data: dict[str, Any]) -> bytes:
+    """Return compact JSON."""
+    return json.dumps(data, separators=(",", ":"), sort_keys=True).encode()

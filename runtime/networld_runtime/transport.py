@@ -1,0 +1,159 @@
+"""How bytes travel between cells: the protocol that the loop knows, and an in-process bus for tests."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+Handler = Callable[[bytes], None]
+
+
+@dataclass(frozen=True)
+class LastWill:
+    """What the broker publishes, retained and reliably, when a client is gone without a word."""
+
+    topic: str
+    payload: bytes
+
+
+class Transport(Protocol):
+    """Publish and subscribe on exact topics.
+
+    Attributes:
+        counters: Events since the start: `published`, `skipped` (the one before was still unsent),
+            `unsent` (not connected), `handler_errors`, `connections`.
+    """
+
+    counters: Counter[str]
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker is believed to be there; only the age of messages is proof."""
+        ...
+
+    def connect(self) -> None:
+        """Connect for the first time; later losses are mended in the background.
+
+        Raises:
+            BrokerError: The broker cannot be reached or refuses us.
+        """
+        ...
+
+    def publish(
+        self, topic: str, payload: bytes, *, reliable: bool = False, retain: bool = False
+    ) -> bool:
+        """Send a payload; return whether it is on its way.
+
+        An unreliable payload is dropped while the one before on its topic is still unsent: the next
+        slot brings a newer one. A retained payload is sent again after every reconnection.
+        """
+        ...
+
+    def subscribe(self, handlers: Mapping[str, Handler], *, reliable: bool = False) -> None:
+        """Call a handler with each payload on its topic, from the network thread."""
+        ...
+
+    def close(self) -> None:
+        """Send what is still to be sent, briefly, and leave; the last will is not published."""
+        ...
+
+
+@dataclass
+class MemoryBus:
+    """A broker in the process: delivers in the order of publication, in the caller's thread."""
+
+    retained: dict[str, bytes] = field(default_factory=dict)
+    _members: list[MemoryTransport] = field(default_factory=list)
+    _waiting: deque[tuple[str, bytes]] = field(default_factory=deque)
+    _delivering: bool = False
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool) -> None:
+        """Deliver a payload to all subscribers; what handlers publish is delivered after it."""
+        if retain:
+            self.retained[topic] = payload
+        self._waiting.append((topic, payload))
+        if self._delivering:
+            return
+        self._delivering = True
+        try:
+            while self._waiting:
+                next_topic, next_payload = self._waiting.popleft()
+                for member in list(self._members):
+                    member.deliver(next_topic, next_payload)
+        finally:
+            self._delivering = False
+
+    def join(self, member: MemoryTransport) -> None:
+        """Let a transport receive from now on."""
+        self._members.append(member)
+
+    def leave(self, member: MemoryTransport) -> None:
+        """Stop delivering to a transport."""
+        if member in self._members:
+            self._members.remove(member)
+
+
+class MemoryTransport:
+    """`Transport` over a `MemoryBus`: deterministic, for tests and single-process demonstrations."""
+
+    def __init__(self, bus: MemoryBus, will: LastWill | None = None) -> None:
+        self.counters: Counter[str] = Counter()
+        self.connected = False
+        self._bus = bus
+        self._will = will
+        self._handlers: dict[str, Handler] = {}
+
+    def connect(self) -> None:
+        """Join the bus and receive what is retained on the subscribed topics."""
+        self.connected = True
+        self.counters["connections"] += 1
+        self._bus.join(self)
+        for topic in self._handlers:
+            self._deliver_retained(topic)
+
+    def publish(
+        self, topic: str, payload: bytes, *, reliable: bool = False, retain: bool = False
+    ) -> bool:
+        """Deliver at once; `reliable` changes nothing here."""
+        del reliable
+        if not self.connected:
+            self.counters["unsent"] += 1
+            return False
+        self.counters["published"] += 1
+        self._bus.publish(topic, payload, retain=retain)
+        return True
+
+    def subscribe(self, handlers: Mapping[str, Handler], *, reliable: bool = False) -> None:
+        """Add handlers; retained payloads are delivered at once when connected."""
+        del reliable
+        self._handlers.update(handlers)
+        if self.connected:
+            for topic in handlers:
+                self._deliver_retained(topic)
+
+    def deliver(self, topic: str, payload: bytes) -> None:
+        """Hand a payload to the topic's handler, if there is one."""
+        handler = self._handlers.get(topic)
+        if handler is None:
+            return
+        try:
+            handler(payload)
+        except Exception:
+            self.counters["handler_errors"] += 1
+
+    def close(self) -> None:
+        """Leave without publishing the last will."""
+        self.connected = False
+        self._bus.leave(self)
+
+    def lose(self) -> None:
+        """Vanish as a crashed process would: the bus publishes the last will."""
+        self.close()
+        if self._will is not None:
+            self._bus.publish(self._will.topic, self._will.payload, retain=True)
+
+    def _deliver_retained(self, topic: str) -> None:
+        if topic in self._bus.retained:
+            self.deliver(topic, self._bus.retained[topic])
