@@ -69,6 +69,15 @@ class HexagonalLayout:
         order = np.argsort(np.round(distances, 6), axis=1, kind="stable")
         return order[:, :NEIGHBOURS].astype(np.int64)
 
+    @cached_property
+    def reuse_colour(self) -> IntArray:
+        """Colours 0, 1, 2 of a reuse-3 pattern, `[K]`: no two adjacent sites of the cluster alike.
+
+        The cluster's images continue the pattern only roughly, as K is no multiple of three.
+        """
+        grid = np.rint(self.sites_m @ np.linalg.inv(_BASIS) / self.inter_site_distance_m)
+        return ((grid[:, 0] - grid[:, 1]) % 3).astype(np.int64)
+
     def distances_m(self, positions_m: FloatArray) -> FloatArray:
         """Return wrapped 2-D distances `[..., K]` from positions `[..., 2]` to all sites.
 

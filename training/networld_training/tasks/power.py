@@ -69,11 +69,17 @@ class PowerTask:
     Attributes:
         contract: Features, actions and ranges, the same for all scenarios.
         neighbours: The six nearest cells of each cell `[K, 6]`.
+        reuse_colour: Colours 0, 1, 2 of a reuse pattern `[K]`.
+        shape: Episodes and cells, (E, K).
+        observation: What the cells observe in the present slot `[E, K, D]`.
+        slot: Number of the present slot; negative during the warm-up.
         streams: Random streams of each episode; policies draw from `policy`.
-        measured: What can be measured in the present slot; `gain` in it is of all pairs.
+        measured: The present slot in linear units, for rules and the genie.
     """
 
     contract: Contract = POWER_CONTRACT
+    observation: FloatArray
+    slot: int
     streams: list[Streams]
     measured: Measurements
 
@@ -82,6 +88,7 @@ class PowerTask:
         self.seeds = tuple(seeds)
         self._config = scenario.channel_config()
         self.neighbours: npt.NDArray[np.int64] = self._config.layout.neighbours
+        self.reuse_colour: npt.NDArray[np.int64] = self._config.layout.reuse_colour
         self.shape = (len(self.seeds), scenario.cells)
         self._episode = np.arange(len(self.seeds))[:, None]
 
@@ -95,12 +102,13 @@ class PowerTask:
         self._average = np.full((len(self.seeds), users), LOWEST_RATE)
         self._served = np.zeros((len(self.seeds), users))
         self._history = empty_history(*self.shape)
-        self._slot = -self.scenario.warm_up_slots
+        self.slot = -self.scenario.warm_up_slots
         self._schedule()
         for _ in range(self.scenario.warm_up_slots):
             self._transmit(np.ones(self.shape))
         self._served[:] = 0.0
-        return self._observe()
+        self._observe()
+        return self.observation
 
     def step(self, action_db: npt.ArrayLike) -> PowerOutcome:
         """Transmit for one slot.
@@ -113,18 +121,19 @@ class PowerTask:
         efficiency, utility = self._transmit(np.where(action_db < LOWEST_POWER_DB, 0.0, power))
         around = utility[:, self.neighbours].sum(axis=-1)
         reward = (utility + around) / (1 + self.neighbours.shape[1])
+        self._observe()
         return PowerOutcome(
-            observation=self._observe(),
+            observation=self.observation,
             reward=reward.astype(np.float32),
             utility=utility.astype(np.float32),
             spectral_efficiency=efficiency.astype(np.float32),
-            done=self._slot >= self.scenario.slots,
+            done=self.slot >= self.scenario.slots,
         )
 
     @property
     def user_rates(self) -> DoubleArray:
         """Mean rates of the users over the scored slots so far, in b/s/Hz `[E, U]`."""
-        return self._served / max(self._slot, 1)
+        return self._served / max(self.slot, 1)
 
     def mean_log_rate(self) -> DoubleArray:
         """Return the users' mean logarithmic rate over the scored slots so far, `[E]`."""
@@ -167,7 +176,7 @@ class PowerTask:
         self._history = remember(
             self._history, power, efficiency, np.where(active, interference, 1.0)
         )
-        self._slot += 1
+        self.slot += 1
         self._channel.advance()
         self._hand_over()
         self._schedule()
@@ -202,7 +211,7 @@ class PowerTask:
             leakage=leakage(gain, active, self.neighbours),
         )
 
-    def _observe(self) -> FloatArray:
-        return np.concatenate(
+    def _observe(self) -> None:
+        self.observation = np.concatenate(
             [present_features(self.measured), self._history], axis=-1, dtype=np.float32
         )

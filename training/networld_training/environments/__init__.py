@@ -1,0 +1,1 @@
+"""Ways to run a task: the batched rollout and the PettingZoo environment."""
