@@ -1,0 +1,346 @@
+"""The loop: three cells exchange messages, and nothing that one does stops the others."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from networld_runtime.agent import Agent
+from networld_runtime.bundle import Bundle
+from networld_runtime.config import Config, load_config
+from networld_runtime.contract import Contract, FloatArray
+from networld_runtime.message import MeanFieldMessage, encode
+from networld_runtime.planner import Decision
+from networld_runtime.radio import MqttRadio
+from networld_runtime.radio_codec import ObservationMessage, decode_action, encode_observation
+from networld_runtime.topics import CellTopics
+from networld_runtime.transport import LastWill, MemoryBus, MemoryTransport
+
+NAMES = ("a", "b", "c")
+EPOCH = 1_790_000_000_000
+
+
+@dataclass
+class StubPlanner:
+    """Encodes to the first feature; its action is 20 dB times the mean field's first entry."""
+
+    contract: Contract
+    sick: bool = False
+    raises: bool = False
+    resets: int = 0
+    adopted: FloatArray | None = None
+    fields: list[FloatArray] = field(default_factory=list)
+
+    def encode(self, observation: FloatArray) -> FloatArray:
+        if self.raises:
+            raise RuntimeError("graph failed")
+        return np.full(16, np.nan if self.sick else observation[0], dtype=np.float32)
+
+    def plan(self, latent: FloatArray, mean_field: FloatArray) -> Decision:
+        self.fields.append(mean_field)
+        plan = np.tile(latent, (self.contract.horizon, 1))
+        return Decision(-20 * float(mean_field[0]), 0.0, plan)
+
+    def reset(self) -> None:
+        self.resets += 1
+
+    def adopt(self, adapter: FloatArray) -> None:
+        self.adopted = adapter
+
+    def warm_up(self, runs: int = 20) -> None:
+        del runs
+
+
+class Site:
+    """Three agents on one bus, and the radio that drives them slot by slot."""
+
+    def __init__(self, contract: Contract, folder: Path, more: str = "") -> None:
+        self.contract = contract
+        self.bus = MemoryBus()
+        self.radio = MemoryTransport(self.bus)
+        self.actions: dict[str, Any] = {}
+        self.reports: list[dict[str, Any]] = []
+        self.planners = {name: StubPlanner(contract) for name in NAMES}
+        self.transports: dict[str, MemoryTransport] = {}
+        self.agents: dict[str, Agent] = {}
+        self.bundle = Bundle(folder, "stub", "ab" * 32, contract, 4, 7, 8, {}, {})
+        for name in NAMES:
+            self._add(name, _config(folder, name, more))
+        for name in NAMES:
+            topics = self.agents[name].topics
+            self.radio.subscribe({topics.action: self._hear(name)})
+            self.radio.subscribe({topics.report: lambda raw: self.reports.append(json.loads(raw))})
+        self.radio.connect()
+
+    def _add(self, name: str, config: Config) -> None:
+        will = LastWill(CellTopics("test", name).state, b"lost")
+        transport = MemoryTransport(self.bus, will)
+        radio = MqttRadio(transport, CellTopics("test", name), self.contract)
+        agent = Agent(config, self.bundle, self.planners[name], transport, radio, EPOCH)
+        transport.connect()
+        agent.start()
+        self.agents[name], self.transports[name] = agent, transport
+
+    def _hear(self, name: str) -> Any:
+        def hear(payload: bytes) -> None:
+            self.actions[name] = decode_action(payload, self.contract)
+
+        return hear
+
+    def slot(
+        self, slot: int, episode: int = 0, only: tuple[str, ...] = NAMES, utility: float = 1.0
+    ) -> None:
+        """Let the named cells go through one slot; the first feature is the slot over 100."""
+        for index, name in enumerate(NAMES):
+            values = np.full(6, slot / 100, dtype=np.float32)
+            message = ObservationMessage(episode, slot, values, utility + index, 60.0)
+            if name in only:
+                topic = CellTopics("test", name).observation
+                self.radio.publish(topic, encode_observation(message, self.contract))
+        for name in only:
+            observation = self.agents[name]._radio.observe(0)
+            assert observation is not None
+            self.agents[name].tick(observation)
+
+    def command(self, name: str, payload: bytes) -> list[dict[str, Any]]:
+        """Send an order and return the reports that answer it."""
+        self.reports.clear()
+        self.radio.publish(CellTopics("test", name).command, payload)
+        self.agents[name].attend()
+        return self.reports
+
+
+def _config(folder: Path, name: str, more: str = "") -> Config:
+    others = ", ".join(f'"{one}"' for one in NAMES if one != name)
+    file = folder / f"{name}.toml"
+    file.write_text(
+        f"""
+        cell = {{ site = "test", name = "{name}", task = "power", neighbours = [{others}] }}
+        bundle = {{ path = "bundle" }}
+        state = {{ directory = "state-{name}" }}
+        {more}
+        """
+    )
+    (folder / f"state-{name}").mkdir()
+    return load_config(file)
+
+
+@pytest.fixture
+def site(contract: Contract, tmp_path: Path) -> Site:
+    return Site(contract, tmp_path)
+
+
+def test_three_cells_exchange_messages_for_fifty_slots(site: Site) -> None:
+    for slot in range(50):
+        site.slot(slot)
+    for name in NAMES:
+        fields = site.planners[name].fields
+        assert fields[0][-1] == 0
+        for slot in range(1, 50):
+            assert fields[slot][-1] == 1
+            # the latent that the neighbours sent in the slot before, not in this one
+            assert fields[slot][0] == pytest.approx((slot - 1) / 100, abs=0.005)
+        counters = site.agents[name].counters()
+        assert counters["slots"] == counters["messages_sent"] == 50
+        assert counters["messages_received"] == 100
+        assert counters["deadlines_missed"] == 0
+        assert counters["slots_with_missing_neighbours"] == 1
+        assert counters["message_bytes_largest"] <= 41
+        assert site.actions[name].slot == 49
+        assert site.actions[name].action == pytest.approx(-20 * 0.48, abs=0.1)
+
+
+def test_garbage_of_one_neighbour_is_counted_and_the_others_go_on(site: Site) -> None:
+    topics = CellTopics("test", "c")
+    for slot in range(10):
+        site.slot(slot, only=("a", "b"))
+        for garbage in (b"", b"\xc1" * 40, bytes(600), b"\x95\x01\x00\x00\x00\x00"):
+            site.radio.publish(topics.message, garbage)
+    for name in ("a", "b"):
+        rejected = site.agents[name].counters()["messages_rejected"]
+        assert sum(rejected["c"].values()) == 40
+        assert rejected["c"].keys() == {"size", "malformed"}
+        assert site.planners[name].fields[-1][-1] == 0.5
+        assert site.transports[name].counters["handler_errors"] == 0
+
+
+def test_missing_neighbour_lowers_the_share_until_it_is_back(site: Site) -> None:
+    shares = []
+    for slot in range(12):
+        site.slot(slot, only=("a", "b") if 3 <= slot < 9 else NAMES)
+        shares.append(float(site.planners["a"].fields[-1][-1]))
+    # messages may be three slots old: slot 2's is still used in slot 5
+    assert shares == [0, 1, 1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5, 1, 1]
+
+
+def test_replayed_message_is_rejected(site: Site, contract: Contract) -> None:
+    recorded: list[bytes] = []
+    site.radio.subscribe({CellTopics("test", "b").message: recorded.append})
+    for slot in range(5):
+        site.slot(slot)
+    for payload in recorded[:3]:
+        site.radio.publish(CellTopics("test", "b").message, payload)
+    old_boot = MeanFieldMessage(EPOCH - 1, 100, np.ones(16, dtype=np.float32))
+    site.radio.publish(CellTopics("test", "b").message, encode(old_boot, contract))
+    assert site.agents["a"].counters()["messages_rejected"]["b"]["stale"] >= 4
+    site.slot(5)
+    assert site.planners["a"].fields[-1][0] == pytest.approx(0.04, abs=0.005)
+
+
+def test_new_episode_forgets_the_one_before(site: Site) -> None:
+    for slot in range(3):
+        site.slot(slot)
+    site.slot(3, episode=1)
+    assert all(planner.fields[-1][-1] == 0 for planner in site.planners.values())
+    assert all(planner.resets == 2 for planner in site.planners.values())
+    site.slot(4, episode=1)
+    assert all(planner.fields[-1][-1] == 1 for planner in site.planners.values())
+
+
+def test_restarted_slot_counter_starts_a_new_epoch(site: Site) -> None:
+    for slot in range(100, 103):
+        site.slot(slot)
+    for slot in range(3):
+        site.slot(slot)
+    assert all(planner.fields[-1][-1] == 1 for planner in site.planners.values())
+    for name in NAMES:
+        rejected = site.agents[name].counters()["messages_rejected"]
+        assert all(reasons == {} for reasons in rejected.values())
+
+
+@pytest.mark.parametrize("illness", ["sick", "raises"])
+def test_sick_model_holds_the_last_action(site: Site, illness: str) -> None:
+    for slot in range(3):
+        site.slot(slot)
+    held = site.actions["a"].action
+    setattr(site.planners["a"], illness, True)
+    for slot in range(3, 10):
+        site.slot(slot)
+    assert site.actions["a"].slot == 9
+    assert site.actions["a"].action == held != 0
+    counters = site.agents["a"].counters()
+    assert sum(counters["model_failures"].values()) == 7
+    assert counters["messages_sent"] == 3
+    assert site.planners["b"].fields[-1][-1] == 0.5
+
+
+def test_action_that_is_not_allowed_is_held_back(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for slot, wrong in enumerate((float("nan"), 5.0, -25.0)):
+        decision = SimpleNamespace(action=wrong)
+        monkeypatch.setattr(site.planners["a"], "plan", lambda *_, answer=decision: answer)
+        site.slot(slot)
+        assert site.actions["a"].action == -10
+    assert site.agents["a"].counters()["model_failures"] == {"plan_not_allowed": 3}
+
+
+def test_skipped_slots_and_missed_deadlines_are_counted(site: Site, contract: Contract) -> None:
+    site.slot(0)
+    site.slot(4)
+    assert site.agents["a"].counters()["slots_skipped"] == 3
+    late = ObservationMessage(0, 5, np.zeros(6, dtype=np.float32), None, 1e-9)
+    site.radio.publish(CellTopics("test", "a").observation, encode_observation(late, contract))
+    observation = site.agents["a"]._radio.observe(0)
+    assert observation is not None
+    site.agents["a"].tick(observation)
+    assert site.agents["a"].counters()["deadlines_missed"] == 1
+
+
+def test_experience_gets_local_rewards(site: Site) -> None:
+    for slot in range(10):
+        site.slot(slot, utility=float(slot) / 2)
+    windows = site.agents["a"].experience.windows()
+    assert len(windows.rewards) == 6
+    # utilities of slot 0, told in slot 1: 0.5, 1.5 and 2.5
+    np.testing.assert_allclose(windows.rewards[0], [1.5, 2.0, 2.5, 3.0], atol=0.03)
+    np.testing.assert_allclose(windows.latents[0, :, 0], np.arange(5) / 100, atol=1e-6)
+
+
+def test_birth_and_state_are_retained(site: Site, contract: Contract) -> None:
+    topics = CellTopics("test", "a")
+    birth = json.loads(site.bus.retained[topics.birth])
+    assert birth["contract"] == contract.digest().hex()
+    assert birth["epoch"] == EPOCH
+    assert birth["neighbours"] == ["b", "c"]
+    assert json.loads(site.bus.retained[topics.state]) == {"state": "online", "epoch": EPOCH}
+    site.agents["a"].finish()
+    assert json.loads(site.bus.retained[topics.state]) == {"state": "offline", "epoch": EPOCH}
+    site.transports["b"].lose()
+    assert site.bus.retained[CellTopics("test", "b").state] == b"lost"
+
+
+def test_report_answers_with_counters(site: Site) -> None:
+    site.slot(0)
+    (report,) = site.command("a", b'{"command": "report", "id": "7"}')
+    assert (report["report"], report["id"], report["ok"]) == ("report", "7", True)
+    assert report["counters"]["slots"] == 1
+    assert report["counters"]["plan_p99_ms"] > 0
+
+
+def test_collect_off_keeps_no_experience(site: Site) -> None:
+    site.command("a", b'{"command": "collect", "on": false}')
+    site.slot(0)
+    assert len(site.agents["a"].experience) == 0
+    site.command("a", b'{"command": "collect", "on": true}')
+    site.slot(1)
+    assert len(site.agents["a"].experience) == 1
+
+
+def test_base_goes_back_to_a_zero_adapter(site: Site, tmp_path: Path) -> None:
+    adapter = tmp_path / "state-a" / "adapter.safetensors"
+    adapter.write_bytes(b"")
+    (report,) = site.command("a", b'{"command": "base"}')
+    assert report["ok"]
+    adopted = site.planners["a"].adopted
+    assert adopted is not None
+    assert adopted.shape == (7,)
+    assert not adopted.any()
+    assert not adapter.exists()
+
+
+def test_wrong_orders_are_counted_and_change_nothing(site: Site) -> None:
+    for wrong in (
+        b"",
+        b"[]",
+        b"[" * 500,
+        b"x" * 600,
+        b'{"command": "rm"}',
+        b'{"command": []}',
+        b'{"command": "stop", "extra": 1}',
+        b'{"command": "collect", "on": 1}',
+        b'{"command": "report", "id": 5}',
+        b"\xff",
+    ):
+        assert site.command("a", wrong) == []
+    rejected = site.agents["a"].counters()["commands_rejected"]
+    assert rejected == {"malformed": 7, "size": 1, "unknown": 2}
+
+
+def test_flood_of_orders_is_bounded(site: Site) -> None:
+    for _ in range(100):
+        site.radio.publish(CellTopics("test", "a").command, b'{"command": "report"}')
+    site.agents["a"].attend()
+    assert len(site.reports) == 16
+    assert site.agents["a"].counters()["commands_rejected"] == {"too_many": 84}
+
+
+def test_stop_ends_the_loop(site: Site) -> None:
+    site.radio.publish(CellTopics("test", "a").command, b'{"command": "stop"}')
+    site.agents["a"].run()
+    assert site.reports[-1]["report"] == "stop"
+
+
+def test_adaptation_that_is_switched_off_is_said_so(contract: Contract, tmp_path: Path) -> None:
+    site = Site(contract, tmp_path, "adaptation = { enabled = false }")
+    site.slot(0)
+    (report,) = site.command("a", b'{"command": "adapt"}')
+    assert not report["ok"]
+    assert "not enabled" in report["problem"]
+    assert len(site.agents["a"].experience) == 0

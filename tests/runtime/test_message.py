@@ -1,0 +1,155 @@
+"""The mean-field message: what goes in comes out, what is wrong is refused, and it stays small."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgpack  # type: ignore[import-untyped]
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from networld_runtime.contract import Contract
+from networld_runtime.errors import MessageError
+from networld_runtime.message import MeanFieldMessage, decode, encode, quantise
+
+REASONS = {"size", "malformed", "version", "contract", "range"}
+PROPERTY = settings(
+    deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+EPOCH = 1_790_000_000_000
+
+
+def _message(slot: int = 7, utility: float | None = 2.5) -> MeanFieldMessage:
+    latent = np.linspace(-1, 1, 16, dtype=np.float32)
+    return MeanFieldMessage(EPOCH, slot, latent, utility)
+
+
+@PROPERTY
+@given(
+    st.integers(0, 2**64 - 1),
+    st.integers(0, 2**32 - 1),
+    st.lists(st.floats(-1, 1, width=32), min_size=16, max_size=16),
+    st.none() | st.floats(0, 10),
+)
+def test_round_trip_is_within_half_a_step(
+    contract: Contract, epoch: int, slot: int, latent: list[float], utility: float | None
+) -> None:
+    message = MeanFieldMessage(epoch, slot, np.array(latent, dtype=np.float32), utility)
+    payload = encode(message, contract)
+    received = decode(payload, contract)
+    assert len(payload) <= 41
+    assert (received.epoch, received.slot) == (epoch, slot)
+    assert received.latent.dtype == np.float32
+    assert np.abs(received.latent - message.latent).max() <= 0.5 / 127 + 1e-6
+    if utility is None:
+        assert received.utility is None
+    else:
+        assert received.utility == pytest.approx(utility, abs=10 * 0.5 / 254 + 1e-6)
+
+
+def test_quantising_twice_changes_nothing(contract: Contract) -> None:
+    once = decode(encode(_message(), contract), contract)
+    again = decode(encode(once, contract), contract)
+    assert (once.latent == again.latent).all()
+    assert once.utility == again.utility
+
+
+def test_bytes_of_one_message_are_fixed(contract: Contract) -> None:
+    payload = encode(_message(slot=70_000, utility=10.0), contract)
+    tag = contract.digest()[:4].hex()
+    values = quantise(np.linspace(-1, 1, 16)).tobytes().hex()
+    assert payload.hex() == f"9501c404{tag}cf000001a0c4506c00ce00011170c411{values}7f"
+    assert len(payload) == 41
+
+
+@PROPERTY
+@given(st.binary(max_size=600))
+def test_random_bytes_only_raise_message_error(contract: Contract, payload: bytes) -> None:
+    with pytest.raises(MessageError) as caught:
+        decode(payload, contract)
+    assert caught.value.reason in REASONS
+
+
+@PROPERTY
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 255)), min_size=1, max_size=6))
+def test_mutants_are_read_as_valid_or_refused(
+    contract: Contract, changes: list[tuple[int, int]]
+) -> None:
+    payload = bytearray(encode(_message(), contract))
+    for position, value in changes:
+        payload[position % len(payload)] = value
+    try:
+        message = decode(bytes(payload), contract)
+    except MessageError:
+        return
+    assert message.latent.shape == (16,)
+    assert np.abs(message.latent).max() <= 1
+    assert message.utility is None or 0 <= message.utility <= 10
+
+
+@pytest.mark.parametrize(
+    ("position", "value", "reason"),
+    [
+        (0, 2, "version"),
+        (0, True, "version"),
+        (0, None, "version"),
+        (1, b"abcd", "contract"),
+        (1, b"abc", "malformed"),
+        (2, -1, "range"),
+        (2, True, "malformed"),
+        (2, 1.0, "malformed"),
+        (3, 2**32, "range"),
+        (3, None, "malformed"),
+        (4, b"\x00" * 15, "range"),
+        (4, b"\x00" * 18, "range"),
+        (4, b"\x80" + b"\x00" * 16, "range"),
+        (4, 5, "malformed"),
+    ],
+)
+def test_wrong_field_is_refused(
+    contract: Contract, position: int, value: object, reason: str
+) -> None:
+    fields = msgpack.unpackb(encode(_message(), contract))
+    fields[position] = value
+    with pytest.raises(MessageError) as caught:
+        decode(msgpack.packb(fields), contract)
+    assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (b"", "size"),
+        (b"\x00" * 513, "size"),
+        (b"\x90", "malformed"),
+        (b"\x01", "malformed"),
+        (b"\xdd\xff\xff\xff\xff", "malformed"),
+        (b"\x91" * 400, "malformed"),
+        (msgpack.packb({"a": 1}), "malformed"),
+        (msgpack.packb([1, "text", 0, 0, b""]), "malformed"),
+        (msgpack.packb([1, b"abcd", 0]), "malformed"),
+    ],
+)
+def test_wrong_payload_is_refused(contract: Contract, payload: bytes, reason: str) -> None:
+    with pytest.raises(MessageError) as caught:
+        decode(payload, contract)
+    assert caught.value.reason == reason
+
+
+def test_another_contract_is_told_from_damage(contract: Contract) -> None:
+    theirs = replace(contract, discount=0.5)
+    with pytest.raises(MessageError) as caught:
+        decode(encode(_message(), theirs), contract)
+    assert caught.value.reason == "contract"
+
+
+def test_values_beyond_the_range_are_clipped_and_nan_is_an_error(contract: Contract) -> None:
+    wide = MeanFieldMessage(EPOCH, 1, np.full(16, 7, dtype=np.float32), 99.0)
+    received = decode(encode(wide, contract), contract)
+    assert (received.latent == 1).all()
+    assert received.utility == 10
+    sick = MeanFieldMessage(EPOCH, 1, np.full(16, np.nan, dtype=np.float32))
+    with pytest.raises(ValueError, match="not finite"):
+        encode(sick, contract)

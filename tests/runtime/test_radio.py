@@ -1,0 +1,193 @@
+"""Observations and actions: exact both ways, checked at both ends, the newest wins."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import msgpack  # type: ignore[import-untyped]
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from networld_runtime.contract import Contract
+from networld_runtime.errors import MessageError
+from networld_runtime.radio import MqttRadio
+from networld_runtime.radio_codec import (
+    ActionMessage,
+    ObservationMessage,
+    decode_action,
+    decode_observation,
+    encode_action,
+    encode_observation,
+)
+from networld_runtime.topics import CellTopics
+from networld_runtime.transport import MemoryBus, MemoryTransport
+
+REASONS = {"size", "malformed", "version", "contract", "range", "not_finite"}
+PROPERTY = settings(
+    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+TOPICS = CellTopics("test", "a")
+
+
+def _observation(slot: int = 3, value: float = 1.5) -> ObservationMessage:
+    return ObservationMessage(1, slot, np.full(6, value, dtype=np.float32), 2.0, 0.1)
+
+
+@pytest.fixture
+def bus() -> MemoryBus:
+    return MemoryBus()
+
+
+@pytest.fixture
+def radio(bus: MemoryBus, contract: Contract) -> MqttRadio:
+    transport = MemoryTransport(bus)
+    radio = MqttRadio(transport, TOPICS, contract)
+    transport.connect()
+    return radio
+
+
+@PROPERTY
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 2**32 - 1),
+    st.lists(st.floats(-1e6, 1e6, width=32), min_size=6, max_size=6),
+    st.none() | st.floats(-1e3, 1e3),
+    st.floats(0.001, 3600),
+)
+def test_observation_round_trip_is_exact(
+    contract: Contract,
+    episode: int,
+    slot: int,
+    values: list[float],
+    utility: float | None,
+    answer_s: float,
+) -> None:
+    sent = ObservationMessage(episode, slot, np.array(values, dtype=np.float32), utility, answer_s)
+    received = decode_observation(encode_observation(sent, contract), contract)
+    assert (received.values == sent.values).all()
+    assert (received.episode, received.slot) == (episode, slot)
+    assert (received.utility, received.answer_s) == (utility, answer_s)
+
+
+@PROPERTY
+@given(st.binary(max_size=120))
+def test_random_bytes_only_raise_message_error(contract: Contract, payload: bytes) -> None:
+    for read in (decode_observation, decode_action):
+        with pytest.raises(MessageError) as caught:
+            read(payload, contract)
+        assert caught.value.reason in REASONS
+
+
+@PROPERTY
+@given(st.lists(st.tuples(st.integers(0, 70), st.integers(0, 255)), min_size=1, max_size=5))
+def test_mutants_are_read_as_valid_or_refused(
+    contract: Contract, changes: list[tuple[int, int]]
+) -> None:
+    payload = bytearray(encode_observation(_observation(), contract))
+    for position, value in changes:
+        payload[position % len(payload)] = value
+    try:
+        received = decode_observation(bytes(payload), contract)
+    except MessageError:
+        return
+    assert np.isfinite(contract.normalise(received.values)).all()
+
+
+@pytest.mark.parametrize(
+    ("position", "value", "reason"),
+    [
+        (0, 9, "version"),
+        (1, b"abcd", "contract"),
+        (2, -1, "range"),
+        (3, "x", "malformed"),
+        (4, b"\x00" * 20, "malformed"),
+        (4, np.full(6, np.nan, dtype="<f4").tobytes(), "not_finite"),
+        (4, np.full(6, np.inf, dtype="<f4").tobytes(), "not_finite"),
+        (4, np.full(6, 3e38, dtype="<f4").tobytes(), "range"),
+        (5, float("nan"), "not_finite"),
+        (5, b"1", "malformed"),
+        (6, 0, "range"),
+        (6, -1.0, "range"),
+        (6, None, "malformed"),
+    ],
+)
+def test_wrong_observation_is_refused(
+    contract: Contract, position: int, value: object, reason: str
+) -> None:
+    fields = msgpack.unpackb(encode_observation(_observation(), contract))
+    fields[position] = value
+    with pytest.raises(MessageError) as caught:
+        decode_observation(msgpack.packb(fields), contract)
+    assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize("action", [-30.0, -20.0, -3.25, 0.0])
+def test_allowed_action_round_trip(contract: Contract, action: float) -> None:
+    message = ActionMessage(2, 9, action)
+    assert decode_action(encode_action(message, contract), contract) == message
+
+
+@pytest.mark.parametrize(
+    ("action", "reason"),
+    [(-25.0, "range"), (1.0, "range"), (float("nan"), "not_finite"), (float("inf"), "not_finite")],
+)
+def test_action_that_the_contract_does_not_allow_is_refused(
+    contract: Contract, action: float, reason: str
+) -> None:
+    with pytest.raises(MessageError) as caught:
+        decode_action(encode_action(ActionMessage(2, 9, action), contract), contract)
+    assert caught.value.reason == reason
+
+
+def test_newest_observation_wins(contract: Contract, radio: MqttRadio) -> None:
+    for slot in (3, 4):
+        radio.receive(encode_observation(_observation(slot), contract))
+    observation = radio.observe(0)
+    assert observation is not None
+    assert observation.slot == 4
+    assert observation.deadline_s == pytest.approx(observation.arrived_s + 0.1)
+    assert radio.observe(0) is None
+    assert radio.counters == {"received": 2, "overtaken": 1}
+
+
+def test_repeated_and_wrong_observations_are_counted(contract: Contract, radio: MqttRadio) -> None:
+    payload = encode_observation(_observation(), contract)
+    for one in (payload, payload, b"", payload[:-1]):
+        radio.receive(one)
+    assert radio.counters["rejected_repeated"] == 1
+    assert radio.counters["rejected_size"] == 1
+    assert radio.counters["rejected_malformed"] == 1
+
+
+def test_value_far_out_of_range_is_counted_and_kept(contract: Contract, radio: MqttRadio) -> None:
+    radio.receive(encode_observation(_observation(value=1e6), contract))
+    assert radio.counters["clipped"] == 1
+    assert radio.observe(0) is not None
+
+
+def test_observe_wakes_up_when_one_arrives(contract: Contract, radio: MqttRadio) -> None:
+    payload = encode_observation(_observation(), contract)
+    threading.Timer(0.05, radio.receive, [payload]).start()
+    begin = time.monotonic()
+    assert radio.observe(5.0) is not None
+    assert time.monotonic() - begin < 2
+    begin = time.monotonic()
+    assert radio.observe(0.05) is None
+    assert time.monotonic() - begin < 1
+
+
+def test_action_goes_out_on_the_action_topic(
+    contract: Contract, bus: MemoryBus, radio: MqttRadio
+) -> None:
+    heard: list[bytes] = []
+    other = MemoryTransport(bus)
+    other.subscribe({TOPICS.action: heard.append})
+    other.connect()
+    other.publish(TOPICS.observation, encode_observation(_observation(), contract))
+    observation = radio.observe(0)
+    assert observation is not None
+    radio.act(observation, -3.0)
+    assert decode_action(heard[0], contract) == ActionMessage(1, 3, -3.0)

@@ -1,0 +1,188 @@
+"""Transports: the in-process bus is deterministic; MQTT survives brokers that come and go."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from networld_runtime.config import BrokerConfig
+from networld_runtime.errors import BrokerError, ConfigError
+from networld_runtime.mqtt_transport import MqttTransport
+from networld_runtime.transport import LastWill, MemoryBus, MemoryTransport
+
+
+def _until(condition: Callable[[], object], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.01)
+
+
+def _connected(port: int, name: str, will: LastWill | None = None) -> MqttTransport:
+    transport = MqttTransport(BrokerConfig(port=port), name, will)
+    transport.connect()
+    return transport
+
+
+def test_bus_delivers_in_order_and_keeps_what_is_retained() -> None:
+    bus = MemoryBus()
+    heard: list[bytes] = []
+    first, second = MemoryTransport(bus), MemoryTransport(bus)
+    first.subscribe({"x": heard.append})
+    first.connect()
+    second.connect()
+    assert second.publish("x", b"1")
+    assert second.publish("x", b"2", retain=True)
+    assert second.publish("y", b"3")
+    late: list[bytes] = []
+    second.subscribe({"x": late.append})
+    assert (heard, late) == ([b"1", b"2"], [b"2"])
+
+
+def test_bus_delivers_answers_after_the_message_that_caused_them() -> None:
+    bus = MemoryBus()
+    order: list[str] = []
+    one, two = MemoryTransport(bus), MemoryTransport(bus)
+
+    def answer(payload: bytes) -> None:
+        del payload
+        two.publish("answer", b"")
+        order.append("asked")
+
+    two.subscribe({"ask": answer})
+    one.subscribe({"answer": lambda _: order.append("answered")})
+    for member in (one, two):
+        member.connect()
+    one.publish("ask", b"")
+    assert order == ["asked", "answered"]
+
+
+def test_bus_counts_failing_handlers_and_publishes_wills() -> None:
+    bus = MemoryBus()
+    member = MemoryTransport(bus, LastWill("state", b"lost"))
+    member.subscribe({"x": lambda payload: payload.decode("nonsense")})
+    assert not member.publish("x", b"")
+    member.connect()
+    member.publish("x", b"")
+    assert member.counters["handler_errors"] == 1
+    assert member.counters["unsent"] == 1
+    member.lose()
+    assert bus.retained == {"state": b"lost"}
+
+
+def test_no_broker_names_the_address(free_port: int) -> None:
+    transport = MqttTransport(BrokerConfig(port=free_port, connect_timeout_s=0.3), "a")
+    begin = time.monotonic()
+    with pytest.raises(BrokerError, match=rf"127\.0\.0\.1:{free_port}.*\[broker\]") as caught:
+        transport.connect()
+    assert caught.value.exit_code == 5
+    assert time.monotonic() - begin < 3
+
+
+def test_name_that_does_not_resolve_is_a_broker_error() -> None:
+    broker = BrokerConfig(host="no-such-host.invalid", connect_timeout_s=0.3)
+    with pytest.raises(BrokerError, match=r"no-such-host\.invalid:1883"):
+        MqttTransport(broker, "a").connect()
+
+
+def test_listener_that_never_answers_is_a_broker_error() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        transport = MqttTransport(BrokerConfig(port=port, connect_timeout_s=0.5), "a")
+        with pytest.raises(BrokerError, match="does not answer as an MQTT broker"):
+            transport.connect()
+
+
+def test_refusal_is_a_broker_error_that_hints_at_the_password(tmp_path: Path) -> None:
+    password_file = tmp_path / "password"
+    password_file.write_text("swordfish\n")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(5)
+        port = server.getsockname()[1]
+        broker = BrokerConfig(port=port, username="cell", password_file=password_file)
+        transport = MqttTransport(broker, "a")
+        received: list[bytes] = []
+
+        def refuse() -> None:
+            peer, _ = server.accept()
+            received.append(peer.recv(1024))
+            peer.sendall(b"\x20\x02\x00\x05")  # CONNACK, not authorised
+            peer.close()
+
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        with pytest.raises(BrokerError, match=r"refused.*password_file") as caught:
+            transport.connect()
+        thread.join()
+    assert received[0].endswith(b"swordfish")
+    assert "swordfish" not in str(caught.value) + repr(broker)
+
+
+def test_missing_password_file_is_a_config_error(tmp_path: Path) -> None:
+    broker = BrokerConfig(username="cell", password_file=tmp_path / "none")
+    with pytest.raises(ConfigError, match="password cannot be read"):
+        MqttTransport(broker, "a")
+
+
+def test_not_connected_publishes_are_counted(free_port: int) -> None:
+    transport = MqttTransport(BrokerConfig(port=free_port), "a")
+    assert not transport.publish("x", b"1")
+    assert transport.counters == {"unsent": 1}
+    transport.close()
+
+
+def test_unsent_payload_is_superseded_not_queued(free_port: int) -> None:
+    """A broker that takes no bytes: the queue must not grow."""
+    with socket.create_server(("127.0.0.1", free_port)) as server:
+        peers: list[socket.socket] = []
+
+        def accept() -> None:
+            peer, _ = server.accept()
+            peer.recv(1024)
+            peer.sendall(b"\x20\x02\x00\x00")
+            peers.append(peer)  # and never read again
+
+        threading.Thread(target=accept, daemon=True).start()
+        transport = _connected(free_port, "a")
+        payload = bytes(1 << 20)
+        results = [transport.publish("x", payload) for _ in range(200)]
+        assert transport.counters["skipped"] > 150
+        assert results.count(True) == transport.counters["published"] < 50
+        begin = time.monotonic()
+        transport.close()
+        assert time.monotonic() - begin < 2
+        peers[0].close()
+
+
+def test_messages_travel_and_a_failing_handler_changes_nothing(broker_port: int) -> None:
+    heard: list[bytes] = []
+
+    def handle(payload: bytes) -> None:
+        if payload == b"bad":
+            raise RuntimeError
+        heard.append(payload)
+
+    receiver = MqttTransport(BrokerConfig(port=broker_port), "receiver")
+    receiver.subscribe({"t/message": handle})
+    receiver.connect()
+    sender = _connected(broker_port, "sender")
+    _until(lambda: sender.publish("t/message", b"first") and heard)
+    sender.publish("t/message", b"bad", reliable=True)
+    sender.publish("t/message", b"last", reliable=True)
+    _until(lambda: b"last" in heard)
+    assert receiver.counters["handler_errors"] == 1
+    late: list[bytes] = []
+    sender.publish("t/state", b"online", reliable=True, retain=True)
+    time.sleep(0.2)
+    receiver.subscribe({"t/state": late.append}, reliable=True)
+    _until(lambda: late == [b"online"])
+    sender.publish("t/state", b"offline", reliable=True, retain=True)
+    sender.close()
+    _until(lambda: late[-1] == b"offline")
+    receiver.close()
+    assert not receiver.connected
