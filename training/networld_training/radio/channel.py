@@ -100,7 +100,8 @@ class Channel:
         self._fading_innovation = np.empty((shape[0], 2, *shape[1:]))
         displacement_m = config.speed_m_s * config.slot_s
         lengths_m = MODELS[config.model].correlation_m
-        self._shadowing_correlation = [float(np.exp(-displacement_m / m)) for m in lengths_m]
+        self._kept = [float(np.exp(-displacement_m / length_m)) for length_m in lengths_m]
+        self._renewed = [float(np.sqrt(1 - kept**2)) for kept in self._kept]
 
         centres_m = np.repeat(config.layout.sites_m, config.users_per_cell, axis=0)
         drops = [
@@ -125,10 +126,8 @@ class Channel:
         self.position_m = self.config.layout.wrap(self.position_m + self._step_m)
         for stream, innovation in zip(self._streams, self._innovation, strict=True):
             stream.mobility.standard_normal(out=innovation)
-        with_sight, without_sight = self._shadowing_correlation
-        correlation = np.where(self.line_of_sight, with_sight, without_sight)
-        self.shadowing *= correlation
-        self.shadowing += np.sqrt(1 - correlation**2) * self._innovation
+        self.shadowing *= np.where(self.line_of_sight, *self._kept)
+        self.shadowing += np.where(self.line_of_sight, *self._renewed) * self._innovation
         rho = self.config.fading_correlation
         self._fading *= rho
         self._fading += np.sqrt(0.5 * (1 - rho**2)) * self._draw_fading()
