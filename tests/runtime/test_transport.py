@@ -65,7 +65,11 @@ def test_bus_delivers_answers_after_the_message_that_caused_them() -> None:
 def test_bus_counts_failing_handlers_and_publishes_wills() -> None:
     bus = MemoryBus()
     member = MemoryTransport(bus, LastWill("state", b"lost"))
-    member.subscribe({"x": lambda payload: payload.decode("nonsense")})
+
+    def fail(payload: bytes) -> None:
+        raise RuntimeError(payload)
+
+    member.subscribe({"x": fail})
     assert not member.publish("x", b"")
     member.connect()
     member.publish("x", b"")
