@@ -1,10 +1,14 @@
 """Statistics of the channel, its independence of the batch, and geometry against Sionna."""
 
+from __future__ import annotations
+
 import copy
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
-from scipy.special import j0
+from scipy.special import j0  # type: ignore[import-untyped]
 
 from networld_runtime.errors import ConfigError
 from networld_training.radio.channel import Channel, ChannelConfig
@@ -13,8 +17,8 @@ from networld_training.radio.link import noise_dbm
 from networld_training.radio.streams import spawn_streams
 
 
-def config(**changes):
-    values = {
+def config(**changes: Any) -> ChannelConfig:
+    values: dict[str, Any] = {
         "layout": HexagonalLayout(7, 200.0),
         "users_per_cell": 4,
         "model": "umi",
@@ -25,11 +29,11 @@ def config(**changes):
     return ChannelConfig(**(values | changes))
 
 
-def channel(seeds, **changes):
+def channel(seeds: Sequence[int], **changes: Any) -> Channel:
     return Channel(config(**changes), [spawn_streams(seed) for seed in seeds])
 
 
-def test_fading_has_unit_mean_and_correlates_as_jakes_at_lag_one():
+def test_fading_has_unit_mean_and_correlates_as_jakes_at_lag_one() -> None:
     radio = channel(range(60), users_per_cell=8)
     first = radio.gain / radio.large_scale_gain
     radio.advance()
@@ -42,13 +46,15 @@ def test_fading_has_unit_mean_and_correlates_as_jakes_at_lag_one():
     assert correlation == pytest.approx(rho**2, abs=0.03)
 
 
-def test_fading_correlation_is_never_negative():
+def test_fading_correlation_is_never_negative() -> None:
     assert config(speed_m_s=2.0).fading_correlation == 0
     assert config(speed_m_s=0.0).fading_correlation == 1
 
 
 @pytest.mark.parametrize(("model", "lengths_m"), [("umi", (10, 13)), ("uma", (37, 50))])
-def test_shadowing_is_standard_and_decorrelates_with_distance(model, lengths_m):
+def test_shadowing_is_standard_and_fades_with_distance(
+    model: str, lengths_m: tuple[float, float]
+) -> None:
     radio = channel(range(40), model=model, speed_m_s=100.0, slot_s=0.05)
     sight, before = radio.line_of_sight, radio.shadowing.copy()
     radio.advance()
@@ -59,7 +65,7 @@ def test_shadowing_is_standard_and_decorrelates_with_distance(model, lengths_m):
     assert radio.shadowing.std() == pytest.approx(1, abs=0.05)
 
 
-def test_users_move_at_their_speed_and_stay_in_the_cluster():
+def test_users_move_at_their_speed_and_stay_in_the_cluster() -> None:
     radio = channel(range(4), speed_m_s=10.0, slot_s=1.0)
     for _ in range(30):
         before = radio.position_m
@@ -69,14 +75,14 @@ def test_users_move_at_their_speed_and_stay_in_the_cluster():
         assert radio.config.layout.distances_m(radio.position_m).min(axis=-1).max() < 200 / 3**0.5
 
 
-def test_a_standing_user_keeps_its_channel():
+def test_a_standing_user_keeps_its_channel() -> None:
     radio = channel([1], speed_m_s=0.0)
     before = radio.gain.copy()
     radio.advance()
     assert np.allclose(radio.gain, before)
 
 
-def test_an_episode_does_not_depend_on_its_batch():
+def test_an_episode_does_not_depend_on_its_batch() -> None:
     batch, single = channel([7, 8, 9]), channel([8])
     for _ in range(5):
         assert (batch.gain[1] == single.gain[0]).all()
@@ -85,7 +91,7 @@ def test_an_episode_does_not_depend_on_its_batch():
         single.advance()
 
 
-def test_a_copy_goes_on_identically():
+def test_a_copy_goes_on_identically() -> None:
     original = channel([3, 4])
     original.advance()
     twin = copy.deepcopy(original)
@@ -94,7 +100,7 @@ def test_a_copy_goes_on_identically():
     assert (original.gain == twin.gain).all()
 
 
-def test_streams_are_independent_of_each_other():
+def test_streams_are_independent_of_each_other() -> None:
     quiet, busy = spawn_streams(5), spawn_streams(5)
     busy.policy.random(100)
     busy.traffic.random(100)
@@ -102,7 +108,7 @@ def test_streams_are_independent_of_each_other():
     assert quiet.topology.random() != quiet.mobility.random()
 
 
-def test_geometry_agrees_with_sionna():
+def test_geometry_agrees_with_sionna() -> None:
     """UMi, 19 sites 200 m apart, 38 dBm, 10 MHz, NF 9 dB: percentiles frozen from Sionna 2.2."""
     layout = HexagonalLayout(19, 200.0)
     radio = channel(range(16), layout=layout, users_per_cell=30)
@@ -116,7 +122,7 @@ def test_geometry_agrees_with_sionna():
     assert radio.line_of_sight.mean() == pytest.approx(0.0838, abs=0.003)
 
 
-def test_every_wrong_key_is_named():
+def test_every_wrong_key_is_named() -> None:
     with pytest.raises(ConfigError) as error:
         config(users_per_cell=0, model="rma", carrier_hz=1.0, speed_m_s=-1.0, slot_s=0.0)
     assert len(error.value.problems) == 5

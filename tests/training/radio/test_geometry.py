@@ -1,11 +1,14 @@
 """Hexagons that tile, distances that wrap, users that stay in their cell."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from networld_runtime.errors import ConfigError
+from networld_training.radio.arrays import FloatArray
 from networld_training.radio.geometry import (
     RINGS,
     HexagonalLayout,
@@ -16,17 +19,17 @@ from networld_training.radio.geometry import (
 coordinate = st.floats(-400, 400)
 
 
-def brute_force_distances_m(layout, position):
+def brute_force_distances_m(layout: HexagonalLayout, position: FloatArray) -> FloatArray:
     """Distance to the nearest of 49 copies."""
     first, second = layout.shifts_m[0], layout.shifts_m[1]
     steps = range(-3, 4)
     images = [i * first + j * second for i in steps for j in steps]
     differences = position - layout.sites_m[None] - np.array(images)[:, None]
-    return np.hypot(differences[..., 0], differences[..., 1]).min(axis=0)
+    return np.asarray(np.hypot(differences[..., 0], differences[..., 1]).min(axis=0))
 
 
 @pytest.mark.parametrize("cells", RINGS)
-def test_a_cluster_tiles_the_plane(cells):
+def test_a_cluster_tiles_the_plane(cells: int) -> None:
     layout = HexagonalLayout(cells, 100.0)
     assert layout.sites_m.shape == (cells, 2)
     distances = layout.distances_m(layout.wrap(layout.sites_m))
@@ -37,7 +40,7 @@ def test_a_cluster_tiles_the_plane(cells):
 
 
 @pytest.mark.parametrize("cells", RINGS)
-def test_neighbours_are_the_six_adjacent_cells_and_mutual(cells):
+def test_neighbours_are_the_six_adjacent_cells_and_mutual(cells: int) -> None:
     layout = HexagonalLayout(cells, 200.0)
     assert layout.neighbours.shape == (cells, 6)
     for cell, neighbours in enumerate(layout.neighbours):
@@ -46,13 +49,13 @@ def test_neighbours_are_the_six_adjacent_cells_and_mutual(cells):
         assert all(cell in layout.neighbours[other] for other in neighbours)
 
 
-def test_seven_cells_are_all_neighbours():
+def test_seven_cells_are_all_neighbours() -> None:
     neighbours = HexagonalLayout(7, 100.0).neighbours
     assert [set(row) for row in neighbours] == [set(range(7)) - {cell} for cell in range(7)]
 
 
 @given(x=coordinate, y=coordinate, cells=st.sampled_from([7, 19]))
-def test_wrapped_distance_is_that_to_the_nearest_copy(x, y, cells):
+def test_wrapped_distance_is_that_to_the_nearest_copy(x: float, y: float, cells: int) -> None:
     layout = HexagonalLayout(cells, 150.0)
     position = layout.wrap(np.array([x, y]))
     wrapped = layout.distances_m(position)
@@ -61,14 +64,14 @@ def test_wrapped_distance_is_that_to_the_nearest_copy(x, y, cells):
 
 
 @given(cells=st.sampled_from(list(RINGS)))
-def test_distances_between_sites_are_symmetric(cells):
+def test_distances_between_sites_are_symmetric(cells: int) -> None:
     layout = HexagonalLayout(cells, 100.0)
     distances = layout.distances_m(layout.sites_m)
     assert np.allclose(distances, distances.T)
 
 
 @given(x=coordinate, y=coordinate)
-def test_wrap_moves_by_a_shift_and_is_settled(x, y):
+def test_wrap_moves_by_a_shift_and_is_settled(x: float, y: float) -> None:
     layout = HexagonalLayout(7, 300.0)
     position = np.array([x, y])
     wrapped = layout.wrap(position)
@@ -76,7 +79,7 @@ def test_wrap_moves_by_a_shift_and_is_settled(x, y):
     assert np.hypot(*wrapped) <= np.hypot(x, y) + 1e-9
 
 
-def test_spiral_goes_ring_after_ring():
+def test_spiral_goes_ring_after_ring() -> None:
     radius = np.hypot(*spiral_sites_m(20, 1.0).T)
     assert radius[0] == 0
     assert np.allclose(radius[1:7], 1)
@@ -84,7 +87,7 @@ def test_spiral_goes_ring_after_ring():
     assert radius[19] == pytest.approx(3)
 
 
-def test_adjacent_cells_differ_in_colour():
+def test_adjacent_cells_differ_in_colour() -> None:
     layout = HexagonalLayout(19, 100.0)
     distances = np.hypot(*(layout.sites_m[:, None] - layout.sites_m).transpose(2, 0, 1))
     same = layout.reuse_colour[:, None] == layout.reuse_colour
@@ -92,7 +95,7 @@ def test_adjacent_cells_differ_in_colour():
     assert set(layout.reuse_colour) == {0, 1, 2}
 
 
-def test_drops_fill_the_hexagon_evenly():
+def test_drops_fill_the_hexagon_evenly() -> None:
     generator = np.random.default_rng(3)
     users = drop_in_hexagons_m(generator, np.zeros((20_000, 2)), 100.0, 10.0)
     radius = np.hypot(*users.T)
@@ -106,7 +109,7 @@ def test_drops_fill_the_hexagon_evenly():
     assert (radius < 40).mean() == pytest.approx(expected, abs=0.015)
 
 
-def test_every_wrong_key_is_named():
+def test_every_wrong_key_is_named() -> None:
     with pytest.raises(ConfigError) as error:
         HexagonalLayout(8, -1.0)
     assert len(error.value.problems) == 2

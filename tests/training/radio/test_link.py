@@ -1,19 +1,22 @@
 """SINR by hand, and the bounds of the rate."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from networld_training.radio.arrays import FloatArray
 from networld_training.radio.link import noise_dbm, sinr, spectral_efficiency
 
 
-def test_thermal_noise():
+def test_thermal_noise() -> None:
     assert noise_dbm(10e6, 9) == pytest.approx(-95)
 
 
-def test_two_cells_by_hand():
+def test_two_cells_by_hand() -> None:
     gain = np.array([[10.0, 2.0], [4.0, 8.0]])
     power = np.array([1.0, 0.5])
     assert sinr(gain, power, 1.0) == pytest.approx([10 / (1 + 1), 4 / (4 + 1)])
@@ -21,19 +24,19 @@ def test_two_cells_by_hand():
 
 
 @given(arrays(np.float64, 20, elements=st.floats(0, 1e9)))
-def test_spectral_efficiency_is_bounded_and_grows(ratios):
+def test_spectral_efficiency_is_bounded_and_grows(ratios: FloatArray) -> None:
     efficiency = spectral_efficiency(np.sort(ratios))
     assert (efficiency >= 0).all()
     assert (efficiency <= 7.1).all()
     assert (np.diff(efficiency) >= 0).all()
 
 
-def test_spectral_efficiency_by_hand():
+def test_spectral_efficiency_by_hand() -> None:
     assert spectral_efficiency([1, 3, 10**-0.61, 1e6]) == pytest.approx([0.8, 1.6, 0, 7.1])
 
 
 @given(arrays(np.float64, (4, 4), elements=st.floats(1e-3, 1e3)))
-def test_silence_of_others_never_hurts(gain):
+def test_silence_of_others_never_hurts(gain: FloatArray) -> None:
     everyone = sinr(gain, np.ones(4))
     alone = np.diagonal(gain)
     assert (everyone <= alone + 1e-9).all()

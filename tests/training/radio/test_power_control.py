@@ -1,5 +1,9 @@
 """What the solvers must do on any network, and their published results."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,22 +12,25 @@ from hypothesis.extra.numpy import arrays
 
 from networld_runtime.errors import ConfigError
 from networld_training.radio import power_control
+from networld_training.radio.arrays import FloatArray
 from networld_training.radio.link import sinr
-from networld_training.radio.power_control import fractional_programming, wmmse
+from networld_training.radio.power_control import PowerSolution, fractional_programming, wmmse
 from networld_training.radio.published import published_benchmark
 
-SOLVERS = [wmmse, fractional_programming]
+Solver = Callable[[FloatArray, FloatArray], PowerSolution]
+
+SOLVERS: list[Solver] = [wmmse, fractional_programming]
 gains_db = arrays(np.float64, (2, 4, 4), elements=st.floats(-20, 60))
 weights = arrays(np.float64, (2, 4), elements=st.floats(0, 5))
 
 
-def weighted_rate(gain, weight, power):
-    return (weight * np.log2(1 + sinr(gain, power))).sum(axis=-1)
+def weighted_rate(gain: FloatArray, weight: FloatArray, power: FloatArray) -> FloatArray:
+    return np.asarray((weight * np.log2(1 + sinr(gain, power))).sum(axis=-1))
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
 @given(gains_db, weights)
-def test_powers_stay_within_bounds(solver, gain_db, weight):
+def test_powers_stay_within_bounds(solver: Solver, gain_db: FloatArray, weight: FloatArray) -> None:
     solution = solver(10 ** (gain_db / 10), weight)
     assert (solution.power >= 0).all()
     assert (solution.power <= 1).all()
@@ -31,13 +38,13 @@ def test_powers_stay_within_bounds(solver, gain_db, weight):
 
 
 @given(gains_db, weights)
-def test_wmmse_is_at_least_full_power(gain_db, weight):
+def test_wmmse_is_at_least_full_power(gain_db: FloatArray, weight: FloatArray) -> None:
     gain = 10 ** (gain_db / 10)
     found = weighted_rate(gain, weight, wmmse(gain, weight).power)
     assert (found >= weighted_rate(gain, weight, np.ones_like(weight)) - 1e-6).all()
 
 
-def test_wmmse_never_steps_back(monkeypatch):
+def test_wmmse_never_steps_back(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = np.random.default_rng(0)
     gain = 10 ** (generator.uniform(-1, 5, (20, 6, 6)))
     weight = generator.uniform(0.1, 2, (20, 6))
@@ -49,20 +56,20 @@ def test_wmmse_never_steps_back(monkeypatch):
     assert (np.diff(rates, axis=0) >= -1e-6).all()
 
 
-def test_strong_interference_leaves_one_of_two_on():
+def test_strong_interference_leaves_one_of_two_on() -> None:
     gain = np.array([[[1000.0, 3000.0], [3000.0, 1001.0]]])
     power = wmmse(gain, np.ones((1, 2)), tolerance=1e-9).power[0]
     assert power == pytest.approx([0, 1], abs=1e-3)
 
 
-def test_no_interference_leaves_all_at_full_power():
+def test_no_interference_leaves_all_at_full_power() -> None:
     gain = np.diag([10.0, 20.0, 30.0])[None]
     for solver in SOLVERS:
         assert solver(gain, np.ones((1, 3))).power == pytest.approx(1)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
-def test_weight_zero_is_off_and_an_instance_is_solved_as_if_alone(solver):
+def test_weight_zero_is_off_and_an_instance_is_solved_as_if_alone(solver: Solver) -> None:
     generator = np.random.default_rng(1)
     gain = 10 ** (generator.uniform(-1, 5, (5, 4, 4)))
     weight = generator.uniform(0.1, 2, (5, 4))
@@ -74,7 +81,7 @@ def test_weight_zero_is_off_and_an_instance_is_solved_as_if_alone(solver):
     assert alone.iterations[0] == together.iterations[3]
 
 
-def test_published_table():
+def test_published_table() -> None:
     """Nasir and Guo, 20 cells and 40 links: WMMSE 2.09, FP 1.98, random .62, full .60 b/s/Hz."""
     table = published_benchmark(links=40, drops=1000, seed=1)
     published = {"wmmse": 2.09, "fp": 1.98, "random": 0.62, "full": 0.60}
@@ -85,7 +92,7 @@ def test_published_table():
     assert table["iterations"]["fp"] == pytest.approx(28.9, rel=0.1)
 
 
-def test_benchmark_repeats_and_checks_its_arguments():
+def test_benchmark_repeats_and_checks_its_arguments() -> None:
     assert published_benchmark(6, 3, 5) == published_benchmark(6, 3, 5)
     with pytest.raises(ConfigError) as error:
         published_benchmark(1, 0, 0)

@@ -1,5 +1,7 @@
 """TR 38.901 by its published formulas, frozen values and shape."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -26,17 +28,17 @@ FROZEN_DB = [
 
 
 @pytest.mark.parametrize(("name", "sight", "distance_m", "expected_db"), FROZEN_DB)
-def test_frozen_path_losses(name, sight, distance_m, expected_db):
+def test_frozen_path_losses(name: str, sight: bool, distance_m: float, expected_db: float) -> None:
     assert path_loss_db(name, sight, distance_m, CARRIER_HZ) == pytest.approx(expected_db, abs=1e-3)
 
 
-def test_frozen_breakpoints():
+def test_frozen_breakpoints() -> None:
     assert MODELS["umi"].breakpoint_m(CARRIER_HZ) == pytest.approx(210.1, abs=0.1)
     assert MODELS["uma"].breakpoint_m(CARRIER_HZ) == pytest.approx(560.4, abs=0.1)
 
 
 @given(name=model, near=distance, far=distance, sight=st.booleans())
-def test_path_loss_grows_with_distance(name, near, far, sight):
+def test_path_loss_grows_with_distance(name: str, near: float, far: float, sight: bool) -> None:
     near, far = sorted((near, far))
     losses = path_loss_db(name, sight, [near, far], CARRIER_HZ)
     # At the breakpoint the two formulas of the table meet to within a hundredth of a dB.
@@ -44,19 +46,19 @@ def test_path_loss_grows_with_distance(name, near, far, sight):
 
 
 @given(name=model, distance_m=distance)
-def test_losing_sight_never_helps(name, distance_m):
+def test_losing_sight_never_helps(name: str, distance_m: float) -> None:
     sight, none = path_loss_db(name, [True, False], distance_m, CARRIER_HZ)
     assert sight <= none
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))
-def test_path_loss_is_continuous_at_the_breakpoint(name):
+def test_path_loss_is_continuous_at_the_breakpoint(name: str) -> None:
     edge = MODELS[name].breakpoint_m(CARRIER_HZ)
     before, behind = path_loss_db(name, True, [edge - 1e-6, edge], CARRIER_HZ)
     assert before == pytest.approx(behind, abs=0.01)
 
 
-def test_line_of_sight_probability_follows_the_table():
+def test_line_of_sight_probability_follows_the_table() -> None:
     assert line_of_sight_probability("umi", [5, 18]) == pytest.approx([1, 1])
     expected = 18 / 100 + np.exp(-100 / 36) * (1 - 18 / 100)
     assert line_of_sight_probability("umi", 100) == pytest.approx(expected)
@@ -65,12 +67,12 @@ def test_line_of_sight_probability_follows_the_table():
 
 
 @given(name=model, near=distance, far=distance)
-def test_line_of_sight_is_a_probability_and_fades(name, near, far):
+def test_line_of_sight_is_a_probability_and_fades(name: str, near: float, far: float) -> None:
     near, far = sorted((near, far))
     first, last = line_of_sight_probability(name, [near, far])
     assert 0 <= last <= first <= 1
 
 
-def test_unknown_model_is_refused():
+def test_unknown_model_is_refused() -> None:
     with pytest.raises(ConfigError, match="'rma', expected one of"):
         path_loss_db("rma", True, 100, CARRIER_HZ)

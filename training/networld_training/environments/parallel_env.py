@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -66,7 +67,7 @@ class PowerParallelEnv(ParallelEnv[str, FloatArray, FloatArray]):  # type: ignor
         return self._by_agent(self._task.reset()), {agent: {} for agent in self.agents}
 
     def step(
-        self, actions: dict[str, npt.ArrayLike]
+        self, actions: Mapping[str, npt.ArrayLike]
     ) -> tuple[
         dict[str, FloatArray],
         dict[str, float],

@@ -75,6 +75,11 @@ class PowerTask:
         slot: Number of the present slot; negative during the warm-up.
         streams: Random streams of each episode; policies draw from `policy`.
         measured: The present slot in linear units, for rules and the genie.
+        serving_cell: Cell of each user `[E, U]`.
+        scheduled_user: User of each cell, meaningless where it has none `[E, K]`.
+        user_gain: SNR of all pairs at full power in the present slot, linear `[E, U, K]`.
+        user_interference: Interference and noise over noise in the last slot `[E, U]`.
+        average_rate: Exponential average of the rates that the scheduler uses, b/s/Hz `[E, U]`.
     """
 
     contract: Contract = POWER_CONTRACT
@@ -82,6 +87,11 @@ class PowerTask:
     slot: int
     streams: list[Streams]
     measured: Measurements
+    serving_cell: IntArray
+    scheduled_user: IntArray
+    user_gain: DoubleArray
+    user_interference: DoubleArray
+    average_rate: DoubleArray
 
     def __init__(self, scenario: PowerScenario, seeds: Sequence[int]) -> None:
         self.scenario = scenario
@@ -96,11 +106,14 @@ class PowerTask:
         """Start the episodes, warm them up at full power and return the observations `[E, K, D]`."""
         self.streams = [spawn_streams(seed) for seed in self.seeds]
         self._channel = Channel(self._config, self.streams)
-        users = self._config.users
-        self._serving = np.argmax(self._channel.large_scale_gain, axis=-1)
-        self._interference = np.ones((len(self.seeds), users))
-        self._average = np.full((len(self.seeds), users), LOWEST_RATE)
-        self._served = np.zeros((len(self.seeds), users))
+        gain = self._channel.large_scale_gain * self.scenario.full_power_over_noise
+        best = gain.max(axis=-1)
+        self.serving_cell = np.argmax(gain, axis=-1)
+        self.user_interference = np.maximum(gain.sum(axis=-1) - best, 0.0) + 1
+        # About what the warm-up settles at, so that it leaves no trend in the first rewards.
+        expected = spectral_efficiency(best / self.user_interference) / self.scenario.users_per_cell
+        self.average_rate = np.maximum(expected, LOWEST_RATE)
+        self._served = np.zeros_like(best)
         self._history = empty_history(*self.shape)
         self.slot = -self.scenario.warm_up_slots
         self._schedule()
@@ -133,7 +146,7 @@ class PowerTask:
     @property
     def user_rates(self) -> DoubleArray:
         """Mean rates of the users over the scored slots so far, in b/s/Hz `[E, U]`."""
-        return self._served / max(self.slot, 1)
+        return np.asarray(self._served / max(self.slot, 1))
 
     def mean_log_rate(self) -> DoubleArray:
         """Return the users' mean logarithmic rate over the scored slots so far, `[E]`."""
@@ -156,23 +169,23 @@ class PowerTask:
 
     def _transmit(self, power: DoubleArray) -> tuple[DoubleArray, DoubleArray]:
         """Let the scheduled users receive, move on, and return efficiency and utility `[E, K]`."""
-        active, user = self.measured.active, self._user
+        active, user = self.measured.active, self.scheduled_user
         power = power * active
-        received = self._gain * power[:, None, :]
-        own = np.take_along_axis(received, self._serving[..., None], axis=-1)[..., 0]
-        self._interference = np.maximum(received.sum(axis=-1) - own, 0.0) + 1
-        interference = self._interference[self._episode, user]
+        received = self.user_gain * power[:, None, :]
+        own = np.take_along_axis(received, self.serving_cell[..., None], axis=-1)[..., 0]
+        self.user_interference = np.maximum(received.sum(axis=-1) - own, 0.0) + 1
+        interference = self.user_interference[self._episode, user]
         signal = own[self._episode, user]
         efficiency = spectral_efficiency(signal / interference) * active
 
         weight = self.scenario.averaging
         growth = 1 - weight + weight * efficiency * self.measured.weight
         utility = np.where(active, np.log(growth) / weight, 0.0)
-        rates = np.zeros_like(self._average)
+        rates = np.zeros_like(self.average_rate)
         rates[np.nonzero(active)[0], user[active]] = efficiency[active]
         self._served += rates
-        self._average += weight * (rates - self._average)
-        np.maximum(self._average, LOWEST_RATE, out=self._average)
+        self.average_rate += weight * (rates - self.average_rate)
+        np.maximum(self.average_rate, LOWEST_RATE, out=self.average_rate)
         self._history = remember(
             self._history, power, efficiency, np.where(active, interference, 1.0)
         )
@@ -184,28 +197,29 @@ class PowerTask:
 
     def _hand_over(self) -> None:
         candidates = np.array(self._channel.large_scale_gain)
-        serving = self._serving[..., None]
+        serving = self.serving_cell[..., None]
         held = np.take_along_axis(candidates, serving, axis=-1) * 10 ** (HANDOVER_MARGIN_DB / 10)
         np.put_along_axis(candidates, serving, held, axis=-1)
-        self._serving = np.argmax(candidates, axis=-1)
+        self.serving_cell = np.argmax(candidates, axis=-1)
 
     def _schedule(self) -> None:
         """Pick in each cell the user with the best expected rate over its average rate."""
         scale = self.scenario.full_power_over_noise
-        self._gain = self._channel.gain * scale
-        own = np.take_along_axis(self._gain, self._serving[..., None], axis=-1)[..., 0]
-        expected = spectral_efficiency(own / self._interference)
+        self.user_gain = self._channel.gain * scale
+        own = np.take_along_axis(self.user_gain, self.serving_cell[..., None], axis=-1)[..., 0]
+        expected = spectral_efficiency(own / self.user_interference)
         # A user out of reach keeps a little priority, so that the longest unserved goes first.
-        priority = np.maximum(expected, LOWEST_RATE) / self._average
-        attached = self._serving[:, None, :] == np.arange(self.shape[1])[:, None]
-        self._user: IntArray = np.argmax(np.where(attached, priority[:, None, :], -1.0), axis=-1)
+        priority = np.maximum(expected, LOWEST_RATE) / self.average_rate
+        attached = self.serving_cell[:, None, :] == np.arange(self.shape[1])[:, None]
+        self.scheduled_user = np.argmax(np.where(attached, priority[:, None, :], -1.0), axis=-1)
         active = attached.any(axis=-1)
-        gain = self._gain[self._episode, self._user]
+        gain = self.user_gain[self._episode, self.scheduled_user]
         self.measured = Measurements(
             gain=gain,
-            large_scale_gain=self._channel.large_scale_gain[self._episode, self._user] * scale,
-            interference=self._interference[self._episode, self._user],
-            weight=1 / self._average[self._episode, self._user],
+            large_scale_gain=self._channel.large_scale_gain[self._episode, self.scheduled_user]
+            * scale,
+            interference=self.user_interference[self._episode, self.scheduled_user],
+            weight=1 / self.average_rate[self._episode, self.scheduled_user],
             attached=attached.sum(axis=-1),
             active=active,
             leakage=leakage(gain, active, self.neighbours),

@@ -1,0 +1,99 @@
+"""The rules: their order, their reach, and that a message arrives one slot late."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from networld_training.environments.rollout import run_policy
+from networld_training.tasks.power import OFF_DB, PowerScenario, PowerTask
+from networld_training.tasks.power_heuristics import HEURISTICS, Price
+from networld_training.tasks.scoring import normalised_score
+
+SHORT = PowerScenario(warm_up_slots=10, slots=10)
+
+
+@pytest.fixture(scope="module")
+def mean_log_rates() -> dict[str, float]:
+    rates = {}
+    for name, heuristic in HEURISTICS.items():
+        metrics = run_policy(PowerTask(PowerScenario(), range(1000, 1096)), heuristic)
+        rates[name] = float(metrics["mean_log_rate"].mean())
+    return rates
+
+
+def test_more_information_is_better(mean_log_rates: dict[str, float]) -> None:
+    order = ["reuse-3", "random-bins", "random", "full", "price-mean", "wmmse-pf"]
+    rates = [mean_log_rates[name] for name in order]
+    assert rates == sorted(rates)
+    assert mean_log_rates["full"] < mean_log_rates["price-each"] < mean_log_rates["wmmse-pf"]
+
+
+def test_scores(mean_log_rates: dict[str, float]) -> None:
+    expected = {"full": 19, "price-mean": 82, "price-each": 81}
+    random, expert = mean_log_rates["random"], mean_log_rates["wmmse-pf"]
+    for name, score in expected.items():
+        found = normalised_score(mean_log_rates[name], random, expert)
+        assert found == pytest.approx(score, abs=4), name
+
+
+@pytest.mark.parametrize("name", HEURISTICS)
+def test_actions_are_off_or_within_the_range(name: str) -> None:
+    heuristic = HEURISTICS[name]
+    assert heuristic.name == name
+    task = PowerTask(SHORT, range(4))
+    task.reset()
+    heuristic.reset()
+    for _ in range(4):
+        action = heuristic.act(task)
+        assert action.shape == task.shape
+        assert ((action == OFF_DB) | ((action >= -30) & (action <= 0))).all()
+        task.step(action)
+
+
+@pytest.mark.parametrize("name", HEURISTICS)
+def test_a_rule_repeats_itself(name: str) -> None:
+    task = PowerTask(SHORT, [3, 4])
+    first = run_policy(task, HEURISTICS[name])
+    again = run_policy(task, HEURISTICS[name])
+    assert all((first[key] == again[key]).all() for key in first)
+
+
+def test_random_policies_leave_the_channel_alone() -> None:
+    task = PowerTask(SHORT, [3])
+    run_policy(task, HEURISTICS["random"])
+    after_random = task.user_gain.copy()
+    run_policy(task, HEURISTICS["full"])
+    assert (task.user_gain == after_random).all()
+
+
+def test_without_a_message_the_price_rule_is_full_power() -> None:
+    task = PowerTask(SHORT, range(3))
+    task.reset()
+    rule = Price("mean-field")
+    assert (rule.act(task) == 0).all()
+    task.step(np.zeros(task.shape))
+    assert (rule.act(task) < 0).any()
+    rule.reset()
+    assert (rule.act(task) == 0).all()
+
+
+def test_prices_are_those_of_the_slot_before() -> None:
+    task = PowerTask(SHORT, range(3))
+    task.reset()
+    rule = Price("one-hop")
+    rule.act(task)
+    task.step(np.zeros(task.shape))
+    heard = Price("one-hop")
+    heard.act(task)  # knows only the prices of this slot, which are for the next
+    assert not np.allclose(rule.act(task), heard.act(task))
+
+
+def test_genie_is_at_least_full_power_in_a_slot() -> None:
+    genie, full = PowerTask(SHORT, range(20)), PowerTask(SHORT, range(20))
+    genie.reset()
+    full.reset()
+    weight = genie.measured.weight * genie.measured.active
+    best = genie.step(HEURISTICS["wmmse-pf"].act(genie)).spectral_efficiency
+    plain = full.step(np.zeros(full.shape)).spectral_efficiency
+    assert (weight * best).sum() > (weight * plain).sum()
