@@ -55,11 +55,15 @@ class AdapterKeeper:
         except DataError as error:
             _log.warning("planning with the base model: %s", error)
 
-    def drop(self) -> None:
-        """Go back to the base model."""
+    def drop(self) -> str | None:
+        """Go back to the base model; return what went wrong with the file, None if nothing."""
         self._planner.adopt(np.zeros(self._bundle.adapter_size, dtype=np.float32))
-        self._adapter_file.unlink(missing_ok=True)
         self.adapted = False
+        try:
+            self._adapter_file.unlink(missing_ok=True)
+        except OSError as error:
+            return f"the adapter's file stays and will be back after a restart: {error.strerror}"
+        return None
 
     def begin(self, experience: Experience, identifier: str | None) -> str | None:
         """Save the experience and start training; return what stands against it, None if nothing.

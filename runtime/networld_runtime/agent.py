@@ -181,6 +181,7 @@ class Agent:
         counters["slots"] += 1
         counters["deadlines_missed"] += now_s > observation.deadline_s
         counters["slots_with_missing_neighbours"] += bool(self._neighbours.missing)
+        self.statistics.slots_missing.update(self._neighbours.missing)
         self.statistics.plan.add(now_s - started_s)
 
     def _remember(
@@ -219,7 +220,7 @@ class Agent:
             if problem is None:
                 return  # the report comes when the training has ended
         elif command.name == "base":
-            self._keeper.drop()
+            problem = self._keeper.drop()
         elif command.name == "collect":
             self.collecting = command.on
         elif command.name == "report":

@@ -81,10 +81,11 @@ def _run(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     from networld_runtime.config import load_config
-    from networld_runtime.startup import load_model
+    from networld_runtime.startup import adaptation_settings, load_model
 
     config = load_config(options.config)
     bundle, planner = load_model(config)
+    adaptation_settings(config)
     planner.warm_up(runs=1)
     print(f"OK: {config.path}, bundle {bundle.name}, task {bundle.contract.task}")
     return 0

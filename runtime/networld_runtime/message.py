@@ -121,4 +121,5 @@ def decode(payload: bytes, contract: Contract) -> MeanFieldMessage:
 
 def _quantise_utility(utility: float, contract: Contract) -> bytes:
     span = contract.reward_high - contract.reward_low
-    return quantise([2 * (utility - contract.reward_low) / span - 1]).tobytes()
+    share = 2 * (utility - contract.reward_low) / span - 1
+    return quantise([min(max(share, -1.0), 1.0)]).tobytes()  # before float32 can overflow

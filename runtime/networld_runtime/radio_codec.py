@@ -103,6 +103,8 @@ def decode_observation(payload: bytes, contract: Contract) -> ObservationMessage
         raise MessageError("range", f"a value is beyond {LARGEST_VALUE:g}")
     if utility is not None:
         utility = _finite("utility", utility)
+        if abs(utility) > LARGEST_VALUE:
+            raise MessageError("range", f"utility is beyond {LARGEST_VALUE:g}")
     answer_s = _finite("answer_s", answer_s)
     if not 0 < answer_s <= LONGEST_ANSWER_S:
         raise MessageError("range", f"answer_s = {answer_s}, above 0 to {LONGEST_ANSWER_S}")

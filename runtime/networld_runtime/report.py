@@ -25,11 +25,13 @@ class Statistics:
             `messages_sent`, `messages_not_sent`.
         plan: Seconds from the arrival of an observation in the loop to its action.
         message_bytes: How many messages of each size were sent.
+        slots_missing: In how many slots each neighbour was missing.
     """
 
     counters: Counter[str] = field(default_factory=Counter)
     plan: LatencyRing = field(default_factory=LatencyRing)
     message_bytes: Counter[int] = field(default_factory=Counter)
+    slots_missing: Counter[str] = field(default_factory=Counter)
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain JSON data."""
@@ -38,6 +40,7 @@ class Statistics:
             **self.counters,
             "message_bytes_p50": sizes[len(sizes) // 2] if sizes else None,
             "message_bytes_largest": sizes[-1] if sizes else None,
+            "slots_missing": dict(self.slots_missing),
             "plan_p50_ms": self.plan.percentile_ms(50),
             "plan_p99_ms": self.plan.percentile_ms(99),
         }

@@ -177,6 +177,7 @@ def test_missing_neighbour_lowers_the_share_until_it_is_back(site: Site) -> None
         shares.append(float(site.planners["a"].fields[-1][-1]))
     # messages may be three slots old: slot 2's is still used in slot 5
     assert shares == [0, 1, 1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5, 1, 1]
+    assert site.agents["a"].counters()["slots_missing"] == {"b": 1, "c": 5}
 
 
 def test_replayed_message_is_rejected(site: Site, contract: Contract) -> None:

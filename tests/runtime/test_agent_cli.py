@@ -28,7 +28,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         cli.main(["--version"])
     assert caught.value.code == 0
-    assert capsys.readouterr().out.startswith("networld-agent 0.")
+    assert capsys.readouterr().out.startswith("networld-agent ")
 
 
 @pytest.mark.parametrize("arguments", [[], ["fly"], ["run"], ["run", "--config"]])

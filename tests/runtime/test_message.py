@@ -150,6 +150,8 @@ def test_values_beyond_the_range_are_clipped_and_nan_is_an_error(contract: Contr
     received = decode(encode(wide, contract), contract)
     assert (received.latent == 1).all()
     assert received.utility == 10
+    huge = MeanFieldMessage(EPOCH, 1, np.zeros(16, dtype=np.float32), -1e300)
+    assert decode(encode(huge, contract), contract).utility == 0
     sick = MeanFieldMessage(EPOCH, 1, np.full(16, np.nan, dtype=np.float32))
     with pytest.raises(ValueError, match="not finite"):
         encode(sick, contract)

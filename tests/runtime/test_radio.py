@@ -109,6 +109,7 @@ def test_mutants_are_read_as_valid_or_refused(
         (4, np.full(6, 3e38, dtype="<f4").tobytes(), "range"),
         (5, float("nan"), "not_finite"),
         (5, b"1", "malformed"),
+        (5, 1e300, "range"),
         (6, 0, "range"),
         (6, -1.0, "range"),
         (6, None, "malformed"),

@@ -190,3 +190,24 @@ def test_messages_travel_and_a_failing_handler_changes_nothing(broker_port: int)
     _until(lambda: late[-1] == b"offline")
     receiver.close()
     assert not receiver.connected
+
+
+def test_lost_connection_is_made_again_with_subscriptions_and_state(broker_port: int) -> None:
+    heard: list[bytes] = []
+    states: list[bytes] = []
+    watcher = MqttTransport(BrokerConfig(port=broker_port), "watcher")
+    watcher.subscribe({"t/state": states.append}, reliable=True)
+    watcher.connect()
+    cell = MqttTransport(BrokerConfig(port=broker_port), "cell", LastWill("t/state", b"lost"))
+    cell.subscribe({"t/command": heard.append}, reliable=True)
+    cell.connect()
+    cell.publish("t/state", b"online", reliable=True, retain=True)
+    _until(lambda: states == [b"online"])
+    connection = cell._client.socket()
+    assert isinstance(connection, socket.socket)
+    connection.shutdown(socket.SHUT_RDWR)
+    _until(lambda: cell.counters["connections"] == 2)
+    _until(lambda: states[-2:] == [b"lost", b"online"])
+    _until(lambda: watcher.publish("t/command", b"report") and heard)
+    cell.close()
+    watcher.close()
