@@ -63,6 +63,7 @@ def test_without_a_seed_the_next_episode_follows() -> None:
     third, fourth = episode(env, None), episode(env, None)
     assert equal(third, episode(env, 3))
     assert equal(fourth, episode(env, None))
+    assert equal(fourth, episode(PowerParallelEnv(SHORT), 4))
 
 
 def test_two_environments_interleaved_do_not_meet() -> None:

@@ -17,11 +17,13 @@ distance = st.floats(10, 5000)
 # 3.5 GHz, user at 1.5 m, by ground distance; worked out from the tables of TR 38.901 by hand.
 FROZEN_DB = [
     ("umi", True, 100, 85.3142),
+    ("umi", True, 300, 98.2386),
     ("umi", True, 500, 107.1080),
     ("umi", False, 100, 104.6438),
     ("umi", False, 500, 129.2645),
     ("uma", True, 100, 83.1382),
     ("uma", True, 500, 98.2692),
+    ("uma", True, 1000, 109.4065),
     ("uma", False, 100, 103.0375),
     ("uma", False, 500, 129.9158),
 ]

@@ -126,7 +126,18 @@ def test_idle_cells_are_silent_and_earn_nothing() -> None:
     assert (outcome.utility[idle] == 0).all()
     assert (outcome.spectral_efficiency[idle] == 0).all()
     assert (outcome.observation[idle][:, INDEX["off_1_ago"]] == 1).all()
+    # Whom an idle cell points at must not lose what another cell served.
+    assert np.allclose(task.user_rates.sum(axis=-1), outcome.spectral_efficiency.sum(axis=-1))
     assert np.isfinite(outcome.observation).all()
+
+
+def test_users_are_handed_over_at_the_margin() -> None:
+    task = started(tuple(range(10)), PowerScenario(speed_m_s=20.0, warm_up_slots=40, slots=5))
+    gain = task.measured.large_scale_gain[task.measured.active]
+    own = np.nonzero(task.measured.active)[1]
+    behind_db = 10 * np.log10(gain.max(axis=-1) / gain[np.arange(len(gain)), own])
+    assert behind_db.max() <= 3
+    assert behind_db.max() > 1
 
 
 def test_off_saves_the_neighbours_from_interference() -> None:

@@ -146,6 +146,7 @@ class Channel:
         with_sight_db, without_sight_db = MODELS[model].shadowing_db
         loss_db = path_loss_db(model, sight, distance_m, self.config.carrier_hz)
         loss_db += np.where(sight, with_sight_db, without_sight_db) * self.shadowing
-        self.large_scale_gain = np.exp(loss_db * (-np.log(10) / 10))
+        loss_db *= -np.log(10) / 10
+        self.large_scale_gain = np.exp(loss_db)
         real, imaginary = self._fading[:, 0], self._fading[:, 1]
         self.gain = self.large_scale_gain * (real * real + imaginary * imaginary)

@@ -95,11 +95,20 @@ class HexagonalLayout:
         return np.asarray(np.sqrt(np.maximum(squared, 0.0)))
 
     def wrap(self, positions_m: FloatArray) -> FloatArray:
-        """Return positions `[..., 2]` moved to the copy nearest to the origin."""
-        images = np.concatenate([np.zeros((1, 2)), self.shifts_m, -self.shifts_m])
-        candidates = positions_m[..., None, :] - images
+        """Return positions `[..., 2]`, those beyond the cluster moved to the copy nearest to it."""
+        half = float(self.shifts_m[0] @ self.shifts_m[0]) / 2
+        x, y = positions_m[..., 0], positions_m[..., 1]
+        outside = np.zeros(x.shape, dtype=np.bool_)
+        for shift_x, shift_y in self.shifts_m:
+            outside |= np.abs(x * shift_x + y * shift_y) > half
+        if not outside.any():
+            return positions_m
+        images = np.concatenate([self.shifts_m, -self.shifts_m])
+        candidates = positions_m[outside][:, None] - images
         nearest = np.argmin((candidates * candidates).sum(axis=-1), axis=-1)
-        return np.asarray(positions_m - images[nearest])
+        wrapped = positions_m.copy()
+        wrapped[outside] = candidates[np.arange(len(nearest)), nearest]
+        return wrapped
 
 
 def spiral_sites_m(count: int, inter_site_distance_m: float) -> FloatArray:

@@ -107,7 +107,7 @@ def path_loss_db(
     constants = propagation_model(model)
     distance = np.asarray(distance_2d_m, dtype=np.float64)
     height_m = constants.base_station_height_m - USER_HEIGHT_M
-    decades = 0.5 * np.log10(distance * distance + height_m * height_m)
+    decades = np.log(distance * distance + height_m * height_m) * (0.5 / np.log(10))
     carrier = np.log10(carrier_hz / 1e9)
     breakpoint_m = constants.breakpoint_m(carrier_hz)
 

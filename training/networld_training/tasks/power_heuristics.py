@@ -40,21 +40,24 @@ class Heuristic(Protocol):
         """Return powers in dB of full power for the present slot, `[E, K]`."""
 
 
-class Full:
-    """Full power, always."""
-
-    name = "full"
+class _Stateless:
     information: Information = "none"
 
     def reset(self) -> None:
         """Do nothing: there is no state."""
+
+
+class Full(_Stateless):
+    """Full power, always."""
+
+    name = "full"
 
     def act(self, task: PowerTask) -> FloatArray:
         """Return 0 dB."""
         return np.zeros(task.shape)
 
 
-class Random(Full):
+class Random(_Stateless):
     """Linear power uniform in [0, 1], as in the published benchmark: score 0."""
 
     name = "random"
@@ -65,7 +68,7 @@ class Random(Full):
         return _decibels(np.stack([stream.policy.random(cells) for stream in task.streams]))
 
 
-class RandomBins(Full):
+class RandomBins(_Stateless):
     """One of the action bins, off included, each as likely: covers the action space."""
 
     name = "random-bins"
@@ -78,7 +81,7 @@ class RandomBins(Full):
         return np.asarray(values[np.stack(drawn)])
 
 
-class Reuse3(Full):
+class Reuse3(_Stateless):
     """A third of the cells at full power, in turn."""
 
     name = "reuse-3"
@@ -129,7 +132,7 @@ class Price:
         return _decibels(np.clip(power, 0.0, 1.0))
 
 
-class Genie(Full):
+class Genie(_Stateless):
     """Weighted MMSE with the proportional-fair weights and every gain of the present slot.
 
     Not realisable, and not an upper bound either: it is greedy in time and finds local optima.
