@@ -1,4 +1,8 @@
-"""Training windows: `H + 2` consecutive slots of all cells, drawn at random from a data set."""
+"""Training windows: stretches of slots of all cells, drawn at random from a data set.
+
+A window holds `S` starts of plans. Every slot is encoded once and serves several starts, which makes a
+training sample of the classifier, the one that needs most of them, several times cheaper.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +24,12 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class WindowBatch:
-    """`B` windows of `K` cells.
+    """`B` windows of `K` cells; start `s` plans from slot `s + 1` of the window.
 
     Attributes:
-        observation: Normalised, slot before, now, and the `H` slots after `[B, H + 2, K, D]`.
-        action: Two-hot actions from now on `[B, K, H, A]`.
-        returns: Two-hot discounted returns `[B, K, R]`.
+        observation: Normalised `[B, S + H + 1, K, D]`; the first slot only sends messages.
+        action: Two-hot actions from the first start on `[B, S + H - 1, K, A]`.
+        returns: Two-hot discounted returns of each start `[B, S, K, R]`.
         neighbours: `[K, n]`.
     """
 
@@ -33,6 +37,11 @@ class WindowBatch:
     action: Tensor
     returns: Tensor
     neighbours: Tensor
+
+    @property
+    def starts(self) -> int:
+        """Number of starts `S`."""
+        return self.returns.shape[1]
 
 
 class WindowSampler:
@@ -63,21 +72,30 @@ class WindowSampler:
         rewards = np.concatenate([shard["rewards"] for shard in shards])
         self.returns = discounted_returns(rewards, self.contract)
 
-    def batch(self, size: int, seed: int, step: int) -> WindowBatch:
-        """Draw `size` windows; the same seed and step give the same windows."""
+    def batch(self, size: int, starts: int, seed: int, step: int) -> WindowBatch:
+        """Draw `size` windows of `starts` starts; the same seed and step give the same windows.
+
+        Raises:
+            DataError: The episodes are too short for a window.
+        """
         random = np.random.default_rng((seed, step))
         horizon = self.contract.horizon
-        episode = random.integers(len(self.returns), size=size)
-        start = random.integers(1, self.returns.shape[1], size=size)
-        slots = start[:, None] + np.arange(-1, horizon + 1)
-        observation = self.observations[episode[:, None], slots]
-        actions = self.actions[episode[:, None], slots[:, 1:-1]]
+        last = self.returns.shape[1] - starts
+        if last < 1:
+            raise DataError(
+                "data set",
+                f"episodes of {self.actions.shape[1]} slots, at least {starts + horizon} are needed",
+            )
+        episode = random.integers(len(self.returns), size=size)[:, None]
+        first = random.integers(1, last + 1, size=size)[:, None]
+        actions = self.actions[episode, first + np.arange(starts + horizon - 1)]
+        returns = self.returns[episode, first + np.arange(starts)]
         return WindowBatch(
-            observation=torch.from_numpy(observation),
-            action=torch.from_numpy(encode_action(actions.swapaxes(1, 2), self.contract.action)),
-            returns=torch.from_numpy(
-                encode_return(self.returns[episode, start], self.contract.returns)
+            observation=torch.from_numpy(
+                self.observations[episode, first + np.arange(-1, starts + horizon)]
             ),
+            action=torch.from_numpy(encode_action(actions, self.contract.action)),
+            returns=torch.from_numpy(encode_return(returns, self.contract.returns)),
             neighbours=self.neighbours,
         )
 

@@ -53,30 +53,38 @@ class Losses:
 
 
 def losses(model: TaskModel, batch: Batch, adapter: Tensor | None = None) -> Losses:
-    """Return the three losses of `model` on `batch`.
-
-    The denoiser sees detached latents: its loss must not pull the encoder towards latents that are easy
-    to predict because they say nothing.
-    """
+    """Return the three losses of `model` on `batch`, as an adapter is trained on them."""
     mean = batch.weight / torch.clamp(batch.weight.sum(), min=1e-6)
-    horizon = batch.plan.shape[1]
-
-    plan, latent, mean_field = batch.plan.detach(), batch.latent.detach(), batch.mean_field.detach()
-    angle = (0.5 * math.pi * batch.level)[:, None, None]
-    noisy = torch.cos(angle) * plan + torch.sin(angle) * batch.noise
-    clean = model.denoise(noisy, batch.level, latent, mean_field, adapter)
-    error = ((clean - plan) * (clean - plan)).mean(dim=2)
-    emphasis = torch.ones(horizon, device=plan.device)
-    emphasis = torch.cat([FIRST_TOKEN_WEIGHT * emphasis[:1], emphasis[1:]])
-    denoising = (mean * (error @ (emphasis / emphasis.sum()))).sum()
-
+    denoising = denoising_error(
+        model, batch.latent, batch.plan, batch.mean_field, batch.noise, batch.level, adapter
+    )
     before = torch.cat([batch.latent.unsqueeze(1), batch.plan[:, :-1]], dim=1)
-    inverse_logits = model.inverse(before, batch.plan, adapter)
-    inverse = (mean * cross_entropy(inverse_logits, batch.action).mean(dim=1)).sum()
+    inverse = cross_entropy(model.inverse(before, batch.plan, adapter), batch.action)
+    logits = model.classifier(batch.latent, batch.mean_field, batch.action, adapter)
+    return Losses(
+        (mean * denoising).sum(),
+        (mean * inverse.mean(dim=1)).sum(),
+        (mean * cross_entropy(logits, batch.returns)).sum(),
+    )
 
-    return_logits = model.classifier(batch.latent, batch.mean_field, batch.action, adapter)
-    classifier = (mean * cross_entropy(return_logits, batch.returns)).sum()
-    return Losses(denoising, inverse, classifier)
+
+def denoising_error(
+    model: TaskModel,
+    latent: Tensor,
+    plan: Tensor,
+    mean_field: Tensor,
+    noise: Tensor,
+    level: Tensor,
+    adapter: Tensor | None = None,
+) -> Tensor:
+    """Return the squared error `[B]` of the clean plan that the denoiser sees in a noisy one."""
+    angle = (0.5 * math.pi * level)[:, None, None]
+    noisy = torch.cos(angle) * plan + torch.sin(angle) * noise
+    clean = model.denoise(noisy, level, latent, mean_field, adapter)
+    error = ((clean - plan) * (clean - plan)).mean(dim=2)
+    ahead = torch.ones(plan.shape[1] - 1, device=plan.device)
+    emphasis = torch.cat([FIRST_TOKEN_WEIGHT * ahead[:1], ahead])
+    return error @ (emphasis / emphasis.sum())
 
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:

@@ -15,6 +15,8 @@ class TrainingSettings:
     Attributes:
         steps: Optimiser steps.
         windows: Windows of a batch; each holds all cells of an episode.
+        starts: Plans that start in a window, for each cell.
+        plans: Plans of a batch that the denoiser learns from, drawn from all starts.
         learning_rate: Peak of a one-cycle schedule that ends near zero.
         weight_decay: AdamW's weight decay.
         gradient_norm: Largest gradient norm.
@@ -26,8 +28,10 @@ class TrainingSettings:
         ConfigError: A value is out of range; lists all of them.
     """
 
-    steps: int = 20_000
-    windows: int = 48
+    steps: int = 12_000
+    windows: int = 24
+    starts: int = 8
+    plans: int = 384
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
     gradient_norm: float = 1.0
@@ -39,6 +43,8 @@ class TrainingSettings:
         checks = (
             ("steps", self.steps >= 1, "at least 1"),
             ("windows", self.windows >= 1, "at least 1"),
+            ("starts", self.starts >= 1, "at least 1"),
+            ("plans", self.plans >= 1, "at least 1"),
             ("learning_rate", 0 < self.learning_rate < 1, "between 0 and 1"),
             ("average", 0 <= self.average < 1, "0 up to, not including, 1"),
             ("message_loss", 0 <= self.message_loss <= 1, "0 to 1"),
@@ -55,7 +61,11 @@ class TrainingSettings:
 PRESETS = {
     "default": TrainingSettings(),
     "tiny": TrainingSettings(
-        steps=150, windows=16, size=ModelSize(width=32, depth=1, heads=2, hidden=64, rank=2)
+        steps=150,
+        windows=8,
+        starts=2,
+        plans=64,
+        size=ModelSize(width=32, depth=1, heads=2, hidden=64, rank=2),
     ),
 }
 """`tiny` runs the whole path in seconds; its model is not good for anything but that."""

@@ -14,7 +14,7 @@ from networld_runtime.levels import HIGHEST_LEVEL
 from networld_runtime.optimiser import one_cycle
 from networld_training.data.windows import WindowBatch, WindowSampler
 from networld_training.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from networld_training.model.losses import Batch, Losses, losses
+from networld_training.model.losses import Losses, cross_entropy, denoising_error
 from networld_training.model.mean_field import lose_messages, mean_field
 from networld_training.model.settings import TrainingSettings
 from networld_training.model.world_model import TaskModel, WorldModel
@@ -106,10 +106,8 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         values = []
         for name, sampler in self.samplers.items():
-            window = sampler.batch(settings.windows, self.seed, self.step)
-            step_losses = window_losses(
-                self.tasks[name], window, settings.message_loss, generator, self.device
-            )
+            window = sampler.batch(settings.windows, settings.starts, self.seed, self.step)
+            step_losses = window_losses(self.tasks[name], window, settings, generator, self.device)
             step_losses.total().backward()  # type: ignore[no-untyped-call]
             values.append(step_losses.values(name))
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.gradient_norm)
@@ -161,30 +159,42 @@ class Trainer:
 def window_losses(
     model: TaskModel,
     window: WindowBatch,
-    message_loss: float,
+    settings: TrainingSettings,
     generator: torch.Generator,
     device: str = "cpu",
 ) -> StepLosses:
-    """Return the losses of one batch of windows: encode all cells, exchange messages, compare."""
-    observation = window.observation.to(device)
-    neighbours = window.neighbours.to(device)
-    size, slots, cells, _ = observation.shape
+    """Return the losses of one batch of windows: encode all cells, exchange messages, compare.
+
+    The classifier learns from every start; the denoiser, which costs more, from a random few. It sees
+    detached latents: its loss must not pull the encoder towards latents that are easy to predict because
+    they say nothing.
+    """
+    observation, action = window.observation.to(device), window.action.to(device)
+    returns, neighbours = window.returns.to(device), window.neighbours.to(device)
+    horizon, starts = model.contract.horizon, window.starts
     latent = model.encode(observation)
     reconstruction = torch.nn.functional.mse_loss(model.encoder.decode(latent), observation)
+    inverse = cross_entropy(model.inverse(latent[:, 1:-1], latent[:, 2:]), action).mean()
 
-    heard = lose_messages((size, cells, neighbours.shape[1]), message_loss, generator).to(device)
-    field = mean_field(latent[:, 0], neighbours, heard)
-    rows = size * cells
-    plan = latent[:, 2:].transpose(1, 2).reshape(rows, slots - 2, -1)
-    level = 0.02 + (HIGHEST_LEVEL - 0.02) * torch.rand(rows, generator=generator)
-    batch = Batch(
-        latent=latent[:, 1].reshape(rows, -1),
-        plan=plan,
-        mean_field=field.reshape(rows, -1),
-        action=window.action.to(device).flatten(0, 1),
-        returns=window.returns.to(device).flatten(0, 1),
-        noise=torch.randn(plan.shape, generator=generator).to(device),
-        level=level.to(device),
-        weight=torch.ones(rows, device=device),
-    )
-    return StepLosses(losses(model, batch), reconstruction)
+    sent = latent[:, :starts].flatten(0, 1)
+    heard = lose_messages((*sent.shape[:2], neighbours.shape[1]), settings.message_loss, generator)
+    field = mean_field(sent, neighbours, heard.to(device)).flatten(0, 1)
+    now = latent[:, 1 : starts + 1].flatten(0, 2)
+    plan = _ahead(latent[:, 2:], starts, horizon)
+    logits = model.classifier(now, field, _ahead(action, starts, horizon))
+    classifier = cross_entropy(logits, returns.flatten(0, 2)).mean()
+
+    chosen = torch.randperm(len(now), generator=generator)[: settings.plans].to(device)
+    level = 0.02 + (HIGHEST_LEVEL - 0.02) * torch.rand(len(chosen), generator=generator)
+    target = plan[chosen].detach()
+    noise = torch.randn(target.shape, generator=generator).to(device)
+    denoising = denoising_error(
+        model, now[chosen].detach(), target, field[chosen].detach(), noise, level.to(device)
+    ).mean()
+    return StepLosses(Losses(denoising, inverse, classifier), reconstruction)
+
+
+def _ahead(values: Tensor, starts: int, horizon: int) -> Tensor:
+    """Cut `[B, slots, K, n]` into what lies ahead of each start, `[B S K, horizon, n]`."""
+    cut = values.unfold(1, horizon, 1)[:, :starts]  # b s k n h
+    return cut.permute(0, 1, 2, 4, 3).flatten(0, 2)
