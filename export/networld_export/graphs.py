@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from networld_runtime.bundle import Shape, graph_signature
+from networld_runtime.bundle import graph_signature
+from networld_runtime.sessions import Shape
 from networld_training.model.losses import Batch, losses
 from networld_training.model.world_model import TaskModel
 

@@ -33,7 +33,8 @@ def export_graph(source: GraphSource, path: Path) -> None:
         BundleError: The exporter gave other inputs, outputs or operators than asked for.
     """
     example = source.example(seed=0)
-    recorded = make_fx(source.function, decomposition_table=core_aten_decompositions())(*example)
+    decompositions = dict(core_aten_decompositions())
+    recorded = make_fx(source.function, decomposition_table=decompositions)(*example)
     with _quiet():
         program = torch.onnx.export(
             recorded,

@@ -1,2 +1,1 @@
 """The base station: plan, talk and fine-tune with NumPy and ONNX Runtime alone."""
-

@@ -131,4 +131,4 @@ class Contract:
         low = np.array([feature.low for feature in self.features], dtype=np.float32)
         high = np.array([feature.high for feature in self.features], dtype=np.float32)
         scaled = 2 * (np.asarray(observation, dtype=np.float32) - low) / (high - low) - 1
-        return np.clip(scaled, -1.5, 1.5).astype(np.float32)
+        return np.asarray(np.clip(scaled, -1.5, 1.5), dtype=np.float32)

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TypeVar
-
-import numpy as np
+from itertools import pairwise
+from typing import Any, TypeVar
 
 from networld_runtime.levels import noise, signal
 
-Array = TypeVar("Array", bound=np.ndarray)  # type: ignore[type-arg]  # or a torch tensor
+Array = TypeVar("Array")  # a NumPy array or a torch tensor
 Denoise = Callable[[Array, float], Array]
 
 
@@ -29,10 +28,8 @@ def ddim(denoise: Denoise[Array], plan: Array, levels: Sequence[float]) -> Array
     Returns:
         The plan at the last level.
     """
-    for level, following in zip(levels[:-1], levels[1:], strict=True):
-        clean = denoise(plan, level)
-        ratio = noise(following) / noise(level)
-        plan = ratio * plan + (signal(following) - ratio * signal(level)) * clean
+    for level, following in pairwise(levels):
+        plan = _move(plan, denoise(plan, level), level, following)
     return plan
 
 
@@ -43,10 +40,10 @@ def dpm_solver(denoise: Denoise[Array], plan: Array, levels: Sequence[float]) ->
     The first step has no history; the last one jumps to level 0, where that ratio is infinite.
     Arguments and result as in `ddim`.
     """
-    previous: Array | None = None
+    previous: Any = None
     previous_gap = 0.0
-    for level, following in zip(levels[:-1], levels[1:], strict=True):
-        clean = denoise(plan, level)
+    for level, following in pairwise(levels):
+        clean: Any = denoise(plan, level)
         estimate = clean
         if following > 0:
             gap = _log_snr(following) - _log_snr(level)
@@ -54,9 +51,17 @@ def dpm_solver(denoise: Denoise[Array], plan: Array, levels: Sequence[float]) ->
                 weight = gap / (2 * previous_gap)
                 estimate = (1 + weight) * clean - weight * previous
             previous, previous_gap = clean, gap
-        ratio = noise(following) / noise(level)
-        plan = ratio * plan + (signal(following) - ratio * signal(level)) * estimate
+        plan = _move(plan, estimate, level, following)
     return plan
+
+
+def _move(plan: Array, clean: Array, level: float, following: float) -> Array:
+    """Return the plan at the next level: its noise shrinks, the clean plan takes its place."""
+    ratio = noise(following) / noise(level)
+    noisy: Any = plan
+    estimate: Any = clean
+    moved: Array = ratio * noisy + (signal(following) - ratio * signal(level)) * estimate
+    return moved
 
 
 def _log_snr(level: float) -> float:

@@ -20,7 +20,7 @@ def encode(values: npt.ArrayLike, low: float, high: float, count: int) -> FloatA
     bins = np.arange(count)
     coded = (bins == left[..., None]) * (1 - weight)[..., None]
     coded = coded + (bins == left[..., None] + 1) * weight[..., None]
-    return coded.astype(np.float32)
+    return np.asarray(coded, dtype=np.float32)
 
 
 def decode(weights: npt.ArrayLike, low: float, high: float) -> FloatArray:

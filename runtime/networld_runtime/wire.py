@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 
 from networld_runtime.contract import Contract
 from networld_runtime.errors import MessageError

@@ -140,7 +140,7 @@ def test_bundle_is_written_loaded_and_plans(tmp_path: Path) -> None:
 def test_a_graph_that_differs_from_torch_is_refused_and_nothing_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    export = bundle_writer.export_graph
+    export = onnx_export.export_graph
 
     def sabotage(source: GraphSource, path: Path) -> None:
         export(source, path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings

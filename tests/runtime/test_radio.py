@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from networld_runtime.contract import FloatArray
 from networld_runtime.levels import HIGHEST_LEVEL, level_grid, noise, signal
 from networld_runtime.solver import SOLVERS, Denoise, ddim, dpm_solver
 
 MEAN, DEVIATION = 0.3, 0.4
 
+Array = npt.NDArray[np.float64]
 
-def gaussian_denoise(plan: FloatArray, level: float) -> FloatArray:
+
+def gaussian_denoise(plan: Array, level: float) -> Array:
     """Return E[clean | noisy] where clean plans are normal with MEAN and DEVIATION."""
     a, s = signal(level), noise(level)
     gain = DEVIATION**2 * a / (a**2 * DEVIATION**2 + s**2)
     return MEAN + gain * (plan - a * MEAN)
 
 
-def gaussian_solution(plan: FloatArray, start: float, end: float) -> FloatArray:
+def gaussian_solution(plan: Array, start: float, end: float) -> Array:
     """Return where the probability-flow equation takes `plan`: it keeps the standard score."""
 
     def moments(level: float) -> tuple[float, float]:
@@ -52,7 +55,7 @@ def test_error_falls_with_the_order_of_the_solver(solver: str, order: int) -> No
 def test_a_perfect_denoiser_of_one_point_is_exact_in_any_number_of_steps(solver: str) -> None:
     target = np.linspace(-1, 1, 5)
 
-    def point(plan: FloatArray, level: float) -> FloatArray:
+    def point(plan: Array, level: float) -> Array:
         del plan, level
         return target
 
@@ -78,7 +81,7 @@ def test_level_grid_falls_from_start_to_zero(steps: int, start: float) -> None:
     assert len(grid) == steps + 1
     assert grid[0] == start
     assert grid[-1] == 0
-    assert all(earlier > later for earlier, later in zip(grid, grid[1:], strict=False))
+    assert all(earlier > later for earlier, later in pairwise(grid))
 
 
 @pytest.mark.parametrize(("steps", "start"), [(0, 0.5), (-1, 0.5), (3, 0.0), (3, 1.0)])
@@ -95,10 +98,10 @@ def test_schedule_preserves_variance(level: float) -> None:
 def test_denoise_is_called_once_for_each_step() -> None:
     calls: list[float] = []
 
-    def counting(plan: FloatArray, level: float) -> FloatArray:
+    def counting(plan: Array, level: float) -> Array:
         calls.append(level)
         return plan
 
-    typed: Denoise[FloatArray] = counting
+    typed: Denoise[Array] = counting
     dpm_solver(typed, np.zeros(3, dtype=np.float32), level_grid(4))
     assert calls == level_grid(4)[:-1]

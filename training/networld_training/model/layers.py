@@ -105,10 +105,12 @@ class Block(nn.Module):
             self.modulation(silu(condition)).unsqueeze(1).chunk(6, dim=-1)
         )
         x = self.norm_attention(tokens) * (1 + scale_a) + shift_a
-        tokens = tokens + gate_a * self.merge(self._attend(x, adapter), adapter)
+        attended: Tensor = self.merge(self._attend(x, adapter), adapter)
+        tokens = tokens + gate_a * attended
         x = self.norm_feed(tokens) * (1 + scale_f) + shift_f
-        x = self.contract(silu(self.expand(x, adapter)), adapter)
-        return tokens + gate_f * x
+        fed: Tensor = self.contract(silu(self.expand(x, adapter)), adapter)
+        result: Tensor = tokens + gate_f * fed
+        return result
 
     def _attend(self, x: Tensor, adapter: Tensor | None) -> Tensor:
         plans, length, width = x.shape
@@ -117,7 +119,8 @@ class Block(nn.Module):
         packed = self.query_key_value(x, adapter).reshape(plans, length, 3, self.heads, depth)
         query, key, value = packed.permute(2, 0, 3, 1, 4)
         weights = torch.softmax(query @ key.transpose(-1, -2) / math.sqrt(depth), dim=-1)
-        return (weights @ value).permute(0, 2, 1, 3).reshape(plans, length, width)
+        mixed: Tensor = weights @ value
+        return mixed.permute(0, 2, 1, 3).reshape(plans, length, width)
 
 
 def level_features(level: Tensor, width: int) -> Tensor:

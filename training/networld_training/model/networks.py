@@ -32,6 +32,11 @@ class Encoder(nn.Module):
         latent: Tensor = self.encode(observation)
         return latent
 
+    def reconstruct(self, latent: Tensor) -> Tensor:
+        """Map latents `[..., Z]` back to normalised observations `[..., D]`."""
+        observation: Tensor = self.decode(latent)
+        return observation
+
 
 class Denoiser(nn.Module):
     """Predicts the clean plan from a noisy one, its level, the current latent and the mean field."""

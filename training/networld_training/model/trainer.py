@@ -173,7 +173,7 @@ def window_losses(
     returns, neighbours = window.returns.to(device), window.neighbours.to(device)
     horizon, starts = model.contract.horizon, window.starts
     latent = model.encode(observation)
-    reconstruction = torch.nn.functional.mse_loss(model.encoder.decode(latent), observation)
+    reconstruction = torch.nn.functional.mse_loss(model.reconstruct(latent), observation)
     inverse = cross_entropy(model.inverse(latent[:, 1:-1], latent[:, 2:]), action).mean()
 
     sent = latent[:, :starts].flatten(0, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -82,10 +83,10 @@ class TaskModel(nn.Module):
     def __init__(self, model: WorldModel, name: str) -> None:
         super().__init__()
         self.contract = model.contracts[name]
-        self.encoder = model.encoders[name]
+        self.encoder = cast(Encoder, model.encoders[name])
         self.denoiser = model.denoiser
-        self.inverse = model.inverse[name]
-        self.classifier = model.classifiers[name]
+        self.inverse = cast(InverseDynamics, model.inverse[name])
+        self.classifier = cast(Classifier, model.classifiers[name])
         self.task = model.task[name]
         returns = self.contract.returns
         self.register_buffer("centres", torch.linspace(returns.low, returns.high, returns.count))
@@ -95,6 +96,11 @@ class TaskModel(nn.Module):
         """Map normalised observations `[..., D]` to latents `[..., Z]`."""
         latent: Tensor = self.encoder(observation)
         return latent
+
+    def reconstruct(self, latent: Tensor) -> Tensor:
+        """Map latents `[..., Z]` back to normalised observations `[..., D]`."""
+        observation: Tensor = self.encoder.reconstruct(latent)
+        return observation
 
     def denoise(
         self,

@@ -1,0 +1,53 @@
+"""What a slot costs a base station: encode, plan, message, adaptation step. Run `make bench`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from networld_runtime import message
+from networld_runtime.bundle import Bundle, load_bundle
+from networld_runtime.planner import Planner, PlannerSettings
+
+BUNDLE = Path(__file__).parents[1] / "bundles" / "power"
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return load_bundle(BUNDLE, "power")
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4, 8])
+def test_plan(benchmark: BenchmarkFixture, bundle: Bundle, steps: int) -> None:
+    settings = PlannerSettings.from_json({**bundle.planner, "steps": steps})
+    planner = Planner(bundle, settings)
+    planner.warm_up()
+    latent = np.zeros(bundle.contract.latent_size, dtype=np.float32)
+    field = np.zeros(bundle.contract.mean_field_size, dtype=np.float32)
+    benchmark(planner.plan, latent, field)
+
+
+def test_encode_observation(benchmark: BenchmarkFixture, bundle: Bundle) -> None:
+    planner = Planner(bundle)
+    benchmark(planner.encode, np.zeros(bundle.contract.observation_size, dtype=np.float32))
+
+
+def test_encode_message(benchmark: BenchmarkFixture, bundle: Bundle) -> None:
+    latent = np.zeros(bundle.contract.latent_size, dtype=np.float32)
+    benchmark(message.encode, message.MeanFieldMessage(1, 1, latent, 1.0), bundle.contract)
+
+
+def test_decode_message(benchmark: BenchmarkFixture, bundle: Bundle) -> None:
+    latent = np.zeros(bundle.contract.latent_size, dtype=np.float32)
+    payload = message.encode(message.MeanFieldMessage(1, 1, latent, 1.0), bundle.contract)
+    benchmark(message.decode, payload, bundle.contract)
+
+
+def test_adaptation_step(benchmark: BenchmarkFixture, bundle: Bundle) -> None:
+    session = bundle.session("gradient")
+    inputs, _ = bundle.signature("gradient")
+    feeds = {name: np.full(shape, 0.1, dtype=np.float32) for name, shape in inputs.items()}
+    benchmark(session.run, **feeds)
