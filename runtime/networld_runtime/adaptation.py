@@ -6,8 +6,6 @@ is accepted only if the loss of the query windows, which it never saw, is lower 
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -15,17 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
 from networld_runtime.bundle import Bundle
 from networld_runtime.contract import Contract, FloatArray
 from networld_runtime.errors import ConfigError, DataError
 from networld_runtime.experience import Windows, load_windows
+from networld_runtime.files import write_atomically
 from networld_runtime.levels import HIGHEST_LEVEL
 from networld_runtime.optimiser import AdamW, one_cycle
 from networld_runtime.sessions import Session
 from networld_runtime.two_hot import encode_action, encode_return
+
+Indices = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -99,29 +101,33 @@ def adapt(
         DataError: The experience is missing, damaged or of another contract.
         BundleError: The gradient graph does not load.
     """
-    begin = time.monotonic()
+    begin_s = time.monotonic()
     windows = load_windows(experience_path, bundle.contract)
     count = len(windows.mean_field)
-    query_count = max(1, round(settings.query_share * count))
-    if count < settings.minimum_windows:
+    support, query = _split(count, settings.query_share, bundle.contract.horizon)
+    if count < settings.minimum_windows or not len(support):
         reason = f"{count} windows, at least {settings.minimum_windows} are needed"
-        return AdaptationReport(False, reason, 0.0, 0.0, 0, count, time.monotonic() - begin)
+        return AdaptationReport(False, reason, 0.0, 0.0, 0, count, time.monotonic() - begin_s)
 
     feeds = _feeds(windows, bundle.contract)
     trainer = _Trainer(bundle.session("gradient"), feeds, bundle.adaptation_batch)
-    support = np.arange(count - query_count)
-    query = np.arange(count - query_count, count)
     base = np.zeros(bundle.adapter_size, dtype=np.float32)
     before = trainer.mean_loss(base, query, seed)
     adapter = trainer.train(base, support, settings, seed)
-    after = trainer.mean_loss(adapter, query, seed) if np.isfinite(adapter).all() else float("inf")
+    after = trainer.mean_loss(adapter, query, seed)
 
-    accepted = after < before
+    accepted = bool(np.isfinite(adapter).all() and after < before)
     reason = "query loss fell" if accepted else "query loss did not fall"
     if accepted:
         save_adapter(output, adapter, bundle)
-    seconds = time.monotonic() - begin
+    seconds = time.monotonic() - begin_s
     return AdaptationReport(accepted, reason, before, after, settings.steps, count, seconds)
+
+
+def _split(count: int, query_share: float, horizon: int) -> tuple[Indices, Indices]:
+    """Return the support and the query windows; no slot is in both, so a gap lies between them."""
+    first_query = count - max(1, round(query_share * count))
+    return np.arange(max(0, first_query - horizon)), np.arange(first_query, count)
 
 
 class _Trainer:
@@ -135,7 +141,7 @@ class _Trainer:
     def train(
         self,
         adapter: FloatArray,
-        support: np.ndarray[Any, Any],
+        support: Indices,
         settings: AdaptationSettings,
         seed: int,
     ) -> FloatArray:
@@ -151,7 +157,7 @@ class _Trainer:
             adapter = optimiser.step(adapter, gradient, rate)
         return adapter
 
-    def mean_loss(self, adapter: FloatArray, chosen: np.ndarray[Any, Any], seed: int) -> float:
+    def mean_loss(self, adapter: FloatArray, chosen: Indices, seed: int) -> float:
         """Return the mean loss over windows; the same seed draws the same noise, so losses compare."""
         random = np.random.default_rng(seed + 1)
         total = 0.0
@@ -161,7 +167,7 @@ class _Trainer:
         return total / len(chosen)
 
     def _evaluate(
-        self, adapter: FloatArray, chosen: np.ndarray[Any, Any], random: np.random.Generator
+        self, adapter: FloatArray, chosen: Indices, random: np.random.Generator
     ) -> tuple[float, FloatArray]:
         padded = np.resize(chosen, self.batch)
         feeds = {name: values[padded] for name, values in self.feeds.items()}
@@ -174,7 +180,7 @@ class _Trainer:
         return float(loss[0]), gradient
 
 
-def _chunks(values: np.ndarray[Any, Any], size: int) -> Iterator[np.ndarray[Any, Any]]:
+def _chunks(values: Indices, size: int) -> Iterator[Indices]:
     for start in range(0, len(values), size):
         yield values[start : start + size]
 
@@ -192,14 +198,15 @@ def _feeds(windows: Windows, contract: Contract) -> dict[str, FloatArray]:
 
 
 def save_adapter(path: Path, adapter: FloatArray, bundle: Bundle) -> None:
-    """Write an adapter with the digest of the bundle that it belongs to; atomic."""
-    temporary = path.with_suffix(".tmp")
-    metadata = {"bundle": bundle.digest, "contract": json.dumps(bundle.contract.task)}
-    with temporary.open("wb") as file:
-        file.write(save({"adapter": adapter}, metadata))
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    """Write an adapter with the digest of the bundle that it belongs to; atomic.
+
+    Raises:
+        DataError: The file cannot be written.
+    """
+    try:
+        write_atomically(path, save({"adapter": adapter}, {"bundle": bundle.digest}))
+    except OSError as error:
+        raise DataError(str(path), f"cannot be written ({error.strerror})") from error
 
 
 def load_adapter(path: Path, bundle: Bundle) -> FloatArray:
@@ -209,11 +216,10 @@ def load_adapter(path: Path, bundle: Bundle) -> FloatArray:
         DataError: The file is missing, damaged, not finite or of another bundle.
     """
     try:
-        raw = path.read_bytes()
-        header_size = int.from_bytes(raw[:8], "little")
-        metadata = json.loads(raw[8 : 8 + header_size]).get("__metadata__", {})
-        adapter: FloatArray = load(raw)["adapter"]
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            adapter: FloatArray = file.get_tensor("adapter")
+    except (OSError, SafetensorError) as error:
         raise DataError(str(path), f"not an adapter ({error}); adapt again") from error
     if metadata.get("bundle") != bundle.digest:
         raise DataError(str(path), "belongs to another bundle; adapt again with this one")

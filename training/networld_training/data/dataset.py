@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from safetensors.numpy import load, save
 
 from networld_runtime.contract import Contract
 from networld_runtime.errors import BundleError, DataError
+from networld_runtime.files import write_atomically
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -74,16 +74,6 @@ class Manifest:
     def to_json(self) -> dict[str, Any]:
         """Return the manifest as plain JSON data."""
         return {"format": FORMAT, **asdict(self)}
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write to a temporary name, flush to disk, rename: a reader sees the old file or the new one."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

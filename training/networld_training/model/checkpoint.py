@@ -13,7 +13,7 @@ from torch import Tensor
 
 from networld_runtime.contract import Contract
 from networld_runtime.errors import ConfigError, DataError
-from networld_training.data.dataset import write_atomically
+from networld_runtime.files import write_atomically
 from networld_training.model.settings import TrainingSettings
 from networld_training.model.world_model import ModelSize, WorldModel
 
