@@ -1,0 +1,1 @@
+"""The live demonstration: a broker, one process for each cell, and a simulated radio between them."""

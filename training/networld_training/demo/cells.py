@@ -1,0 +1,126 @@
+"""The cells: a configuration, a folder and a process for each of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from networld_runtime.errors import NetWorldError
+from networld_training.demo.brokers import Meeting
+from networld_training.demo.processes import Child, Children
+from networld_training.demo.settings import DemoSettings
+
+
+class CellError(NetWorldError):
+    """A cell's process ended, or does not answer."""
+
+
+class Cells:
+    """The processes of all cells.
+
+    Args:
+        children: Starts and ends them.
+        settings: What they run.
+        meeting: Where they meet.
+        site: Name of the site.
+        neighbours: Indices of the neighbours of each cell `[K, N]`.
+        folder: Holds a folder for each cell.
+    """
+
+    def __init__(
+        self,
+        children: Children,
+        settings: DemoSettings,
+        meeting: Meeting,
+        site: str,
+        neighbours: Sequence[Sequence[int]],
+        folder: Path,
+    ) -> None:
+        self.names = settings.cell_names
+        self.neighbours = {
+            name: tuple(self.names[index] for index in row)
+            for name, row in zip(self.names, neighbours, strict=True)
+        }
+        self.lost: dict[str, str] = {}
+        """Cells whose process ended, with what is known about why."""
+        self._processes: dict[str, Child] = {}
+        for index, name in enumerate(self.names):
+            home = folder / name
+            home.mkdir(exist_ok=True)
+            config = home / "cell.toml"
+            tables = _tables(settings, meeting, site, name, self.neighbours[name], index)
+            config.write_text(to_toml(tables), encoding="utf-8")
+            command = [sys.executable, "-m", "networld_runtime.cli", "run", "--config", str(config)]
+            command += ["--parent-pid", str(os.getpid())]
+            self._processes[name] = children.start(name, command, home / "log.txt")
+
+    @property
+    def alive(self) -> tuple[str, ...]:
+        """Names of the cells whose process was there when `look` was last called."""
+        return tuple(name for name in self.names if name not in self.lost)
+
+    def look(self) -> list[str]:
+        """Look after the processes; return the cells that were lost since the last time.
+
+        Raises:
+            CellError: None is left.
+        """
+        new = []
+        for name in self.alive:
+            code = self._processes[name].exit_code()
+            if code is not None:
+                self.lost[name] = _cause(code)
+                new.append(name)
+        if not self.alive:
+            raise self.error(new[0])
+        return new
+
+    def error(self, name: str) -> CellError:
+        """Return an error about one cell with the last lines of its log."""
+        what = self.lost.get(name, "is not ready")
+        return CellError(name, f"{what}; it said:\n{self._processes[name].log_tail()}")
+
+
+def to_toml(tables: dict[str, dict[str, Any]]) -> str:
+    """Return tables of strings, numbers and lists of strings as TOML."""
+    lines = []
+    for name, table in tables.items():
+        lines.append(f"[{name}]")
+        # Strings, numbers and lists look alike in JSON and TOML, if JSON leaves other scripts alone.
+        lines += [
+            f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in table.items()
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _tables(
+    settings: DemoSettings,
+    meeting: Meeting,
+    site: str,
+    name: str,
+    neighbours: Sequence[str],
+    index: int,
+) -> dict[str, dict[str, Any]]:
+    return {
+        "cell": {
+            "site": site,
+            "name": name,
+            "task": settings.task,
+            "neighbours": list(neighbours),
+        },
+        "bundle": {"path": str(settings.bundle.resolve())},
+        "broker": {"host": meeting.host, "port": meeting.port},
+        "planner": {"seed": settings.seed * settings.cells + index},
+        "timing": {"slot_s": settings.slot_s},
+        "state": {"directory": "state"},
+    }
+
+
+def _cause(exit_code: int) -> str:
+    if exit_code < 0:
+        return f"was killed by signal {-exit_code}"
+    return f"ended with exit code {exit_code}"

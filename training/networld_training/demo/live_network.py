@@ -1,0 +1,174 @@
+"""A running network: broker, cells and radio, and the phases that they go through."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from networld_runtime.bundle import Bundle
+from networld_runtime.config import BrokerConfig
+from networld_runtime.errors import BrokerError
+from networld_runtime.mqtt_transport import MqttTransport
+from networld_training.demo.brokers import Meeting, open_broker
+from networld_training.demo.cells import CellError, Cells
+from networld_training.demo.drops import DropResults
+from networld_training.demo.orders import Answers, Orders
+from networld_training.demo.processes import Children
+from networld_training.demo.settings import DemoSettings
+from networld_training.demo.signals import undisturbed
+from networld_training.demo.simulated_radio import SimulatedRadio, SlotReport
+from networld_training.demo.view import View
+from networld_training.tasks.power import PowerTask
+
+SITE = "demo"
+START_S = 90.0
+ANSWER_S = 15.0
+ADAPTATION_S = 600.0
+SILENCE_S = 5.0
+SETTLE_S = 0.3
+
+
+class LiveNetwork:
+    """Cells and radio at a broker; see `open_network`.
+
+    Args:
+        settings: What is demonstrated.
+        meeting: Where all meet.
+        transport: The radio's connection, not yet made.
+        site: Name of the site.
+        bundle: Bundle of the cells.
+        view: Shows progress.
+    """
+
+    def __init__(
+        self,
+        settings: DemoSettings,
+        meeting: Meeting,
+        transport: MqttTransport,
+        site: str,
+        bundle: Bundle,
+        view: View,
+    ) -> None:
+        self.settings = settings
+        self.meeting = meeting
+        self.cells: Cells | None = None
+        self._transport = transport
+        self._view = view
+        self._silent_since_s: float | None = None
+        names = settings.cell_names
+        self.orders = Orders(transport, site, names, self._alive)
+        self.radio = SimulatedRadio(
+            transport, site, names, bundle.contract, settings.slot_s, self._alive
+        )
+
+    def await_cells(self, cells: Cells) -> None:
+        """Wait until all cells are ready and plan with the base model.
+
+        Raises:
+            CellError: A cell ended or is not ready in time.
+        """
+        self.cells = cells
+        self._view.phase("cells start", len(cells.names), "cells")
+        missing = self.orders.await_births(START_S, self._view.advance)
+        # An earlier run in the same folder may have left an adapter.
+        answers = {} if missing else self.orders.ask("base", ANSWER_S)
+        for name in cells.names:
+            if name in cells.lost or name not in answers:
+                raise cells.error(name)
+
+    def run_drops(self, phase: str, seeds: Sequence[int]) -> DropResults:
+        """Serve drops one after the other and return what was achieved."""
+        scenario = self.settings.scenario()
+        tasks = [PowerTask(scenario, [seed]) for seed in seeds]
+        self._view.phase(phase, len(tasks) * scenario.slots, "slots")
+        for index, task in enumerate(tasks):
+            title = f"{index + 1} of {len(tasks)}"
+            before = index * scenario.slots
+
+            def show(report: SlotReport, title: str = title, before: int = before) -> None:
+                self._view.slot(title, report, self.radio.counters)
+                self._view.advance(before + report.slot + 1)
+
+            self.radio.run_episode(task, show)
+        return DropResults.of(tasks)
+
+    def collect(self, on: bool) -> None:
+        """Let the cells collect experience, or not."""
+        self.orders.ask("collect", ANSWER_S, on=on)
+
+    def adapt(self) -> tuple[Answers, float]:
+        """Let all cells fine-tune themselves; return their reports and the seconds it took."""
+        self._view.phase("adaptation", self.settings.cells, "cells")
+        begin_s = time.monotonic()
+        answers = self.orders.ask("adapt", ADAPTATION_S, self._view.advance, repeat=False)
+        return answers, time.monotonic() - begin_s
+
+    def report(self) -> Answers:
+        """Return the counters of the cells when all messages have arrived."""
+        time.sleep(SETTLE_S)
+        return self.orders.ask("report", ANSWER_S)
+
+    def _alive(self) -> Sequence[str]:
+        """Return the cells that are there; called in every slot and while waiting.
+
+        Raises:
+            BrokerError: The broker is gone.
+            CellError: No cell is left.
+        """
+        self.meeting.check()
+        if self._transport.connected:
+            self._silent_since_s = None
+        elif self._silent_since_s is None:
+            self._silent_since_s = time.monotonic()
+        elif time.monotonic() > self._silent_since_s + SILENCE_S:
+            raise BrokerError(self.meeting.name, f"no connection for {SILENCE_S:.0f} s")
+        if self.cells is None:
+            return ()
+        for name in self.cells.look():
+            self._view.say(f"{name} {self.cells.lost[name]}; the others go on")
+        return self.cells.alive
+
+
+@contextmanager
+def open_network(
+    settings: DemoSettings, bundle: Bundle, folder: Path, view: View
+) -> Iterator[LiveNetwork]:
+    """Start everything; at the end nothing of it is left.
+
+    Args:
+        settings: What is demonstrated.
+        bundle: Bundle of the cells.
+        folder: Where configurations, logs and states go.
+        view: Shows progress.
+
+    Raises:
+        BrokerError: The broker does not start or cannot be reached.
+        CellError: A cell does not start.
+    """
+    with ExitStack() as stack:
+        meeting = stack.enter_context(open_broker(settings.broker, folder))
+        # At a broker of others, two demonstrations must not hear each other.
+        site = f"{SITE}-{secrets.token_hex(4)}" if meeting.shared else SITE
+        address = BrokerConfig(host=meeting.host, port=meeting.port)
+        transport = MqttTransport(address, f"networld-{site}-radio")
+        network = LiveNetwork(settings, meeting, transport, site, bundle, view)
+        stack.callback(_leave, transport, network.orders, meeting.shared)
+        transport.connect()
+        neighbours = PowerTask(settings.scenario(), []).neighbours.tolist()
+        children = stack.enter_context(Children(polite=True))
+        cells = Cells(children, settings, meeting, site, neighbours, folder)
+        network.await_cells(cells)
+        yield network
+
+
+def _leave(transport: MqttTransport, orders: Orders, shared: bool) -> None:
+    with undisturbed():
+        if shared:
+            orders.forget_site()
+        transport.close()
+
+
+__all__ = ["CellError", "LiveNetwork", "open_network"]

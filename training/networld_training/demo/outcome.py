@@ -1,0 +1,216 @@
+"""Everything that a demonstration measured, and its form as JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from networld_training.demo.drops import DropResults
+from networld_training.demo.orders import Answers
+from networld_training.demo.settings import DemoSettings
+from networld_training.demo.simulated_radio import RadioCounters
+
+BASE = "networld-base"
+ADAPTED = "networld"
+
+
+@dataclass(frozen=True)
+class MessageCounts:
+    """Mean-field messages, by the counters of the cells themselves.
+
+    Attributes:
+        sent: Messages sent by all cells.
+        received: Messages that neighbours accepted.
+        expected: What `received` would be without any loss: each message times the neighbours that
+            listen to it. Messages from and to cells that did not report are left out.
+        rejected: Messages that arrived but were not accepted, by reason.
+        payload_p50: Median size of a message in bytes, median over the cells.
+        payload_largest: Largest message in bytes.
+    """
+
+    sent: int
+    received: int
+    expected: int
+    rejected: dict[str, int]
+    payload_p50: float | None
+    payload_largest: int | None
+
+    @property
+    def delivered_percent(self) -> float | None:
+        """Share of the expected messages that was received; None if none was expected."""
+        return 100 * self.received / self.expected if self.expected else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the counts as plain JSON data."""
+        return {
+            "sent": self.sent,
+            "received": self.received,
+            "expected": self.expected,
+            "rejected": self.rejected,
+            "payload_bytes": {"p50": self.payload_p50, "max": self.payload_largest},
+        }
+
+
+@dataclass(frozen=True)
+class AdaptationOutcome:
+    """What came of the cells' fine-tuning.
+
+    Attributes:
+        query_loss_before: Loss on windows that were not trained on, base model; mean over the cells
+            that trained, None if none did.
+        query_loss_after: The same with the trained adapters.
+        seconds: Wall time from the order to the last report; all cells train at the same time.
+        accepted: Cells that kept their adapter.
+        reasons: How many cells gave which reason for keeping or dropping it.
+    """
+
+    query_loss_before: float | None
+    query_loss_after: float | None
+    seconds: float
+    accepted: int
+    reasons: dict[str, int]
+
+
+@dataclass(frozen=True)
+class DemoOutcome:
+    """Everything that a demonstration measured.
+
+    Attributes:
+        settings: What was asked for.
+        scenario: Name of the scenario.
+        broker: Which broker it was: `mosquitto`, `amqtt` or a URL.
+        results: What each policy achieved; NetWorld is `networld-base` and `networld`.
+        scores: Score of each policy.
+        messages: Messages of the whole run.
+        messages_before: Messages up to the end of the first phase.
+        plan_p50_ms: Time to plan: median over the cells of their medians.
+        plan_p99_ms: The worst cell's 99th percentile.
+        radio: What the radio saw; its `missed` is what `deadline_missed` reports.
+        deadlines_missed_by_cells: Deadlines that the cells themselves say they missed.
+        slips: How often the radio's own schedule moved.
+        adaptation: What came of the fine-tuning.
+        lost: Cells whose process ended too early, and why.
+    """
+
+    settings: DemoSettings
+    scenario: str
+    broker: str
+    results: dict[str, DropResults]
+    scores: dict[str, float]
+    messages: MessageCounts
+    messages_before: MessageCounts
+    plan_p50_ms: float | None
+    plan_p99_ms: float | None
+    radio: RadioCounters
+    deadlines_missed_by_cells: int
+    slips: int
+    adaptation: AdaptationOutcome
+    lost: dict[str, str]
+
+    @property
+    def live_cells(self) -> int:
+        """Cells that were there to the end."""
+        return self.settings.cells - len(self.lost)
+
+    @property
+    def deadline_missed(self) -> int:
+        """Actions that were not at the radio when their slot ended."""
+        return self.radio.missed.total()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the results as plain JSON data."""
+        settings, adaptation = self.settings, self.adaptation
+        return {
+            "task": settings.task,
+            "cells": settings.cells,
+            "lost_cells": self.lost,
+            "slots": settings.slots,
+            "slot_ms": settings.slot_ms,
+            "episodes": settings.episodes,
+            "support_episodes": settings.support_episodes,
+            "seed": settings.seed,
+            "scenario": self.scenario,
+            "broker": self.broker,
+            "score": self.scores,
+            "kpis": {name: result.means() for name, result in self.results.items()},
+            "messages": self.messages.to_json(),
+            "plan_ms": {"p50": self.plan_p50_ms, "p99": self.plan_p99_ms},
+            "answer_ms": percentiles(self.radio.answer_ms),
+            "deadline_missed": self.deadline_missed,
+            "actions_rejected": dict(self.radio.rejected),
+            "adaptation": {
+                "query_loss_before": adaptation.query_loss_before,
+                "query_loss_after": adaptation.query_loss_after,
+                "score_before": self.scores[BASE],
+                "score_after": self.scores[ADAPTED],
+                "seconds": adaptation.seconds,
+                "accepted": adaptation.accepted,
+                "reasons": adaptation.reasons,
+            },
+        }
+
+
+def percentiles(values: Sequence[float]) -> dict[str, float | None]:
+    """Return median and 99th percentile, None without values."""
+    if not values:
+        return {"p50": None, "p99": None}
+    p50, p99 = np.percentile(values, [50, 99])
+    return {"p50": float(p50), "p99": float(p99)}
+
+
+def count_messages(answers: Answers, neighbours: Mapping[str, Sequence[str]]) -> MessageCounts:
+    """Add up the counters of the cells that answered the order `report`."""
+    counters = {name: answer["counters"] for name, answer in answers.items()}
+    sent = {name: int(one.get("messages_sent", 0)) for name, one in counters.items()}
+    rejected: Counter[str] = Counter()
+    for one in counters.values():
+        for reasons in one["messages_rejected"].values():
+            rejected.update(reasons)
+    medians = _known(counters, "message_bytes_p50")
+    largest = _known(counters, "message_bytes_largest")
+    return MessageCounts(
+        sent=sum(sent.values()),
+        received=sum(int(one["messages_received"]) for one in counters.values()),
+        expected=sum(sent.get(sender, 0) for name in counters for sender in neighbours[name]),
+        rejected=dict(rejected),
+        payload_p50=float(np.median(medians)) if medians else None,
+        payload_largest=int(max(largest)) if largest else None,
+    )
+
+
+def plan_times_ms(answers: Answers) -> tuple[float | None, float | None]:
+    """Return the median of the cells' medians and the largest of their 99th percentiles."""
+    counters = {name: answer["counters"] for name, answer in answers.items()}
+    medians, tails = _known(counters, "plan_p50_ms"), _known(counters, "plan_p99_ms")
+    if not medians or not tails:
+        return None, None
+    return float(np.median(medians)), max(tails)
+
+
+def summarise_adaptation(answers: Answers, seconds: float) -> AdaptationOutcome:
+    """Add up the answers to the order `adapt`."""
+    outcomes = [answer["outcome"] for answer in answers.values() if "outcome" in answer]
+    trained = [outcome for outcome in outcomes if outcome["steps"] > 0]
+    reasons = Counter(
+        answer["outcome"]["reason"] if "outcome" in answer else answer.get("problem", "unknown")
+        for answer in answers.values()
+    )
+    return AdaptationOutcome(
+        query_loss_before=_mean([outcome["query_loss_before"] for outcome in trained]),
+        query_loss_after=_mean([outcome["query_loss_after"] for outcome in trained]),
+        seconds=seconds,
+        accepted=sum(bool(outcome["accepted"]) for outcome in outcomes),
+        reasons=dict(reasons),
+    )
+
+
+def _known(counters: Mapping[str, Mapping[str, Any]], key: str) -> list[float]:
+    return [float(one[key]) for one in counters.values() if one.get(key) is not None]
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None

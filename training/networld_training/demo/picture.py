@@ -1,0 +1,107 @@
+"""The picture of a demonstration: scores of all policies, and what the users get."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from networld_runtime.files import write_atomically
+from networld_training.demo.outcome import ADAPTED, BASE, DemoOutcome
+from networld_training.demo.tables import LABELS
+
+DOTS_PER_INCH = 160
+INK, MUTED, FAINT = "#1f2933", "#9aa5b1", "#e4e7eb"
+COLOURS = {ADAPTED: "#0b7a75", BASE: "#66b3ae", "wmmse-pf": "#52606d", "full": "#d97706"}
+CURVES = ("full", BASE, ADAPTED, "wmmse-pf")
+STYLES = {"full": ":", BASE: "--", ADAPTED: "-", "wmmse-pf": "-."}
+
+
+def draw(outcome: DemoOutcome, path: Path) -> None:
+    """Write the picture as PNG; the file is replaced in one step.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    figure = Figure(figsize=(11, 4.6), dpi=DOTS_PER_INCH, facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)  # no pyplot: nothing global is touched
+    left, right = figure.subplots(1, 2, width_ratios=[1.15, 1])
+    _draw_scores(left, outcome)
+    _draw_rates(right, outcome)
+    settings = outcome.settings
+    figure.suptitle(
+        f"NetWorld power control: {outcome.live_cells} live cells over MQTT, "
+        f"{settings.episodes} drops of {settings.slots} slots",
+        color=INK,
+        fontsize=13,
+        fontweight="bold",
+        x=0.01,
+        ha="left",
+    )
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    write_atomically(path, buffer.getvalue())
+
+
+def _draw_scores(axes: Axes, outcome: DemoOutcome) -> None:
+    """Draw a bar for each policy, the best on top."""
+    names = sorted(outcome.scores, key=outcome.scores.__getitem__)
+    values = np.array([outcome.scores[name] for name in names])
+    ours = [name in (BASE, ADAPTED) for name in names]
+    bars = axes.barh(
+        [LABELS.get(name, name) for name in names],
+        values,
+        color=[COLOURS[name] if name in (BASE, ADAPTED) else MUTED for name in names],
+        height=0.68,
+    )
+    axes.axvline(0, color=INK, linewidth=0.8)
+    labels = axes.bar_label(bars, fmt="%.0f", padding=4, color=INK, fontsize=10)
+    for text, label, bold in zip(axes.get_yticklabels(), labels, ours, strict=True):
+        for one in (text, label):
+            one.set_fontweight("bold" if bold else "normal")
+    axes.set_xlim(min(values.min() * 1.15, 0), max(values.max(), 100) * 1.12)
+    axes.set_xlabel("score (0: random, 100: WMMSE-PF, which knows every gain)")
+    _plain(axes)
+    axes.tick_params(axis="y", length=0, labelsize=10)
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x", color=FAINT, linewidth=0.8)
+
+
+def _draw_rates(axes: Axes, outcome: DemoOutcome) -> None:
+    """Draw the distribution of the users' mean rates under a few policies."""
+    for name in CURVES:
+        rates = np.sort(outcome.results[name].user_rates.ravel())
+        share = 100 * (np.arange(rates.size) + 1) / rates.size
+        axes.step(
+            rates,
+            share,
+            where="post",
+            color=COLOURS[name],
+            linestyle=STYLES[name],
+            linewidth=2.4 if name == ADAPTED else 1.6,
+            label=LABELS[name],
+            zorder=3 if name == ADAPTED else 2,
+        )
+    everyone = np.concatenate([outcome.results[name].user_rates.ravel() for name in CURVES])
+    axes.set_xlim(0, float(np.percentile(everyone, 99)))
+    axes.set_ylim(0, 100)
+    axes.set_xlabel("mean rate of a user in b/s/Hz")
+    axes.set_ylabel("users with at most this rate in %")
+    axes.legend(frameon=False, fontsize=9.5, labelcolor=INK, loc="lower right")
+    _plain(axes)
+    axes.grid(color=FAINT, linewidth=0.8)
+
+
+def _plain(axes: Axes) -> None:
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=INK)
+    axes.xaxis.label.set_color(INK)
+    axes.yaxis.label.set_color(INK)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(MUTED)

@@ -1,0 +1,94 @@
+"""What the demonstration shows and where its results go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from networld_runtime.errors import ConfigError
+from networld_training.radio.geometry import RINGS
+from networld_training.tasks.power import PowerScenario
+
+TASKS = ("power",)
+LARGEST_SEED = 2**31 - 1
+# Keeps the demonstration's drops apart from all others that are drawn from a small seed.
+SEED_DOMAIN = 0x64656D6F
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """One demonstration.
+
+    Attributes:
+        bundle: Folder of the bundle that every cell runs.
+        task: Task of the bundle; `power` is the only one that has a demonstration.
+        cells: Cells, each a process of its own.
+        broker: `embedded`, `mosquitto` or `mqtt://host:port`.
+        episodes: Drops that are run before and after adaptation.
+        support_episodes: Other drops, from which the cells learn.
+        slots: Slots of a drop.
+        slot_ms: Wall time of a slot.
+        seed: Seed of the drops and of the planners.
+        json: Where results are written as JSON; None writes none.
+        picture: Where the picture is written, a PNG.
+        work: Folder for configurations, logs and states; None takes a temporary one.
+
+    Raises:
+        ConfigError: A value is out of range; lists all of them.
+    """
+
+    bundle: Path = Path("bundles/power")
+    task: str = "power"
+    cells: int = 7
+    broker: str = "embedded"
+    episodes: int = 6
+    support_episodes: int = 4
+    slots: int = 100
+    slot_ms: float = 80.0
+    seed: int = 0
+    json: Path | None = None
+    picture: Path = Path("demo.png")
+    work: Path | None = None
+
+    def __post_init__(self) -> None:
+        checks = (
+            ("task", self.task in TASKS, " or ".join(TASKS)),
+            ("cells", self.cells in RINGS, f"one of {sorted(RINGS)}"),
+            ("episodes", 1 <= self.episodes <= 1000, "1 to 1000"),
+            ("support-episodes", 1 <= self.support_episodes <= 1000, "1 to 1000"),
+            ("slots", 2 <= self.slots <= 100_000, "2 to 100000"),
+            ("slot-ms", 1 <= self.slot_ms <= 60_000, "1 to 60000"),
+            ("seed", 0 <= self.seed <= LARGEST_SEED, f"0 to {LARGEST_SEED}"),
+        )
+        problems = [
+            f"--{name} {getattr(self, name.replace('-', '_'))}: expected {expected}"
+            for name, valid, expected in checks
+            if not valid
+        ]
+        for name, file in (("json", self.json), ("picture", self.picture)):
+            if file is not None and not file.absolute().parent.is_dir():
+                problems.append(f"--{name} {file}: the folder does not exist; make it first")
+        if problems:
+            raise ConfigError("demo", problems)
+
+    @property
+    def slot_s(self) -> float:
+        """Wall time of a slot in seconds."""
+        return self.slot_ms / 1000
+
+    @property
+    def cell_names(self) -> tuple[str, ...]:
+        """Names of the cells, in the order of the simulator."""
+        return tuple(f"cell-{index}" for index in range(self.cells))
+
+    def scenario(self) -> PowerScenario:
+        """Return the network that is simulated."""
+        return PowerScenario(cells=self.cells, slots=self.slots)
+
+    def drop_seeds(self) -> tuple[list[int], list[int]]:
+        """Return the seeds of the drops that are judged and of those that are learned from."""
+        random = np.random.default_rng((SEED_DOMAIN, self.seed))
+        seeds = random.choice(2**31, size=self.episodes + self.support_episodes, replace=False)
+        return seeds[: self.episodes].tolist(), seeds[self.episodes :].tolist()

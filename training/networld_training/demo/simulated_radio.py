@@ -1,0 +1,192 @@
+"""The radio of all cells: one episode of the simulator, served over MQTT slot by slot."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from networld_runtime.contract import Contract, FloatArray
+from networld_runtime.errors import MessageError
+from networld_runtime.radio_codec import ObservationMessage, decode_action, encode_observation
+from networld_runtime.topics import CellTopics
+from networld_runtime.transport import Transport
+from networld_training.demo.slot_clock import SlotClock
+from networld_training.tasks.power import PowerTask
+
+DoubleArray = npt.NDArray[np.float64]
+
+FULL_POWER_DB = 0.0
+SHORTEST_ANSWER_S = 1e-3
+
+
+@dataclass(frozen=True)
+class SlotReport:
+    """What one slot looked like from the radio.
+
+    Attributes:
+        slot: Number of the slot within its episode, from 0.
+        action_db: Powers that were used `[K]`.
+        spectral_efficiency: Rates of the scheduled users in b/s/Hz `[K]`.
+        answer_ms: From the publication of the first observation to a cell's action `[K]`; NaN for a
+            cell that was late or is gone.
+    """
+
+    slot: int
+    action_db: DoubleArray
+    spectral_efficiency: FloatArray
+    answer_ms: DoubleArray
+
+
+@dataclass
+class RadioCounters:
+    """What the radio saw in all slots so far.
+
+    Attributes:
+        slots: Slots that were served.
+        missed: Actions that were not there when their slot ended, by cell; cells whose process has
+            ended are left out.
+        rejected: Actions that could not be used, by reason; `late` belong to a slot that has ended.
+        answer_ms: For each slot, how long the slowest cell took; the length of the slot if one was
+            late.
+    """
+
+    slots: int = 0
+    missed: Counter[str] = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)
+    answer_ms: list[float] = field(default_factory=list)
+
+
+class SimulatedRadio:
+    """Gives observations to the cells and takes their actions; make it before connecting.
+
+    A slot lasts its full wall time. A cell whose action is not there in time keeps the power of the
+    slot before, as hardware does.
+
+    Args:
+        transport: Reaches the broker.
+        site: Name of the site.
+        cells: Names of the cells, in the order of the simulator.
+        contract: Decides bytes and ranges.
+        slot_s: Wall time of a slot.
+        alive: Returns the cells whose process runs; called in every slot.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        site: str,
+        cells: Sequence[str],
+        contract: Contract,
+        slot_s: float,
+        alive: Callable[[], Sequence[str]],
+    ) -> None:
+        self.counters = RadioCounters()
+        self.clock = SlotClock(slot_s)
+        self._transport = transport
+        self._cells = tuple(cells)
+        self._contract = contract
+        self._slot_s = slot_s
+        self._alive = alive
+        self._topics = [CellTopics(site, name) for name in cells]
+        self._arrival = threading.Condition()
+        self._answers: dict[str, tuple[float, float]] = {}
+        self._open: tuple[int, int] | None = None
+        self._episode = -1
+        self._slot = -1
+        self._utility: FloatArray | None = None
+        self._action_db: DoubleArray = np.full(len(self._cells), FULL_POWER_DB)
+        transport.subscribe(
+            {
+                topics.action: partial(self._receive, name)
+                for name, topics in zip(self._cells, self._topics, strict=True)
+            }
+        )
+
+    def run_episode(self, task: PowerTask, on_slot: Callable[[SlotReport], None]) -> None:
+        """Serve one episode from its first slot to its last.
+
+        Args:
+            task: One environment; it is reset, and holds the metrics afterwards.
+            on_slot: Called in every slot when the simulator has taken its step.
+        """
+        observation = task.reset()  # warms up at full power
+        self._action_db = np.full(len(self._cells), FULL_POWER_DB)
+        self._episode += 1
+        self.clock.restart()
+        done = False
+        while not done:
+            answer_ms = self._exchange(observation[0])
+            outcome = task.step(self._action_db[None])
+            on_slot(
+                SlotReport(
+                    task.slot - 1, self._action_db, outcome.spectral_efficiency[0], answer_ms
+                )
+            )
+            self._utility = outcome.utility[0]
+            observation, done = outcome.observation, outcome.done
+
+    def _exchange(self, observation: FloatArray) -> DoubleArray:
+        """Publish the observations `[K, D]`, wait for the actions; return answer times in ms `[K]`."""
+        end_s = self.clock.begin_slot()
+        begin_s = time.monotonic()
+        with self._arrival:
+            self._slot += 1
+            self._answers = {}
+            self._open = (self._episode, self._slot)
+        alive = self._alive()
+        for index, topics in enumerate(self._topics):
+            message = ObservationMessage(
+                self._episode,
+                self._slot,
+                observation[index],
+                None if self._utility is None else float(self._utility[index]),
+                max(end_s - time.monotonic(), SHORTEST_ANSWER_S),
+            )
+            self._transport.publish(topics.observation, encode_observation(message, self._contract))
+        with self._arrival:
+            self._arrival.wait_for(
+                lambda: all(name in self._answers for name in alive), end_s - time.monotonic()
+            )
+            answers, self._open = self._answers, None  # what comes from now on is late
+        return self._take(answers, alive, begin_s)
+
+    def _take(
+        self, answers: dict[str, tuple[float, float]], alive: Sequence[str], begin_s: float
+    ) -> DoubleArray:
+        """Use the actions that are there and count; return answer times in ms `[K]`."""
+        action_db = self._action_db.copy()
+        answer_ms = np.full(len(self._cells), np.nan)
+        for index, name in enumerate(self._cells):
+            if name in answers:
+                arrived_s, action_db[index] = answers[name]
+                answer_ms[index] = 1000 * (arrived_s - begin_s)
+            elif name in alive:
+                self.counters.missed[name] += 1
+        self._action_db = action_db
+        self.counters.slots += 1
+        late = any(name in alive and name not in answers for name in self._cells)
+        slowest_ms = 1000 * self._slot_s if late else float(np.nanmax(answer_ms))
+        self.counters.answer_ms.append(slowest_ms)
+        return answer_ms
+
+    def _receive(self, name: str, payload: bytes) -> None:
+        """Take an action from the network thread."""
+        arrived_s = time.monotonic()
+        try:
+            message = decode_action(payload, self._contract)
+        except MessageError as error:
+            self.counters.rejected[error.reason] += 1
+            return
+        with self._arrival:
+            if (message.episode, message.slot) != self._open:
+                self.counters.rejected["late"] += 1
+                return
+            self._answers[name] = (arrived_s, message.action)
+            self._arrival.notify_all()

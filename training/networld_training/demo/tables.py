@@ -1,0 +1,115 @@
+"""The tables at the end of a demonstration."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from networld_training.demo.outcome import ADAPTED, BASE, DemoOutcome, MessageCounts, percentiles
+
+LABELS = {
+    BASE: "NetWorld before adaptation",
+    ADAPTED: "NetWorld after adaptation",
+    "full": "full power",
+    "random": "random",
+    "random-bins": "random bins",
+    "reuse-3": "reuse 3",
+    "price-mean": "price, mean field",
+    "price-each": "price, each neighbour",
+    "wmmse-pf": "WMMSE-PF, knows everything",
+}
+
+
+def policy_table(outcome: DemoOutcome) -> Table:
+    """Return the figures of merit of all policies, the best score first."""
+    drops = outcome.settings.episodes
+    table = Table(
+        title=f"Policies on the same {drops} drops (score: 0 is random, 100 is WMMSE-PF)",
+        title_justify="left",
+    )
+    table.add_column("policy", no_wrap=True)
+    for heading in ("score", "mean log rate", "5 % user rate", "cell rate", "Jain"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name in sorted(outcome.scores, key=outcome.scores.__getitem__, reverse=True):
+        means = outcome.results[name].means()
+        table.add_row(
+            LABELS.get(name, name),
+            f"{outcome.scores[name]:.1f}",
+            f"{means['mean_log_rate']:.3f}",
+            f"{means['user_rate_p5']:.3f} b/s/Hz",
+            f"{means['cell_spectral_efficiency']:.2f} b/s/Hz",
+            f"{means['jain']:.3f}",
+            style="bold green" if name in (BASE, ADAPTED) else None,
+        )
+    return table
+
+
+def network_table(outcome: DemoOutcome) -> Table:
+    """Return what was counted in the cells and at the radio."""
+    live, cells = outcome.live_cells, outcome.settings.cells
+    count = f"{live} live cells" if live == cells else f"{live} of {cells} live cells"
+    table = Table(
+        title=f"{count}, one process each, broker {outcome.broker}",
+        title_justify="left",
+        show_header=False,
+    )
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    messages, adaptation, radio = outcome.messages, outcome.adaptation, outcome.radio
+    slots = f"{radio.slots} of {outcome.settings.slot_ms:g} ms"
+    if outcome.slips:
+        slots += f"; the schedule moved {outcome.slips} times"
+    rows = [
+        ("slots", slots),
+        ("messages, whole run", _messages(messages)),
+        ("messages, before adaptation", _messages(outcome.messages_before)),
+        ("messages rejected", _by_reason(messages.rejected)),
+        (
+            "payload of a message",
+            f"{_number(messages.payload_p50)} bytes, largest {_number(messages.payload_largest)}",
+        ),
+        (
+            "time to plan",
+            f"p50 {_number(outcome.plan_p50_ms)} ms, p99 {_number(outcome.plan_p99_ms)} ms",
+        ),
+        ("slowest answer of a slot", _answer(outcome)),
+        (
+            "deadlines missed",
+            f"{outcome.deadline_missed} of {radio.slots * cells} at the radio "
+            f"({outcome.deadlines_missed_by_cells} by the cells' own clocks)",
+        ),
+        ("actions rejected", _by_reason(radio.rejected)),
+        (
+            "adaptation",
+            f"{adaptation.accepted} of {cells} kept, {adaptation.seconds:.1f} s for all together",
+        ),
+        (
+            "query loss",
+            f"{_number(adaptation.query_loss_before, 4)} before, "
+            f"{_number(adaptation.query_loss_after, 4)} after",
+        ),
+    ]
+    rows += [(f"lost: {name}", cause) for name, cause in outcome.lost.items()]
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _messages(messages: MessageCounts) -> str:
+    share = messages.delivered_percent
+    return (
+        f"{messages.sent} sent, {messages.received} of {messages.expected} received"
+        f"{'' if share is None else f' ({share:.2f} %)'}"
+    )
+
+
+def _answer(outcome: DemoOutcome) -> str:
+    times = percentiles(outcome.radio.answer_ms)
+    return f"p50 {_number(times['p50'])} ms, p99 {_number(times['p99'])} ms"
+
+
+def _by_reason(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items())) or "none"
+
+
+def _number(value: float | None, digits: int = 1) -> str:
+    return "?" if value is None else f"{value:.{digits}f}".removesuffix(".0")
