@@ -103,5 +103,5 @@ def test_denoise_is_called_once_for_each_step() -> None:
         return plan
 
     typed: Denoise[Array] = counting
-    dpm_solver(typed, np.zeros(3, dtype=np.float32), level_grid(4))
+    dpm_solver(typed, np.zeros(3), level_grid(4))
     assert calls == level_grid(4)[:-1]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from networld_training.cli import Subparsers, add_command
 
-DATA_EPISODES = 3072
+DATA_EPISODES = 6144
 
 
 def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:

@@ -29,9 +29,9 @@ class TrainingSettings:
     """
 
     steps: int = 12_000
-    windows: int = 24
+    windows: int = 32
     starts: int = 8
-    plans: int = 384
+    plans: int = 256
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
     gradient_norm: float = 1.0

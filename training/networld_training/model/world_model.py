@@ -146,7 +146,7 @@ class TaskModel(nn.Module):
             return self.expected_return(candidate, latent, mean_field, adapter).sum()
 
         gradient = torch.func.grad(total)(clean)
-        rms = torch.sqrt((gradient * gradient).mean(dim=(1, 2), keepdim=True) + 1e-12)
+        rms = torch.sqrt((gradient * gradient).mean(dim=(1, 2), keepdim=True) + 1e-6)
         noise = torch.sin(0.5 * math.pi * level)
         step = (scale * noise * noise)[:, None, None] * gradient / rms
         return torch.clamp(clean + step, -1.0, 1.0)

@@ -1,0 +1,127 @@
+"""Fine-tuning without torch: it learns a shifted world, refuses to harm, and survives bad input."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from networld_runtime import adaptation
+from networld_runtime.adaptation import AdaptationSettings, adapt, load_adapter, save_adapter
+from networld_runtime.bundle import Bundle, load_bundle
+from networld_runtime.errors import ConfigError, DataError
+from networld_runtime.experience import Experience
+from networld_runtime.optimiser import AdamW, one_cycle
+
+SHIPPED = Path(__file__).parents[2] / "bundles" / "power"
+QUICK = AdaptationSettings(steps=25)
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return load_bundle(SHIPPED, "power")
+
+
+def experience(bundle: Bundle, slots: int, shift: float = 0.0) -> Experience:
+    """Return slots of a slow random walk whose latents the base model was not trained on."""
+    random = np.random.default_rng(0)
+    contract = bundle.contract
+    kept = Experience(contract, neighbours_count=6, capacity=max(slots, 1))
+    latent = np.zeros(contract.latent_size, dtype=np.float32)
+    for slot in range(slots):
+        step = random.normal(0, 0.1, latent.shape)
+        latent = np.clip(0.95 * latent + step + 0.05 * shift, -1, 1).astype(np.float32)
+        field = np.append(0.5 * latent, 1.0).astype(np.float32)
+        kept.add(0, slot, latent, field, float(random.uniform(-30, 0)))
+        kept.add_own_utility(slot, float(random.normal(3, 1)))
+    return kept
+
+
+def test_query_loss_falls_on_a_shifted_world_and_the_adapter_is_kept(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    experience(bundle, 200, shift=0.6).save(tmp_path / "experience.safetensors")
+    output = tmp_path / "adapter.safetensors"
+    report = adapt(bundle, tmp_path / "experience.safetensors", output, QUICK)
+    assert report.accepted
+    assert report.query_loss_after < report.query_loss_before
+    assert np.any(load_adapter(output, bundle))
+
+
+def test_adaptation_is_reproducible(bundle: Bundle, tmp_path: Path) -> None:
+    experience(bundle, 120).save(tmp_path / "experience.safetensors")
+    for name in ("one", "two"):
+        adapt(bundle, tmp_path / "experience.safetensors", tmp_path / name, QUICK, seed=5)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_harmful_adapter_is_thrown_away(bundle: Bundle, tmp_path: Path) -> None:
+    experience(bundle, 120).save(tmp_path / "experience.safetensors")
+    settings = replace(QUICK, learning_rate=1.0, steps=10)
+    output = tmp_path / "adapter.safetensors"
+    report = adapt(bundle, tmp_path / "experience.safetensors", output, settings)
+    assert not report.accepted
+    assert report.query_loss_after >= report.query_loss_before
+    assert not output.exists()
+
+
+def test_too_little_experience_says_how_much_is_needed(bundle: Bundle, tmp_path: Path) -> None:
+    experience(bundle, 30).save(tmp_path / "experience.safetensors")
+    report = adapt(bundle, tmp_path / "experience.safetensors", tmp_path / "out", QUICK)
+    assert not report.accepted
+    assert "at least 64" in report.reason
+
+
+def test_no_slot_is_in_support_and_query() -> None:
+    support, query = adaptation._split(count=100, query_share=0.25, horizon=7)
+    assert support[-1] + 7 < query[0]
+    assert query[-1] == 99
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", b"\xff" * 200])
+def test_damaged_files_are_clear_errors(bundle: Bundle, tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "file.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(DataError):
+        load_adapter(path, bundle)
+    with pytest.raises(DataError):
+        adapt(bundle, path, tmp_path / "out", QUICK)
+
+
+def test_adapter_of_another_bundle_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+    path = tmp_path / "adapter.safetensors"
+    zeros = np.zeros(bundle.adapter_size, dtype=np.float32)
+    save_adapter(path, zeros, replace(bundle, digest="0" * 64))
+    with pytest.raises(DataError, match="another bundle"):
+        load_adapter(path, bundle)
+    save_adapter(path, zeros * np.nan, bundle)
+    with pytest.raises(DataError, match="finite"):
+        load_adapter(path, bundle)
+
+
+def test_settings_name_every_bad_value() -> None:
+    with pytest.raises(ConfigError) as raised:
+        AdaptationSettings(steps=0, learning_rate=0, query_share=2)
+    assert len(raised.value.problems) == 3
+
+
+def test_adamw_follows_the_algorithm_of_the_paper() -> None:
+    optimiser = AdamW(1, weight_decay=0.1)
+    vector = np.array([2.0], dtype=np.float32)
+    mean = square = 0.0
+    expected = 2.0
+    for step, gradient in enumerate([0.5, -1.0, 2.0], start=1):
+        mean, square = 0.9 * mean + 0.1 * gradient, 0.999 * square + 0.001 * gradient**2
+        change = (mean / (1 - 0.9**step)) / (np.sqrt(square / (1 - 0.999**step)) + 1e-8)
+        expected -= 0.01 * (change + 0.1 * expected)
+        vector = optimiser.step(vector, np.array([gradient], dtype=np.float32), 0.01)
+    assert vector[0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_one_cycle_rises_then_falls_to_zero() -> None:
+    assert one_cycle(0.0) == 0
+    assert one_cycle(0.1) == pytest.approx(1)
+    assert one_cycle(1.0) == pytest.approx(0, abs=1e-12)
+    assert one_cycle(0.3) > one_cycle(0.6) > one_cycle(0.9)

@@ -1,0 +1,1 @@
+"""Judging policies on the same drops: heuristics, and bundles through the base station's own code."""

@@ -1,0 +1,90 @@
+"""A bundle as a policy of the simulator: the base station's planner and message codec, without MQTT."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from networld_runtime.bundle import Bundle
+from networld_runtime.contract import FloatArray
+from networld_runtime.message import MeanFieldMessage, encode
+from networld_runtime.neighbours import Neighbours
+from networld_runtime.planner import Planner, PlannerSettings
+from networld_training.tasks.power import PowerTask
+
+
+SIMULATED_SLOT_S = 3600.0
+"""A simulated slot may take long: only slot numbers count for the age of a message."""
+
+
+class BundlePolicy:
+    """Every cell plans with the graphs of a bundle and hears its neighbours one slot late.
+
+    All cells of all episodes share one planner, as they share one model; that is the same as a planner
+    each unless plans are warm-started, which is refused.
+
+    Args:
+        bundle: A checked bundle.
+        settings: How plans are found; None takes the bundle's own.
+        seed: Seed of the initial noise.
+        adapter: Adapter vector `[P]`; None is the base model.
+
+    Raises:
+        ValueError: The settings ask for a warm start.
+    """
+
+    name = "networld"
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        settings: PlannerSettings | None = None,
+        seed: int = 0,
+        adapter: FloatArray | None = None,
+    ) -> None:
+        self.planner = Planner(bundle, settings, seed, adapter)
+        if self.planner.settings.warm_start_level != 0:
+            raise ValueError("warm_start_level: cells that share a planner cannot warm-start")
+        self.neighbours: dict[tuple[int, int], Neighbours] = {}
+        self.slot = 0
+
+    def reset(self) -> None:
+        """Forget the last batch of episodes."""
+        self.neighbours = {}
+        self.slot = 0
+
+    def act(self, task: PowerTask) -> FloatArray:
+        """Return the actions `[E, K]` of this slot."""
+        contract = self.planner.contract
+        if not self.neighbours:
+            self.neighbours = _listeners(task)
+        observation = task.observation
+        latents = {cell: self.planner.encode(observation[cell]) for cell in self.neighbours}
+        action = np.empty(task.shape, dtype=np.float32)
+        for cell, listener in self.neighbours.items():
+            field = listener.mean_field(self.slot)
+            action[cell] = self.planner.plan(latents[cell], field).action
+        for (episode, cell), latent in latents.items():
+            payload = encode(MeanFieldMessage(1, self.slot, latent), contract)
+            for other in task.neighbours[cell]:
+                self.neighbours[episode, int(other)].receive(_name(cell), payload)
+        self.slot += 1
+        return action
+
+
+def _listeners(task: PowerTask) -> dict[tuple[int, int], Neighbours]:
+    """Return what each cell knows of its neighbours, by episode and cell."""
+    episodes, cells = task.shape
+    return {
+        (episode, cell): Neighbours(
+            task.contract,
+            [_name(int(other)) for other in task.neighbours[cell]],
+            maximum_age_slots=1,
+            slot_s=SIMULATED_SLOT_S,
+        )
+        for episode in range(episodes)
+        for cell in range(cells)
+    }
+
+
+def _name(cell: int) -> str:
+    return f"cell-{cell}"
