@@ -11,6 +11,7 @@ import pytest
 from networld_runtime.bundle import Bundle, load_bundle
 from networld_runtime.contract import FloatArray
 from networld_runtime.errors import ConfigError
+from networld_runtime.levels import signal
 from networld_runtime.planner import Planner, PlannerSettings
 
 SHIPPED = Path(__file__).parents[2] / "bundles" / "power"
@@ -107,3 +108,16 @@ def test_warm_up_leaves_no_trace(bundle: Bundle) -> None:
     planner = Planner(bundle)
     planner.warm_up(2)
     assert planner._previous is None
+
+
+def test_warm_start_begins_one_slot_ahead_at_its_level(bundle: Bundle) -> None:
+    settings = PlannerSettings.from_json(
+        {**bundle.planner, "warm_start_level": 0.4, "temperature": 0.0}
+    )
+    planner = Planner(bundle, settings)
+    latent = np.full(bundle.contract.latent_size, 0.2, dtype=np.float32)
+    last = planner.plan(latent, np.zeros(bundle.contract.mean_field_size, dtype=np.float32)).plan
+    start, levels = planner._start()
+    assert levels[0] == 0.4
+    expected = signal(0.4) * np.concatenate([last[1:], last[-1:]])
+    np.testing.assert_allclose(start, np.broadcast_to(expected, start.shape), atol=1e-6)
