@@ -57,6 +57,7 @@ class LiveNetwork:
         self.cells: Cells | None = None
         self._transport = transport
         self._view = view
+        self._starting = True
         self._silent_since_s: float | None = None
         names = settings.cell_names
         self.orders = Orders(transport, site, names, self._alive)
@@ -73,11 +74,14 @@ class LiveNetwork:
         self.cells = cells
         self._view.phase("cells start", len(cells.names), "cells")
         missing = self.orders.await_births(START_S, self._view.advance)
+        if missing:
+            raise cells.error(missing[0])
         # An earlier run in the same folder may have left an adapter.
-        answers = {} if missing else self.orders.ask("base", ANSWER_S)
+        answers = self.orders.ask("base", ANSWER_S)
         for name in cells.names:
-            if name in cells.lost or name not in answers:
+            if name not in answers:
                 raise cells.error(name)
+        self._starting = False
 
     def run_drops(self, phase: str, seeds: Sequence[int]) -> DropResults:
         """Serve drops one after the other and return what was achieved."""
@@ -116,7 +120,7 @@ class LiveNetwork:
 
         Raises:
             BrokerError: The broker is gone.
-            CellError: No cell is left.
+            CellError: No cell is left, or one did not even start.
         """
         self.meeting.check()
         if self._transport.connected:
@@ -128,6 +132,8 @@ class LiveNetwork:
         if self.cells is None:
             return ()
         for name in self.cells.look():
+            if self._starting:
+                raise self.cells.error(name)
             self._view.say(f"{name} {self.cells.lost[name]}; the others go on")
         return self.cells.alive
 

@@ -182,6 +182,18 @@ def count_messages(answers: Answers, neighbours: Mapping[str, Sequence[str]]) ->
     )
 
 
+def heard_percent(answers: Answers, neighbours: Mapping[str, Sequence[str]]) -> dict[str, float]:
+    """Return for each cell the share of its neighbours' messages that it received."""
+    counters = {name: answer["counters"] for name, answer in answers.items()}
+    sent = {name: int(one.get("messages_sent", 0)) for name, one in counters.items()}
+    expected = {name: sum(sent.get(sender, 0) for sender in neighbours[name]) for name in counters}
+    return {
+        name: 100 * int(one["messages_received"]) / expected[name]
+        for name, one in counters.items()
+        if expected[name]
+    }
+
+
 def plan_times_ms(answers: Answers) -> tuple[float | None, float | None]:
     """Return the median of the cells' medians and the largest of their 99th percentiles."""
     counters = {name: answer["counters"] for name, answer in answers.items()}

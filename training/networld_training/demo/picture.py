@@ -18,6 +18,8 @@ DOTS_PER_INCH = 160
 INK, MUTED, FAINT = "#1f2933", "#9aa5b1", "#e4e7eb"
 COLOURS = {ADAPTED: "#0b7a75", BASE: "#66b3ae", "wmmse-pf": "#52606d", "full": "#d97706"}
 CURVES = ("full", BASE, ADAPTED, "wmmse-pf")
+# A rule far below random would leave no room for the others; its bar is cut, its label is not.
+LOWEST_SHOWN = -50.0
 STYLES = {"full": ":", BASE: "--", ADAPTED: "-", "wmmse-pf": "-."}
 
 
@@ -50,25 +52,33 @@ def draw(outcome: DemoOutcome, path: Path) -> None:
 def _draw_scores(axes: Axes, outcome: DemoOutcome) -> None:
     """Draw a bar for each policy, the best on top."""
     names = sorted(outcome.scores, key=outcome.scores.__getitem__)
-    values = np.array([outcome.scores[name] for name in names])
+    values = [outcome.scores[name] for name in names]
     ours = [name in (BASE, ADAPTED) for name in names]
     bars = axes.barh(
         [LABELS.get(name, name) for name in names],
-        values,
-        color=[COLOURS[name] if name in (BASE, ADAPTED) else MUTED for name in names],
+        np.maximum(values, LOWEST_SHOWN),
+        color=[COLOURS[name] if own else MUTED for name, own in zip(names, ours, strict=True)],
         height=0.68,
     )
-    axes.axvline(0, color=INK, linewidth=0.8)
-    labels = axes.bar_label(bars, fmt="%.0f", padding=4, color=INK, fontsize=10)
-    for text, label, bold in zip(axes.get_yticklabels(), labels, ours, strict=True):
+    numbers = [_score_label(value) for value in values]
+    labels = axes.bar_label(bars, numbers, padding=4, color=INK, fontsize=10)
+    for text, label, own in zip(axes.get_yticklabels(), labels, ours, strict=True):
         for one in (text, label):
-            one.set_fontweight("bold" if bold else "normal")
-    axes.set_xlim(min(values.min() * 1.15, 0), max(values.max(), 100) * 1.12)
-    axes.set_xlabel("score (0: random, 100: WMMSE-PF, which knows every gain)")
+            one.set_fontweight("bold" if own else "normal")
+    axes.axvline(0, color=INK, linewidth=0.8)
+    lowest = max(min(values), LOWEST_SHOWN)
+    axes.set_xlim(lowest - 32 if lowest < 0 else 0, max(*values, 100) * 1.12)
+    axes.set_title("Score on the same drops", loc="left", color=INK, fontsize=11)
+    axes.set_xlabel("0: random   100: WMMSE-PF")
     _plain(axes)
     axes.tick_params(axis="y", length=0, labelsize=10)
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x", color=FAINT, linewidth=0.8)
+
+
+def _score_label(score: float) -> str:
+    number = f"{score:.0f}".replace("-", "\N{MINUS SIGN}")
+    return f"\N{LEFTWARDS ARROW} {number}" if score < LOWEST_SHOWN else number
 
 
 def _draw_rates(axes: Axes, outcome: DemoOutcome) -> None:
@@ -89,9 +99,10 @@ def _draw_rates(axes: Axes, outcome: DemoOutcome) -> None:
     everyone = np.concatenate([outcome.results[name].user_rates.ravel() for name in CURVES])
     axes.set_xlim(0, float(np.percentile(everyone, 99)))
     axes.set_ylim(0, 100)
+    axes.set_title("What the users get", loc="left", color=INK, fontsize=11)
     axes.set_xlabel("mean rate of a user in b/s/Hz")
     axes.set_ylabel("users with at most this rate in %")
-    axes.legend(frameon=False, fontsize=9.5, labelcolor=INK, loc="lower right")
+    axes.legend(fontsize=9.5, labelcolor=INK, loc="lower right", framealpha=0.9, edgecolor="none")
     _plain(axes)
     axes.grid(color=FAINT, linewidth=0.8)
 

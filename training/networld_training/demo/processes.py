@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -35,6 +36,7 @@ class Child:
     ) -> None:
         self.name = name
         self.log = log
+        self._cleared = False
         with log.open("wb") as output:
             self._process = subprocess.Popen(  # noqa: S603
                 list(command),
@@ -51,8 +53,15 @@ class Child:
         return self._process.pid
 
     def exit_code(self) -> int | None:
-        """Return the exit code, None while it runs; negative is a signal's number."""
-        return self._process.poll()
+        """Return the exit code, None while it runs; negative is a signal's number.
+
+        When it has ended, what it had started and left behind is killed.
+        """
+        code = self._process.poll()
+        if code is not None and not self._cleared:
+            self._cleared = True
+            self._kill_group()
+        return code
 
     def log_tail(self) -> str:
         """Return the last lines of its output."""
@@ -75,10 +84,14 @@ class Child:
     def kill(self) -> None:
         """Kill it and all that it started, and wait for it."""
         if self.exit_code() is None:
-            os.killpg(self.pid, signal.SIGKILL)
+            self._kill_group()
             self._process.wait()
         if self._process.stdin is not None:
             self._process.stdin.close()
+
+    def _kill_group(self) -> None:
+        with suppress(ProcessLookupError, PermissionError):  # nobody is left, or only a zombie
+            os.killpg(self.pid, signal.SIGKILL)
 
 
 class Children:

@@ -21,6 +21,7 @@ from networld_training.demo.outcome import (
     BASE,
     DemoOutcome,
     count_messages,
+    heard_percent,
     plan_times_ms,
     summarise_adaptation,
 )
@@ -68,7 +69,8 @@ def _perform(settings: DemoSettings, bundle: Bundle, folder: Path, view: View) -
         assert cells is not None  # noqa: S101
         network.collect(False)
         results = {BASE: network.run_drops("before adaptation", judged)}
-        before = count_messages(network.report(), cells.neighbours)
+        first_reports = network.report()
+        view.heard(heard_percent(first_reports, cells.neighbours))
         network.collect(True)
         network.run_drops("support, to learn from", learned_from)
         network.collect(False)
@@ -88,7 +90,7 @@ def _perform(settings: DemoSettings, bundle: Bundle, folder: Path, view: View) -
         results=results,
         scores=scores(results),
         messages=count_messages(reports, cells.neighbours),
-        messages_before=before,
+        messages_before=count_messages(first_reports, cells.neighbours),
         plan_p50_ms=p50_ms,
         plan_p99_ms=p99_ms,
         radio=network.radio.counters,

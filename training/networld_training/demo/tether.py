@@ -8,17 +8,21 @@ also when the starter is killed, which no handler of its own could tell.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+
+STANDARD_INPUT = 0
 
 
 def when_input_ends(callback: Callable[[], None]) -> None:
     """Call `callback` once, from a thread of its own, when standard input is closed."""
 
     def watch() -> None:
-        while sys.stdin.buffer.read(4096):
+        # Not sys.stdin: a thread that waits in there makes the interpreter abort at its end.
+        while os.read(STANDARD_INPUT, 4096):
             pass
         callback()
 

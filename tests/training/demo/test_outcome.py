@@ -1,0 +1,165 @@
+"""Adding up what cells report, and what is shown of it."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from networld_training.demo.drops import DropResults, scores
+from networld_training.demo.outcome import (
+    AdaptationOutcome,
+    DemoOutcome,
+    MessageCounts,
+    count_messages,
+    heard_percent,
+    plan_times_ms,
+    summarise_adaptation,
+)
+from networld_training.demo.picture import draw
+from networld_training.demo.settings import DemoSettings
+from networld_training.demo.simulated_radio import RadioCounters
+from networld_training.demo.tables import network_table, policy_table
+
+NEIGHBOURS = {"a": ("b", "c"), "b": ("a",), "c": ("a", "b")}
+LEVELS = {
+    "random": -0.6,
+    "full": -0.5,
+    "reuse-3": -1.2,
+    "wmmse-pf": -0.3,
+    "networld-base": -0.4,
+    "networld": -0.35,
+}
+
+
+@pytest.fixture
+def outcome() -> DemoOutcome:
+    """Made-up results of two drops."""
+    rates = np.random.default_rng(0).uniform(0.2, 2.0, (2, 28))
+    results = {
+        name: DropResults(
+            {
+                "mean_log_rate": np.array([level - 0.1, level + 0.1]),
+                "user_rate_p5": np.array([0.2, 0.4]),
+                "cell_spectral_efficiency": np.array([3.0, 3.2]),
+                "jain": np.array([0.8, 0.9]),
+            },
+            rates + level,
+        )
+        for name, level in LEVELS.items()
+    }
+    messages = MessageCounts(700, 4199, 4200, {"stale": 1}, 37.0, 39)
+    radio = RadioCounters(slots=100, answer_ms=[30.0, 40.0])
+    radio.missed["cell-2"] = 3
+    return DemoOutcome(
+        settings=DemoSettings(),
+        scenario="umi100",
+        broker="amqtt",
+        results=results,
+        scores=scores(results),
+        messages=messages,
+        messages_before=messages,
+        plan_p50_ms=10.0,
+        plan_p99_ms=20.0,
+        radio=radio,
+        deadlines_missed_by_cells=2,
+        slips=1,
+        adaptation=AdaptationOutcome(2.0, 1.5, 12.0, 6, {"query loss fell": 6}),
+        lost={},
+    )
+
+
+def counters(sent: int, received: int, **more: object) -> dict[str, object]:
+    return {
+        "counters": {
+            "messages_sent": sent,
+            "messages_received": received,
+            "messages_rejected": {"x": {"stale": 1}},
+            **more,
+        }
+    }
+
+
+def test_expected_messages_follow_the_neighbours() -> None:
+    answers = {"a": counters(10, 29), "b": counters(20, 10), "c": counters(10, 30)}
+    counts = count_messages(answers, NEIGHBOURS)
+    assert counts.sent == 40
+    assert counts.received == 69
+    assert counts.expected == (20 + 10) + 10 + (10 + 20)
+    assert counts.rejected == {"stale": 3}
+    assert counts.payload_p50 is None
+
+
+def test_cells_that_do_not_report_are_left_out() -> None:
+    counts = count_messages({"a": counters(10, 5), "b": counters(5, 10)}, NEIGHBOURS)
+    assert counts.expected == 5 + 10
+    assert count_messages({}, NEIGHBOURS).delivered_percent is None
+
+
+def test_share_heard_is_told_for_each_cell() -> None:
+    answers = {"a": counters(10, 15), "b": counters(20, 10), "c": counters(10, 0)}
+    assert heard_percent(answers, NEIGHBOURS) == {"a": 50.0, "b": 100.0, "c": 0.0}
+
+
+def test_plan_times_are_the_median_and_the_worst() -> None:
+    answers = {
+        "a": counters(1, 1, plan_p50_ms=1.0, plan_p99_ms=9.0),
+        "b": counters(1, 1, plan_p50_ms=3.0, plan_p99_ms=4.0),
+        "c": counters(0, 0, plan_p50_ms=None, plan_p99_ms=None),
+    }
+    assert plan_times_ms(answers) == (2.0, 9.0)
+    assert plan_times_ms({}) == (None, None)
+
+
+def test_adaptation_counts_only_cells_that_trained() -> None:
+    def outcome(before: float, after: float, steps: int) -> dict[str, object]:
+        accepted = after < before
+        reason = "query loss fell" if accepted else "it did not"
+        losses = {"query_loss_before": before, "query_loss_after": after}
+        return {"outcome": {"accepted": accepted, "reason": reason, "steps": steps, **losses}}
+
+    summary = summarise_adaptation(
+        {
+            "a": outcome(3.0, 2.0, 10),
+            "b": outcome(5.0, 6.0, 10),
+            "c": outcome(0.0, 0.0, 0),
+            "d": {"problem": "training ended with exit code 1"},
+        },
+        seconds=7.0,
+    )
+    assert (summary.query_loss_before, summary.query_loss_after) == (4.0, 4.0)
+    assert summary.accepted == 1
+    assert summary.reasons["training ended with exit code 1"] == 1
+
+
+def test_json_is_complete_and_strict(outcome: DemoOutcome) -> None:
+    data = json.loads(json.dumps(outcome.to_json(), allow_nan=False))
+    assert data["score"]["random"] == 0
+    assert data["score"]["wmmse-pf"] == 100
+    assert data["adaptation"]["score_after"] == data["score"]["networld"]
+    assert data["adaptation"]["score_before"] == data["score"]["networld-base"]
+    assert data["messages"]["received"] == 4199
+    assert data["deadline_missed"] == 3
+
+
+def test_tables_tell_what_was_lost(outcome: DemoOutcome) -> None:
+    console = Console(file=io.StringIO(), width=100)
+    console.print(policy_table(outcome), network_table(outcome))
+    lossy = replace(outcome, lost={"cell-3": "was killed by signal 9"})
+    console.print(network_table(lossy))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "7 live cells" in text
+    assert "4199 of 4200 received (99.98 %)" in text
+    assert "6 of 7 live cells" in text
+    assert "was killed by signal 9" in text
+
+
+def test_picture_is_a_png(outcome: DemoOutcome, tmp_path: Path) -> None:
+    draw(outcome, tmp_path / "demo.png")
+    assert (tmp_path / "demo.png").read_bytes().startswith(b"\x89PNG\r\n")
+    assert [file.name for file in tmp_path.iterdir()] == ["demo.png"]
