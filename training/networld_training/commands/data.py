@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Make or verify a data set; return 0."""
     from networld_training.data.dataset import read_manifest, read_shard
     from networld_training.data.generate import GenerationSettings, TrainingFamily, generate
-    from networld_training.progress import progress_bar
+    from networld_training.progress import reporting
 
     if arguments.verify:
         manifest = read_manifest(arguments.output)
@@ -43,13 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = GenerationSettings(
         arguments.quality, arguments.episodes, arguments.shard_episodes, arguments.seed
     )
-    with progress_bar() as progress:
-        task = progress.add_task("episodes", total=settings.episodes, note="")
-        generate(
-            arguments.output,
-            settings,
-            TrainingFamily(),
-            lambda done: progress.update(task, completed=done),
-        )
+    with reporting("episodes", settings.episodes) as progress:
+        generate(arguments.output, settings, TrainingFamily(), progress.update)
     print(f"data set: {arguments.output}")
     return 0

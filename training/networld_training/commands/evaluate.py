@@ -85,18 +85,14 @@ def _policies(arguments: argparse.Namespace) -> dict[str, Any]:
     from rich.console import Console
     from rich.table import Table
 
-    from networld_training.evaluation.comparison import compare
-    from networld_training.progress import progress_bar
+    from networld_training.evaluation.comparison import Comparison
+    from networld_training.progress import reporting
 
-    with progress_bar() as progress:
-        bar = progress.add_task("evaluate", total=None, note="")
-        results = compare(
-            arguments.bundle,
-            arguments.scenario,
-            arguments.episodes,
-            arguments.seed,
-            lambda done, total: progress.update(bar, completed=done, total=total),
-        )
+    comparison = Comparison(
+        arguments.bundle, arguments.scenario, arguments.episodes, arguments.seed
+    )
+    with reporting("slots", comparison.slots) as progress:
+        results = comparison.run(progress.update)
     table = Table(
         "policy",
         "score",

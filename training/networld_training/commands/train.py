@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     from networld_training.data.windows import WindowSampler
     from networld_training.model.settings import PRESETS
     from networld_training.model.trainer import Trainer
-    from networld_training.progress import progress_bar
+    from networld_training.progress import reporting
 
     if arguments.preset not in PRESETS:
         known = ", ".join(PRESETS)
@@ -57,14 +57,16 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.seed,
         arguments.device,
     )
-    with progress_bar() as progress, SummaryWriter(arguments.output) as writer:
-        task = progress.add_task("train", total=settings.steps, completed=trainer.step, note="")
+    with (
+        reporting("train", settings.steps, trainer.step) as progress,
+        SummaryWriter(arguments.output) as writer,
+    ):
 
         def report(step: int, values: Mapping[str, float]) -> None:
             for name, value in values.items():
                 writer.add_scalar(name, value, step)
             note = " ".join(f"{name.split('/')[1]} {value:.3f}" for name, value in values.items())
-            progress.update(task, completed=step, note=note)
+            progress.update(step, note)
 
         trainer.run(report)
     print(f"checkpoint: {trainer.path}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,50 +21,67 @@ from networld_training.tasks.power_heuristics import HEURISTICS
 SEED_DOMAIN = 0x6576616C
 
 
-def compare(
-    bundle: Path | None,
-    scenario: str,
-    episodes: int,
-    seed: int,
-    progress: Callable[[int, int], None],
-) -> dict[str, Any]:
-    """Return scores and figures of merit of all policies on the same drops.
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared on which drops.
 
-    Args:
-        bundle: Folder of a bundle; None judges the heuristics alone.
+    Attributes:
+        bundle: Folder of a bundle; None compares the heuristics alone.
         scenario: Name of a scenario, a key of `POWER_SCENARIOS`.
         episodes: Number of drops.
         seed: Seed that the drops are drawn from.
-        progress: Called with the slots done and their total.
-
-    Returns:
-        Plain data: `scenario`, `episodes`, `seed`, `score` and `kpis` by policy.
 
     Raises:
-        ConfigError: The scenario is unknown or the number of episodes below 1.
-        BundleError: The bundle does not load.
+        ConfigError: The scenario is unknown or a number out of range; lists all problems.
     """
-    problems = []
-    if scenario not in POWER_SCENARIOS:
-        known = ", ".join(sorted(POWER_SCENARIOS))
-        problems.append(f"--scenario {scenario!r}: expected one of {known}")
-    if episodes < 1:
-        problems.append(f"--episodes {episodes}: expected at least 1")
-    if seed < 0:
-        problems.append(f"--seed {seed}: expected 0 or more")
-    if problems:
-        raise ConfigError("evaluate", problems)
 
-    policies: dict[str, Policy] = dict(HEURISTICS)
-    if bundle is not None:
-        policies[BundlePolicy.name] = BundlePolicy(load_bundle(bundle, "power"), seed=seed)
-    random = np.random.default_rng((SEED_DOMAIN, seed))
-    seeds = random.choice(2**31, size=episodes, replace=False).tolist()
-    results = run_policies(policies, POWER_SCENARIOS[scenario], seeds, progress)
-    return {
-        "scenario": scenario,
-        "episodes": episodes,
-        "seed": seed,
-        "score": scores(results),
-        "kpis": {name: result.means() for name, result in results.items()},
-    }
+    bundle: Path | None = None
+    scenario: str = "umi100"
+    episodes: int = 16
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        known = ", ".join(sorted(POWER_SCENARIOS))
+        checks = (
+            ("scenario", self.scenario in POWER_SCENARIOS, f"one of {known}"),
+            ("episodes", 1 <= self.episodes <= 100_000, "1 to 100000"),
+            ("seed", self.seed >= 0, "0 or more"),
+        )
+        problems = [
+            f"--{name} {getattr(self, name)}: expected {expected}"
+            for name, valid, expected in checks
+            if not valid
+        ]
+        if problems:
+            raise ConfigError("evaluate", problems)
+
+    @property
+    def slots(self) -> int:
+        """Slots to simulate, all policies together."""
+        policies = len(HEURISTICS) + (self.bundle is not None)
+        return policies * POWER_SCENARIOS[self.scenario].slots
+
+    def run(self, progress: Callable[[int], None]) -> dict[str, Any]:
+        """Return scores and figures of merit of all policies as plain data.
+
+        Args:
+            progress: Called with the slots done.
+
+        Raises:
+            BundleError: The bundle does not load.
+        """
+        policies: dict[str, Policy] = dict(HEURISTICS)
+        if self.bundle is not None:
+            policies[BundlePolicy.name] = BundlePolicy(
+                load_bundle(self.bundle, "power"), seed=self.seed
+            )
+        random = np.random.default_rng((SEED_DOMAIN, self.seed))
+        seeds = random.choice(2**31, size=self.episodes, replace=False).tolist()
+        results = run_policies(policies, POWER_SCENARIOS[self.scenario], seeds, progress)
+        return {
+            "scenario": self.scenario,
+            "episodes": self.episodes,
+            "seed": self.seed,
+            "score": scores(results),
+            "kpis": {name: result.means() for name, result in results.items()},
+        }
