@@ -130,7 +130,7 @@ def test_ending_early_leaves_nothing(
         run.wait_for_output("before adaptation")
         time.sleep(0.5)  # into the slots
         started = run.descendants()
-        assert len(started) == CELLS + 1
+        assert len(started) > CELLS
         os.kill(run.process.pid, number)  # this process only, not those that it started
         output = run.rest()
         assert run.process.returncode == exit_code

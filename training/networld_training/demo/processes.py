@@ -15,6 +15,7 @@ from networld_training.demo.signals import undisturbed
 
 POLL_S = 0.02
 GRACE_S = 3.0
+VANISH_S = 1.0
 SHOWN_LINES = 8
 
 # Each cell has a share of a core; a thread pool for each of them only gets in their way.
@@ -59,7 +60,6 @@ class Child:
         """
         code = self._process.poll()
         if code is not None and not self._cleared:
-            self._cleared = True
             self._kill_group()
         return code
 
@@ -85,13 +85,18 @@ class Child:
         """Kill it and all that it started, and wait for it."""
         if self.exit_code() is None:
             self._kill_group()
-            self._process.wait()
         if self._process.stdin is not None:
             self._process.stdin.close()
 
     def _kill_group(self) -> None:
+        """Kill all that is left of the process group, and wait until it is gone."""
+        self._cleared = True
+        deadline_s = time.monotonic() + VANISH_S
         with suppress(ProcessLookupError, PermissionError):  # nobody is left, or only a zombie
-            os.killpg(self.pid, signal.SIGKILL)
+            while time.monotonic() < deadline_s:
+                os.killpg(self.pid, signal.SIGKILL)
+                self._process.wait()
+                time.sleep(POLL_S)
 
 
 class Children:

@@ -114,28 +114,31 @@ class SimulatedRadio:
 
         Args:
             task: One environment; it is reset, and holds the metrics afterwards.
-            on_slot: Called in every slot when the simulator has taken its step.
+            on_slot: Called for every slot after it ended, while the cells plan the next one.
         """
         observation = task.reset()  # warms up at full power
         self._action_db = np.full(len(self._cells), FULL_POWER_DB)
         self._episode += 1
         self.clock.restart()
         done = False
+        report: SlotReport | None = None
         while not done:
-            answer_ms = self._exchange(observation[0])
+            end_s = self.clock.begin_slot()
+            begin_s = time.monotonic()
+            alive = self._publish(observation[0], end_s)
+            if report is not None:
+                on_slot(report)  # now, while the cells plan and nothing waits for us
+            answer_ms = self._take(self._await_actions(alive, end_s), alive, begin_s)
             outcome = task.step(self._action_db[None])
-            on_slot(
-                SlotReport(
-                    task.slot - 1, self._action_db, outcome.spectral_efficiency[0], answer_ms
-                )
-            )
+            efficiency = outcome.spectral_efficiency[0]
+            report = SlotReport(task.slot - 1, self._action_db, efficiency, answer_ms)
             self._utility = outcome.utility[0]
             observation, done = outcome.observation, outcome.done
+        if report is not None:
+            on_slot(report)
 
-    def _exchange(self, observation: FloatArray) -> DoubleArray:
-        """Publish the observations `[K, D]`, wait for the actions; return answer times in ms `[K]`."""
-        end_s = self.clock.begin_slot()
-        begin_s = time.monotonic()
+    def _publish(self, observation: FloatArray, end_s: float) -> Sequence[str]:
+        """Open a slot: publish the observations `[K, D]`; return the cells that can answer."""
         with self._arrival:
             self._slot += 1
             self._answers = {}
@@ -150,12 +153,16 @@ class SimulatedRadio:
                 max(end_s - time.monotonic(), SHORTEST_ANSWER_S),
             )
             self._transport.publish(topics.observation, encode_observation(message, self._contract))
+        return alive
+
+    def _await_actions(self, alive: Sequence[str], end_s: float) -> dict[str, tuple[float, float]]:
+        """Close the slot when all actions are there or it ends; return arrival and action by cell."""
         with self._arrival:
             self._arrival.wait_for(
                 lambda: all(name in self._answers for name in alive), end_s - time.monotonic()
             )
             answers, self._open = self._answers, None  # what comes from now on is late
-        return self._take(answers, alive, begin_s)
+        return answers
 
     def _take(
         self, answers: dict[str, tuple[float, float]], alive: Sequence[str], begin_s: float

@@ -49,8 +49,3 @@ class SlotClock:
             self._sleep(begin_s - now_s)
         self._next_s = begin_s + self._slot_s
         return self._next_s
-
-    @property
-    def spare_s(self) -> float:
-        """Seconds until the next slot begins; negative if it should have begun."""
-        return 0.0 if self._next_s is None else self._next_s - self._now()

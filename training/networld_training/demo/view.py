@@ -24,8 +24,8 @@ from networld_training.demo.simulated_radio import RadioCounters, SlotReport
 from networld_training.tasks.power_contract import LOWEST_POWER_DB
 
 LINE_EVERY_S = 5.0
-# Drawing takes some milliseconds of the time in which the radio waits for its next slot.
-DRAW_EVERY_S = 0.4
+# Drawing takes the processor from the cells for some milliseconds.
+DRAW_EVERY_S = 0.5
 
 
 class View(Protocol):
@@ -134,7 +134,7 @@ class LiveView:
         self._table: Table | None = None
         self._heard: dict[str, float] = {}
         self._draw_s = 0.0
-        # The radio's own thread draws, while it waits: another one would get in its way.
+        # The radio's own thread draws, while the cells plan: another one would get in its way.
         self._live = Live(console=console, auto_refresh=False, get_renderable=self._render)
 
     def phase(self, name: str, total: int, unit: str) -> None:
