@@ -24,7 +24,7 @@ from networld_training.demo.outcome import (
 from networld_training.demo.picture import draw
 from networld_training.demo.settings import DemoSettings
 from networld_training.demo.simulated_radio import RadioCounters
-from networld_training.demo.tables import network_table, policy_table
+from networld_training.demo.tables import advice, network_table, policy_table
 
 NEIGHBOURS = {"a": ("b", "c"), "b": ("a",), "c": ("a", "b")}
 LEVELS = {
@@ -157,6 +157,17 @@ def test_tables_tell_what_was_lost(outcome: DemoOutcome) -> None:
     assert "4199 of 4200 received (99.98 %)" in text
     assert "6 of 7 live cells" in text
     assert "was killed by signal 9" in text
+
+
+def test_advice_is_given_when_many_deadlines_are_missed(outcome: DemoOutcome) -> None:
+    assert advice(outcome) is None
+    outcome.radio.missed["cell-1"] = 67
+    assert advice(outcome) == (
+        "10.0 % of the deadlines were missed, and a late cell keeps its old power: "
+        "leave the machine alone, or try --slot-ms 160"
+    )
+    given = replace(outcome.settings, broker="mqtt://host:1883")
+    assert "set_tcp_nodelay" in str(advice(replace(outcome, settings=given)))
 
 
 def test_picture_is_a_png(outcome: DemoOutcome, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from networld_training.demo.outcome import (
 from networld_training.demo.picture import draw
 from networld_training.demo.settings import DemoSettings
 from networld_training.demo.signals import ending_in_order
-from networld_training.demo.tables import network_table, policy_table
+from networld_training.demo.tables import advice, network_table, policy_table
 from networld_training.demo.view import View, make_view
 from networld_training.tasks.power import PowerTask
 
@@ -54,6 +54,9 @@ def run_demo(settings: DemoSettings) -> None:
         with _work_folder(settings.work) as folder, make_view(console, settings.cell_names) as view:
             outcome = _perform(settings, bundle, folder, view)
         console.print(policy_table(outcome), network_table(outcome), sep="\n")
+        hint = advice(outcome)
+        if hint is not None:
+            console.print(hint, highlight=False)
         _write(outcome, console)
     if outcome.lost:
         lost = [f"{name} {cause}" for name, cause in outcome.lost.items()]

@@ -6,6 +6,8 @@ from rich.table import Table
 
 from networld_training.demo.outcome import ADAPTED, BASE, DemoOutcome, MessageCounts, percentiles
 
+BEARABLE_SHARE = 0.02
+
 LABELS = {
     BASE: "NetWorld before adaptation",
     ADAPTED: "NetWorld after adaptation",
@@ -92,6 +94,21 @@ def network_table(outcome: DemoOutcome) -> Table:
     for row in rows:
         table.add_row(*row)
     return table
+
+
+def advice(outcome: DemoOutcome) -> str | None:
+    """Return what to do when so many deadlines were missed that the scores suffer, else None."""
+    settings = outcome.settings
+    share = outcome.deadline_missed / max(outcome.radio.slots * settings.cells, 1)
+    if share <= BEARABLE_SHARE:
+        return None
+    text = (
+        f"{100 * share:.1f} % of the deadlines were missed, and a late cell keeps its old power: "
+        f"leave the machine alone, or try --slot-ms {2 * settings.slot_ms:g}"
+    )
+    if settings.broker.startswith("mqtt:"):
+        text += "; mosquitto needs set_tcp_nodelay true, without it every slot loses up to 40 ms"
+    return text
 
 
 def _messages(messages: MessageCounts) -> str:
