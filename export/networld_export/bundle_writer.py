@@ -84,6 +84,7 @@ def write_bundle(
                 "candidates": settings.planner.candidates,
                 "adaptation_batch": settings.adaptation_batch,
                 "adapter_size": task_model.adapter_size,
+                "adapter_parts": task_model.adapter_parts,
                 "planner": settings.planner.to_json(),
                 "graphs": graphs,
             }

@@ -41,6 +41,9 @@ class AdaptationSettings:
         gradient_norm: Largest gradient norm; longer gradients are scaled down.
         query_share: Share of the windows that is only used to judge, the latest ones.
         minimum_windows: Fewer windows than this are not worth a try.
+        parts: Networks whose part of the adapter is trained. The classifier is not among them: a cell's
+            own slots hold what its policy did and nothing else, and a classifier that is trained on them
+            predicts those better and ranks all other actions worse.
 
     Raises:
         ConfigError: A value is out of range; lists all of them.
@@ -52,6 +55,7 @@ class AdaptationSettings:
     gradient_norm: float = 1.0
     query_share: float = 0.25
     minimum_windows: int = 64
+    parts: tuple[str, ...] = ("denoiser", "inverse")
 
     def __post_init__(self) -> None:
         checks = (
@@ -110,7 +114,9 @@ def adapt(
         return AdaptationReport(False, reason, 0.0, 0.0, 0, count, time.monotonic() - begin_s)
 
     feeds = _feeds(windows, bundle.contract)
-    trainer = _Trainer(bundle.session("gradient"), feeds, bundle.adaptation_batch)
+    trainer = _Trainer(
+        bundle.session("gradient"), feeds, bundle.adaptation_batch, _mask(bundle, settings.parts)
+    )
     base = np.zeros(bundle.adapter_size, dtype=np.float32)
     before = trainer.mean_loss(base, query, seed)
     adapter = trainer.train(base, support, settings, seed)
@@ -130,13 +136,29 @@ def _split(count: int, query_share: float, horizon: int) -> tuple[Indices, Indic
     return np.arange(max(0, first_query - horizon)), np.arange(first_query, count)
 
 
+def _mask(bundle: Bundle, parts: tuple[str, ...]) -> FloatArray:
+    """Return 1 for the entries of the adapter that are trained, 0 for the others, `[P]`."""
+    unknown = [part for part in parts if part not in bundle.adapter_parts]
+    if unknown:
+        known = ", ".join(bundle.adapter_parts)
+        raise ConfigError("adaptation settings", f"parts = {parts}: this bundle has {known}")
+    mask = np.zeros(bundle.adapter_size, dtype=np.float32)
+    for part in parts:
+        start, end = bundle.adapter_parts[part]
+        mask[start:end] = 1
+    return mask
+
+
 class _Trainer:
     """Batches, losses and gradients of one set of windows."""
 
-    def __init__(self, gradient: Session, feeds: dict[str, FloatArray], batch: int) -> None:
+    def __init__(
+        self, gradient: Session, feeds: dict[str, FloatArray], batch: int, mask: FloatArray
+    ) -> None:
         self.gradient = gradient
         self.feeds = feeds
         self.batch = batch
+        self.mask = mask
 
     def train(
         self,
@@ -151,6 +173,7 @@ class _Trainer:
         for step in range(settings.steps):
             chosen = random.choice(support, self.batch)
             _, gradient = self._evaluate(adapter, chosen, random)
+            gradient = gradient * self.mask
             norm = float(np.linalg.norm(gradient))
             gradient = gradient * np.float32(min(1.0, settings.gradient_norm / max(norm, 1e-12)))
             rate = settings.learning_rate * one_cycle(step / settings.steps)

@@ -31,6 +31,7 @@ class Bundle:
         contract: What model and messages agree on.
         candidates: Plans in a batch of the denoiser (`N`).
         adapter_size: Entries of the adapter vector (`P`).
+        adapter_parts: First entry and end of each network's part of the adapter vector.
         adaptation_batch: Windows in a batch of the gradient graph (`B`).
         planner: Planner settings that were found best at export.
         graphs: File of each graph.
@@ -42,6 +43,7 @@ class Bundle:
     contract: Contract
     candidates: int
     adapter_size: int
+    adapter_parts: Mapping[str, tuple[int, int]]
     adaptation_batch: int
     planner: Mapping[str, Any]
     graphs: Mapping[str, Path]
@@ -134,6 +136,10 @@ def load_bundle(path: Path, task: str) -> Bundle:
             contract=contract,
             candidates=int(entry["candidates"]),
             adapter_size=int(entry["adapter_size"]),
+            adapter_parts={
+                name: (int(start), int(end))
+                for name, (start, end) in entry["adapter_parts"].items()
+            },
             adaptation_batch=int(entry["adaptation_batch"]),
             planner=dict(entry["planner"]),
             graphs=graphs,

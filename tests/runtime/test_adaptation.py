@@ -67,6 +67,21 @@ def test_harmful_adapter_is_thrown_away(bundle: Bundle, tmp_path: Path) -> None:
     assert not output.exists()
 
 
+def test_only_the_chosen_parts_are_trained(bundle: Bundle, tmp_path: Path) -> None:
+    experience(bundle, 120, shift=0.6).save(tmp_path / "experience.safetensors")
+    for part in bundle.adapter_parts:
+        settings = replace(QUICK, parts=(part,))
+        adapt(bundle, tmp_path / "experience.safetensors", tmp_path / part, settings)
+        start, end = bundle.adapter_parts[part]
+        adapter = load_adapter(tmp_path / part, bundle)
+        assert adapter[start:end].any()
+        adapter[start:end] = 0
+        assert not adapter.any()
+    with pytest.raises(ConfigError, match="denoiser"):
+        settings = replace(QUICK, parts=("encoder",))
+        adapt(bundle, tmp_path / "experience.safetensors", tmp_path / "out", settings)
+
+
 def test_too_little_experience_says_how_much_is_needed(bundle: Bundle, tmp_path: Path) -> None:
     experience(bundle, 30).save(tmp_path / "experience.safetensors")
     report = adapt(bundle, tmp_path / "experience.safetensors", tmp_path / "out", QUICK)

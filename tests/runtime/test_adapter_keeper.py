@@ -42,7 +42,7 @@ def config(config_file: Path) -> Config:
 
 @pytest.fixture
 def bundle(contract: Contract, tmp_path: Path) -> Bundle:
-    return Bundle(tmp_path, "stub", "ab" * 32, contract, 4, 7, 8, {}, {})
+    return Bundle(tmp_path, "stub", "ab" * 32, contract, 4, 7, {}, 8, {}, {})
 
 
 @pytest.fixture

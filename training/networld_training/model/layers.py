@@ -52,15 +52,18 @@ class AdaptedLinear(nn.Module):
         return y + (x @ self.projection) @ delta.reshape(self.rank, self.outputs)
 
 
-def assign_offsets(*modules: nn.Module) -> int:
-    """Give every adapted layer below `modules` its place in the adapter; return the vector's size."""
+def assign_offsets(**modules: nn.Module) -> dict[str, tuple[int, int]]:
+    """Give every adapted layer its place in the adapter; return where each module's part lies."""
+    parts = {}
     offset = 0
-    for module in modules:
+    for name, module in modules.items():
+        start = offset
         for layer in module.modules():
             if isinstance(layer, AdaptedLinear):
                 layer.offset = offset
                 offset += layer.adapter_size
-    return offset
+        parts[name] = (start, offset)
+    return parts
 
 
 class Perceptron(nn.Module):

@@ -75,6 +75,7 @@ class TaskModel(nn.Module):
 
     Attributes:
         contract: The task's contract.
+        adapter_parts: First entry and end of each network's part of the adapter vector.
         adapter_size: Entries of the adapter vector.
     """
 
@@ -90,7 +91,10 @@ class TaskModel(nn.Module):
         self.task = model.task[name]
         returns = self.contract.returns
         self.register_buffer("centres", torch.linspace(returns.low, returns.high, returns.count))
-        self.adapter_size = assign_offsets(self.denoiser, self.inverse, self.classifier)
+        self.adapter_parts = assign_offsets(
+            denoiser=self.denoiser, inverse=self.inverse, classifier=self.classifier
+        )
+        self.adapter_size = max(end for _, end in self.adapter_parts.values())
 
     def encode(self, observation: Tensor) -> Tensor:
         """Map normalised observations `[..., D]` to latents `[..., Z]`."""
