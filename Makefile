@@ -7,7 +7,7 @@ SETUP := pyproject.toml constraints.txt runtime/pyproject.toml training/pyprojec
 
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: setup demo test lint types unit test-minimum bundle clean
+.PHONY: setup demo demo-results test lint types unit test-minimum bundle bench clean
 
 setup: $(VENV)/.installed
 
@@ -30,6 +30,11 @@ $(MINIMUM)/.installed: $(SETUP)
 demo: setup
 	$(BIN)/networld demo
 
+# The figures and the picture of the README, measured again.
+demo-results: setup
+	$(BIN)/networld demo --json docs/demo.json --picture docs/demo.png
+	$(BIN)/python docs/update_results.py
+
 test: lint types unit test-minimum
 
 lint: setup
@@ -40,13 +45,16 @@ types: setup
 	$(BIN)/mypy
 
 unit: setup
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2
 
 test-minimum: $(MINIMUM)/.installed
 	$(MINIMUM)/bin/pytest tests/runtime
 
 bundle: setup
 	$(BIN)/networld bundle make
+
+bench: setup
+	$(BIN)/pytest benchmarks/bench_base_station.py --benchmark-columns=min,median,iqr,ops
 
 clean:
 	rm -rf $(VENV) $(MINIMUM) runs

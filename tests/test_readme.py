@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shlex
@@ -73,3 +74,13 @@ def test_links_lead_somewhere() -> None:
 def test_every_program_is_known() -> None:
     known = {"make", "networld", "networld-agent", "git", "cd", "pip"}
     assert {Path(shlex.split(command)[0]).name for command in COMMANDS} <= known
+
+
+def test_results_are_those_of_the_measured_file() -> None:
+    path = ROOT / "docs" / "update_results.py"
+    specification = importlib.util.spec_from_file_location("update_results", path)
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    assert module.updated_readme() == README

@@ -19,7 +19,7 @@ from safetensors.numpy import save
 
 from networld_runtime.bundle import Bundle
 from networld_runtime.contract import Contract, FloatArray
-from networld_runtime.errors import ConfigError, DataError
+from networld_runtime.errors import ConfigError, DataError, check_values
 from networld_runtime.experience import Windows, load_windows
 from networld_runtime.files import write_atomically
 from networld_runtime.levels import HIGHEST_LEVEL
@@ -58,21 +58,18 @@ class AdaptationSettings:
     parts: tuple[str, ...] = ("denoiser", "inverse")
 
     def __post_init__(self) -> None:
-        checks = (
-            ("steps", 1 <= self.steps <= 100_000, "1 to 100000"),
-            ("learning_rate", 0 < self.learning_rate <= 1, "above 0, at most 1"),
-            ("weight_decay", 0 <= self.weight_decay <= 1, "0 to 1"),
-            ("gradient_norm", self.gradient_norm > 0, "above 0"),
-            ("query_share", 0.05 <= self.query_share <= 0.9, "0.05 to 0.9"),
-            ("minimum_windows", self.minimum_windows >= 2, "at least 2"),
+        check_values(
+            "adaptation settings",
+            self,
+            (
+                ("steps", 1 <= self.steps <= 100_000, "1 to 100000"),
+                ("learning_rate", 0 < self.learning_rate <= 1, "above 0, at most 1"),
+                ("weight_decay", 0 <= self.weight_decay <= 1, "0 to 1"),
+                ("gradient_norm", self.gradient_norm > 0, "above 0"),
+                ("query_share", 0.05 <= self.query_share <= 0.9, "0.05 to 0.9"),
+                ("minimum_windows", self.minimum_windows >= 2, "at least 2"),
+            ),
         )
-        problems = [
-            f"{name} = {getattr(self, name)!r}: expected {expected}"
-            for name, valid, expected in checks
-            if not valid
-        ]
-        if problems:
-            raise ConfigError("adaptation settings", problems)
 
 
 @dataclass(frozen=True)

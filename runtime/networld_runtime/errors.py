@@ -6,7 +6,7 @@ file hold every problem of that file, so that a user mends it in one pass.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 
@@ -37,6 +37,26 @@ class ConfigError(NetWorldError):
     """A configuration file or option is wrong."""
 
     exit_code = 3
+
+
+def check_values(subject: str, owner: object, checks: Iterable[tuple[str, bool, str]]) -> None:
+    """Raise one error for every attribute of `owner` that is out of range.
+
+    Args:
+        subject: What the attributes belong to, as a person would call it.
+        owner: Holds the values.
+        checks: Attribute, whether its value is fine, and what is expected.
+
+    Raises:
+        ConfigError: Some values are not fine; lists all of them.
+    """
+    problems = [
+        f"{name} = {getattr(owner, name)!r}: expected {expected}"
+        for name, valid, expected in checks
+        if not valid
+    ]
+    if problems:
+        raise ConfigError(subject, problems)
 
 
 class BundleError(NetWorldError):

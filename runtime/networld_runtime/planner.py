@@ -10,7 +10,7 @@ import numpy as np
 
 from networld_runtime.bundle import Bundle
 from networld_runtime.contract import FloatArray
-from networld_runtime.errors import ConfigError
+from networld_runtime.errors import ConfigError, check_values
 from networld_runtime.levels import level_grid, noise, signal
 from networld_runtime.solver import SOLVERS
 from networld_runtime.two_hot import decode_action
@@ -40,21 +40,18 @@ class PlannerSettings:
     solver: str = "dpm_solver"
 
     def __post_init__(self) -> None:
-        checks = (
-            ("steps", 1 <= self.steps <= 100, "1 to 100"),
-            ("candidates", 1 <= self.candidates <= 1024, "1 to 1024"),
-            ("guidance_scale", 0 <= self.guidance_scale <= 10, "0 to 10"),
-            ("temperature", 0 <= self.temperature <= 2, "0 to 2"),
-            ("warm_start_level", 0 <= self.warm_start_level < 1, "0 up to, not including, 1"),
-            ("solver", self.solver in SOLVERS, " or ".join(SOLVERS)),
+        check_values(
+            "planner settings",
+            self,
+            (
+                ("steps", 1 <= self.steps <= 100, "1 to 100"),
+                ("candidates", 1 <= self.candidates <= 1024, "1 to 1024"),
+                ("guidance_scale", 0 <= self.guidance_scale <= 10, "0 to 10"),
+                ("temperature", 0 <= self.temperature <= 2, "0 to 2"),
+                ("warm_start_level", 0 <= self.warm_start_level < 1, "0 up to, not including, 1"),
+                ("solver", self.solver in SOLVERS, " or ".join(SOLVERS)),
+            ),
         )
-        problems = [
-            f"{name} = {getattr(self, name)!r}: expected {expected}"
-            for name, valid, expected in checks
-            if not valid
-        ]
-        if problems:
-            raise ConfigError("planner settings", problems)
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as plain JSON data."""

@@ -35,7 +35,7 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "--data", "nowhere", "--preset", "huge"], 3, "'huge' is not a preset"),
         (["export", "--checkpoint", "nowhere"], 6, "networld train"),
         (["bundle", "show", "--output", "nowhere"], 4, "networld bundle make"),
-        (["evaluate", "--scenario", "moon"], 3, "--scenario moon"),
+        (["evaluate", "--scenario", "moon"], 3, "scenario = 'moon'"),
         (["evaluate", "--episodes", "0", "--scenario", "moon"], 3, "2 problems"),
         (["evaluate", "--bundle", "nowhere"], 4, "manifest.json"),
         (["evaluate", "--published", "--links", "1"], 3, "links"),

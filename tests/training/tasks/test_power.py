@@ -245,12 +245,12 @@ def test_mean_log_rate_is_of_the_scored_slots() -> None:
 def test_every_wrong_key_is_named() -> None:
     with pytest.raises(ConfigError) as error:
         PowerScenario(name="odd", cells=8, users_per_cell=0, model="rma", averaging=1.0, slots=0)
-    assert [problem.split(":")[0] for problem in error.value.problems] == [
+    assert [problem.split(" = ")[0] for problem in error.value.problems] == [
         "cells",
         "users_per_cell",
         "model",
         "slots",
         "averaging",
     ]
-    with pytest.raises(ConfigError, match="inter_site_distance_m: 15"):
+    with pytest.raises(ConfigError, match="inter_site_distance_m = 15"):
         PowerScenario(inter_site_distance_m=15.0)

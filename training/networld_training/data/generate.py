@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from networld_runtime.errors import ConfigError, DataError
+from networld_runtime.errors import DataError, check_values
 from networld_training.data.behaviours import QUALITIES, BehaviourPolicy
 from networld_training.data.dataset import (
     Arrays,
@@ -73,19 +73,16 @@ class GenerationSettings:
 
     def __post_init__(self) -> None:
         known = ", ".join(QUALITIES)
-        checks = (
-            ("quality", self.quality in QUALITIES, f"one of {known}"),
-            ("episodes", self.episodes >= 1, "at least 1"),
-            ("shard_episodes", self.shard_episodes >= 1, "at least 1"),
-            ("seed", self.seed >= 0, "0 or more"),
+        check_values(
+            "data set",
+            self,
+            (
+                ("quality", self.quality in QUALITIES, f"one of {known}"),
+                ("episodes", self.episodes >= 1, "at least 1"),
+                ("shard_episodes", self.shard_episodes >= 1, "at least 1"),
+                ("seed", self.seed >= 0, "0 or more"),
+            ),
         )
-        problems = [
-            f"{name} = {getattr(self, name)!r}: expected {expected}"
-            for name, valid, expected in checks
-            if not valid
-        ]
-        if problems:
-            raise ConfigError("data set", problems)
 
 
 def generate(

@@ -11,7 +11,6 @@ from networld_runtime.neighbours import Neighbours
 from networld_runtime.planner import Planner, PlannerSettings
 from networld_training.tasks.power import PowerTask
 
-
 SIMULATED_SLOT_S = 3600.0
 """A simulated slot may take long: only slot numbers count for the age of a message."""
 
@@ -58,11 +57,11 @@ class BundlePolicy:
         if not self.neighbours:
             self.neighbours = _listeners(task)
         observation = task.observation
-        latents = {cell: self.planner.encode(observation[cell]) for cell in self.neighbours}
+        latents = {place: self.planner.encode(observation[place]) for place in self.neighbours}
         action = np.empty(task.shape, dtype=np.float32)
-        for cell, listener in self.neighbours.items():
+        for place, listener in self.neighbours.items():
             field = listener.mean_field(self.slot)
-            action[cell] = self.planner.plan(latents[cell], field).action
+            action[place] = self.planner.plan(latents[place], field).action
         for (episode, cell), latent in latents.items():
             payload = encode(MeanFieldMessage(1, self.slot, latent), contract)
             for other in task.neighbours[cell]:

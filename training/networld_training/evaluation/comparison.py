@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from networld_runtime.bundle import load_bundle
-from networld_runtime.errors import ConfigError
+from networld_runtime.errors import check_values
 from networld_training.environments.rollout import Policy
 from networld_training.evaluation.bundle_policy import BundlePolicy
 from networld_training.evaluation.drops import run_policies, scores
@@ -42,18 +42,15 @@ class Comparison:
 
     def __post_init__(self) -> None:
         known = ", ".join(sorted(POWER_SCENARIOS))
-        checks = (
-            ("scenario", self.scenario in POWER_SCENARIOS, f"one of {known}"),
-            ("episodes", 1 <= self.episodes <= 100_000, "1 to 100000"),
-            ("seed", self.seed >= 0, "0 or more"),
+        check_values(
+            "evaluate",
+            self,
+            (
+                ("scenario", self.scenario in POWER_SCENARIOS, f"one of {known}"),
+                ("episodes", 1 <= self.episodes <= 100_000, "1 to 100000"),
+                ("seed", self.seed >= 0, "0 or more"),
+            ),
         )
-        problems = [
-            f"--{name} {getattr(self, name)}: expected {expected}"
-            for name, valid, expected in checks
-            if not valid
-        ]
-        if problems:
-            raise ConfigError("evaluate", problems)
 
     @property
     def slots(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from networld_runtime.errors import ConfigError
+from networld_runtime.errors import check_values
 from networld_training.model.world_model import ModelSize
 
 
@@ -40,22 +40,19 @@ class TrainingSettings:
     size: ModelSize = field(default_factory=ModelSize)
 
     def __post_init__(self) -> None:
-        checks = (
-            ("steps", self.steps >= 1, "at least 1"),
-            ("windows", self.windows >= 1, "at least 1"),
-            ("starts", self.starts >= 1, "at least 1"),
-            ("plans", self.plans >= 1, "at least 1"),
-            ("learning_rate", 0 < self.learning_rate < 1, "between 0 and 1"),
-            ("average", 0 <= self.average < 1, "0 up to, not including, 1"),
-            ("message_loss", 0 <= self.message_loss <= 1, "0 to 1"),
+        check_values(
+            "training settings",
+            self,
+            (
+                ("steps", self.steps >= 1, "at least 1"),
+                ("windows", self.windows >= 1, "at least 1"),
+                ("starts", self.starts >= 1, "at least 1"),
+                ("plans", self.plans >= 1, "at least 1"),
+                ("learning_rate", 0 < self.learning_rate < 1, "between 0 and 1"),
+                ("average", 0 <= self.average < 1, "0 up to, not including, 1"),
+                ("message_loss", 0 <= self.message_loss <= 1, "0 to 1"),
+            ),
         )
-        problems = [
-            f"{name} = {getattr(self, name)!r}: expected {expected}"
-            for name, valid, expected in checks
-            if not valid
-        ]
-        if problems:
-            raise ConfigError("training settings", problems)
 
 
 PRESETS = {

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import j0  # type: ignore[import-untyped]
 
-from networld_runtime.errors import ConfigError
+from networld_runtime.errors import check_values
 from networld_training.radio.arrays import BoolArray, FloatArray
 from networld_training.radio.geometry import HexagonalLayout, drop_in_hexagons_m
 from networld_training.radio.propagation import (
@@ -41,20 +41,17 @@ class ChannelConfig:
     slot_s: float
 
     def __post_init__(self) -> None:
-        expected = {
-            "users_per_cell": (self.users_per_cell >= 1, "at least 1"),
-            "model": (self.model in MODELS, f"one of {sorted(MODELS)}"),
-            "carrier_hz": (5e8 <= self.carrier_hz <= 1e11, "0.5 to 100 GHz (TR 38.901)"),
-            "speed_m_s": (self.speed_m_s >= 0, "at least 0"),
-            "slot_s": (self.slot_s > 0, "a positive number"),
-        }
-        problems = [
-            f"{key}: {getattr(self, key)!r}, expected {text}"
-            for key, (valid, text) in expected.items()
-            if not valid
-        ]
-        if problems:
-            raise ConfigError("channel", problems)
+        check_values(
+            "channel",
+            self,
+            (
+                ("users_per_cell", self.users_per_cell >= 1, "at least 1"),
+                ("model", self.model in MODELS, f"one of {sorted(MODELS)}"),
+                ("carrier_hz", 5e8 <= self.carrier_hz <= 1e11, "0.5 to 100 GHz (TR 38.901)"),
+                ("speed_m_s", self.speed_m_s >= 0, "at least 0"),
+                ("slot_s", self.slot_s > 0, "a positive number"),
+            ),
+        )
 
     @property
     def users(self) -> int:

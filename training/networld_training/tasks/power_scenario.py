@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from networld_runtime.errors import ConfigError
+from networld_runtime.errors import check_values
 from networld_training.radio.channel import ChannelConfig
 from networld_training.radio.geometry import RINGS, HexagonalLayout
 from networld_training.radio.link import noise_dbm
@@ -52,31 +52,29 @@ class PowerScenario:
         if self.model in MODELS:
             # Room for a user between its site and the edge of the cell.
             smallest_m = 2 * MODELS[self.model].minimum_distance_m
-        expected = {
-            "cells": (self.cells in RINGS, f"one of {sorted(RINGS)}"),
-            "users_per_cell": (self.users_per_cell >= 1, "at least 1"),
-            "model": (self.model in MODELS, f"one of {sorted(MODELS)}"),
-            "inter_site_distance_m": (
-                self.inter_site_distance_m > smallest_m,
-                f"more than {smallest_m:g}",
+        check_values(
+            f"scenario {self.name!r}",
+            self,
+            (
+                ("cells", self.cells in RINGS, f"one of {sorted(RINGS)}"),
+                ("users_per_cell", self.users_per_cell >= 1, "at least 1"),
+                ("model", self.model in MODELS, f"one of {sorted(MODELS)}"),
+                (
+                    "inter_site_distance_m",
+                    self.inter_site_distance_m > smallest_m,
+                    f"more than {smallest_m:g}",
+                ),
+                ("carrier_hz", 5e8 <= self.carrier_hz <= 1e11, "0.5 to 100 GHz (TR 38.901)"),
+                ("bandwidth_hz", self.bandwidth_hz > 0, "a positive number"),
+                ("transmit_power_dbm", -50 <= self.transmit_power_dbm <= 80, "-50 to 80"),
+                ("noise_figure_db", 0 <= self.noise_figure_db <= 40, "0 to 40"),
+                ("speed_m_s", 0 <= self.speed_m_s <= 100, "0 to 100"),
+                ("slot_s", 0 < self.slot_s <= 1, "more than 0, at most 1"),
+                ("warm_up_slots", self.warm_up_slots >= 1, "at least 1"),
+                ("slots", self.slots >= 1, "at least 1"),
+                ("averaging", 0 < self.averaging < 1, "between 0 and 1"),
             ),
-            "carrier_hz": (5e8 <= self.carrier_hz <= 1e11, "0.5 to 100 GHz (TR 38.901)"),
-            "bandwidth_hz": (self.bandwidth_hz > 0, "a positive number"),
-            "transmit_power_dbm": (-50 <= self.transmit_power_dbm <= 80, "-50 to 80"),
-            "noise_figure_db": (0 <= self.noise_figure_db <= 40, "0 to 40"),
-            "speed_m_s": (0 <= self.speed_m_s <= 100, "0 to 100"),
-            "slot_s": (0 < self.slot_s <= 1, "more than 0, at most 1"),
-            "warm_up_slots": (self.warm_up_slots >= 1, "at least 1"),
-            "slots": (self.slots >= 1, "at least 1"),
-            "averaging": (0 < self.averaging < 1, "between 0 and 1"),
-        }
-        problems = [
-            f"{key}: {getattr(self, key)!r}, expected {text}"
-            for key, (valid, text) in expected.items()
-            if not valid
-        ]
-        if problems:
-            raise ConfigError(f"scenario {self.name!r}", problems)
+        )
 
     @property
     def full_power_over_noise(self) -> float:
