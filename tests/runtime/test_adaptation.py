@@ -77,8 +77,8 @@ def test_only_the_chosen_parts_are_trained(bundle: Bundle, tmp_path: Path) -> No
         assert adapter[start:end].any()
         adapter[start:end] = 0
         assert not adapter.any()
+    settings = replace(QUICK, parts=("encoder",))
     with pytest.raises(ConfigError, match="denoiser"):
-        settings = replace(QUICK, parts=("encoder",))
         adapt(bundle, tmp_path / "experience.safetensors", tmp_path / "out", settings)
 
 

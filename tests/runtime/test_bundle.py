@@ -82,9 +82,7 @@ def test_file_outside_the_bundle_is_refused(copy: Path) -> None:
 
 
 def test_contract_that_was_changed_is_noticed(copy: Path) -> None:
-    edit(
-        copy, lambda manifest: manifest["tasks"]["power"]["contract"]["action"].update(high=10.0)
-    )
+    edit(copy, lambda manifest: manifest["tasks"]["power"]["contract"]["action"].update(high=10.0))
     with pytest.raises(BundleError, match="contract does not match its hash"):
         load_bundle(copy, "power")
 

@@ -61,7 +61,7 @@ def test_damaged_shard_is_named_and_made_again(tmp_path: Path) -> None:
     damaged = bytearray(shard.read_bytes())
     damaged[len(damaged) // 2] ^= 1
     shard.write_bytes(damaged)
-    with pytest.raises(DataError, match="shard-0001.*damaged"):
+    with pytest.raises(DataError, match=r"shard-0001.*damaged"):
         WindowSampler(tmp_path)
     make(tmp_path)
     assert contents(tmp_path) == before
@@ -81,7 +81,7 @@ def test_truncated_shard_is_never_half_read(tmp_path: Path, keep: int) -> None:
 )
 def test_bad_manifest_is_a_clear_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "manifest.json").write_text(text)
-    with pytest.raises(DataError, match="manifest.json"):
+    with pytest.raises(DataError, match=r"manifest\.json"):
         read_manifest(tmp_path)
 
 

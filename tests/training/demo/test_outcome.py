@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from networld_training.demo.drops import DropResults, scores
 from networld_training.demo.outcome import (
     AdaptationOutcome,
     DemoOutcome,
@@ -25,6 +24,7 @@ from networld_training.demo.picture import draw
 from networld_training.demo.settings import DemoSettings
 from networld_training.demo.simulated_radio import RadioCounters
 from networld_training.demo.tables import advice, network_table, policy_table
+from networld_training.evaluation.drops import DropResults, scores
 
 NEIGHBOURS = {"a": ("b", "c"), "b": ("a",), "c": ("a", "b")}
 LEVELS = {

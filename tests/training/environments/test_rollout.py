@@ -17,7 +17,7 @@ def test_every_slot_is_recorded() -> None:
     progress: list[tuple[int, int]] = []
     metrics = run_policy(
         task,
-        HEURISTICS["random"],
+        HEURISTICS["random"](),
         progress=lambda slot, slots: progress.append((slot, slots)),
         record=transitions.append,
     )

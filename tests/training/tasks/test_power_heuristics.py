@@ -16,8 +16,8 @@ SHORT = PowerScenario(warm_up_slots=10, slots=10)
 @pytest.fixture(scope="module")
 def mean_log_rates() -> dict[str, float]:
     rates = {}
-    for name, heuristic in HEURISTICS.items():
-        metrics = run_policy(PowerTask(PowerScenario(), range(1000, 1096)), heuristic)
+    for name, make in HEURISTICS.items():
+        metrics = run_policy(PowerTask(PowerScenario(), range(1000, 1096)), make())
         rates[name] = float(metrics["mean_log_rate"].mean())
     return rates
 
@@ -39,7 +39,7 @@ def test_scores(mean_log_rates: dict[str, float]) -> None:
 
 @pytest.mark.parametrize("name", HEURISTICS)
 def test_actions_are_off_or_within_the_range(name: str) -> None:
-    heuristic = HEURISTICS[name]
+    heuristic = HEURISTICS[name]()
     assert heuristic.name == name
     task = PowerTask(SHORT, range(4))
     task.reset()
@@ -54,16 +54,17 @@ def test_actions_are_off_or_within_the_range(name: str) -> None:
 @pytest.mark.parametrize("name", HEURISTICS)
 def test_a_rule_repeats_itself(name: str) -> None:
     task = PowerTask(SHORT, [3, 4])
-    first = run_policy(task, HEURISTICS[name])
-    again = run_policy(task, HEURISTICS[name])
+    policy = HEURISTICS[name]()
+    first = run_policy(task, policy)
+    again = run_policy(task, policy)
     assert all((first[key] == again[key]).all() for key in first)
 
 
 def test_random_policies_leave_the_channel_alone() -> None:
     task = PowerTask(SHORT, [3])
-    run_policy(task, HEURISTICS["random"])
+    run_policy(task, HEURISTICS["random"]())
     after_random = task.user_gain.copy()
-    run_policy(task, HEURISTICS["full"])
+    run_policy(task, HEURISTICS["full"]())
     assert (task.user_gain == after_random).all()
 
 
@@ -94,6 +95,6 @@ def test_genie_is_at_least_full_power_in_a_slot() -> None:
     genie.reset()
     full.reset()
     weight = genie.measured.weight * genie.measured.active
-    best = genie.step(HEURISTICS["wmmse-pf"].act(genie)).spectral_efficiency
+    best = genie.step(HEURISTICS["wmmse-pf"]().act(genie)).spectral_efficiency
     plain = full.step(np.zeros(full.shape)).spectral_efficiency
     assert (weight * best).sum() > (weight * plain).sum()

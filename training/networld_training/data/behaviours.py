@@ -8,7 +8,6 @@ of its own size, and a share of slots in which it acts at random.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,7 +76,7 @@ class BehaviourPolicy:
         )
         self.jitter_db = random.choice(JITTER_DB, size=shape) * quality.disturbed
         self.random_share = random.choice(RANDOM_SHARE, size=shape) * quality.disturbed
-        self.policies: list[Heuristic] = [deepcopy(HEURISTICS[name]) for name in names]
+        self.policies: list[Heuristic] = [HEURISTICS[name]() for name in names]
         self.bins = bins
         self.random = random
 

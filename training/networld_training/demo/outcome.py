@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from networld_training.demo.drops import DropResults
 from networld_training.demo.orders import Answers
 from networld_training.demo.settings import DemoSettings
 from networld_training.demo.simulated_radio import RadioCounters
+from networld_training.evaluation.drops import DropResults
 
 BASE = "networld-base"
 ADAPTED = "networld"

@@ -14,7 +14,6 @@ from networld_runtime.bundle import Bundle, load_bundle
 from networld_runtime.errors import BundleError, ConfigError
 from networld_runtime.files import write_atomically
 from networld_training.demo.cells import CellError
-from networld_training.demo.drops import heuristic_slots, run_heuristics, scores
 from networld_training.demo.live_network import open_network
 from networld_training.demo.outcome import (
     ADAPTED,
@@ -30,6 +29,7 @@ from networld_training.demo.settings import DemoSettings
 from networld_training.demo.signals import ending_in_order
 from networld_training.demo.tables import advice, network_table, policy_table
 from networld_training.demo.view import View, make_view
+from networld_training.evaluation.drops import make_heuristics, run_policies, scores
 from networld_training.tasks.power import PowerTask
 
 TABLE_WIDTH = 100
@@ -84,8 +84,9 @@ def _perform(settings: DemoSettings, bundle: Bundle, folder: Path, view: View) -
     p50_ms, p99_ms = plan_times_ms(reports)
 
     scenario = settings.scenario()
-    view.phase("heuristics on the same drops", heuristic_slots(scenario), "slots")
-    results |= run_heuristics(scenario, judged, view.advance)
+    heuristics = make_heuristics()
+    view.phase("heuristics on the same drops", len(heuristics) * scenario.slots, "slots")
+    results |= run_policies(heuristics, scenario, judged, view.advance)
     return DemoOutcome(
         settings=settings,
         scenario=scenario.name,

@@ -11,9 +11,8 @@ import numpy as np
 
 from networld_runtime.bundle import load_bundle
 from networld_runtime.errors import check_values
-from networld_training.environments.rollout import Policy
 from networld_training.evaluation.bundle_policy import BundlePolicy
-from networld_training.evaluation.drops import run_policies, scores
+from networld_training.evaluation.drops import make_heuristics, run_policies, scores
 from networld_training.tasks.power import POWER_SCENARIOS
 from networld_training.tasks.power_heuristics import HEURISTICS
 
@@ -67,7 +66,7 @@ class Comparison:
         Raises:
             BundleError: The bundle does not load.
         """
-        policies: dict[str, Policy] = dict(HEURISTICS)
+        policies = make_heuristics()
         if self.bundle is not None:
             policies[BundlePolicy.name] = BundlePolicy(
                 load_bundle(self.bundle, "power"), seed=self.seed

@@ -7,6 +7,8 @@ rate against what it costs the others. What a cell is told in a slot was sent in
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Literal, Protocol
 
 import numpy as np
@@ -161,13 +163,13 @@ def _decibels(power: FloatArray) -> FloatArray:
     return np.where(power_db < LOWEST_POWER_DB, OFF_DB, power_db)
 
 
-_ALL: tuple[Heuristic, ...] = (
-    Random(),
-    RandomBins(),
-    Full(),
-    Reuse3(),
-    Price("mean-field"),
-    Price("one-hop"),
-    Genie(),
-)
-HEURISTICS: dict[str, Heuristic] = {heuristic.name: heuristic for heuristic in _ALL}
+HEURISTICS: dict[str, Callable[[], Heuristic]] = {
+    "random": Random,
+    "random-bins": RandomBins,
+    "full": Full,
+    "reuse-3": Reuse3,
+    "price-mean": partial(Price, "mean-field"),
+    "price-each": partial(Price, "one-hop"),
+    "wmmse-pf": Genie,
+}
+"""What makes each rule, by name: rules remember prices, so every rollout gets its own."""

@@ -1,14 +1,14 @@
-"""What a policy achieved on a number of drops, and what the heuristics achieve on the same ones."""
+"""What policies achieve on the same drops, and their scores."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from networld_training.environments.rollout import run_policy
+from networld_training.environments.rollout import Policy, run_policy
 from networld_training.tasks.power import PowerScenario, PowerTask
 from networld_training.tasks.power_heuristics import HEURISTICS, Genie, Random
 from networld_training.tasks.scoring import normalised_score
@@ -44,31 +44,36 @@ class DropResults:
         return {name: float(values.mean()) for name, values in self.metrics.items()}
 
 
-def run_heuristics(
-    scenario: PowerScenario, seeds: Sequence[int], progress: Callable[[int], None]
+def make_heuristics() -> dict[str, Policy]:
+    """Return a fresh policy of every heuristic, by name."""
+    return {name: make() for name, make in HEURISTICS.items()}
+
+
+def run_policies(
+    policies: Mapping[str, Policy],
+    scenario: PowerScenario,
+    seeds: Sequence[int],
+    progress: Callable[[int], None],
 ) -> dict[str, DropResults]:
-    """Run every heuristic on drops, without MQTT: the same users, the same fading, by name.
+    """Run every policy on the same drops: the same users and the same fading.
 
     Args:
+        policies: What acts, by name.
         scenario: The network.
         seeds: Seeds of the drops.
-        progress: Called with the slots done so far, of `heuristic_slots`.
+        progress: Called with the slots done, `scenario.slots` for each policy.
     """
     results = {}
-    for index, (name, heuristic) in enumerate(HEURISTICS.items()):
+    for index, (name, policy) in enumerate(policies.items()):
         task = PowerTask(scenario, seeds)
-
-        def report(slot: int, total: int, index: int = index) -> None:
-            progress(index * total + slot)
-
-        run_policy(task, heuristic, report)
+        before = index * scenario.slots
+        run_policy(task, policy, _shifted(progress, before))
         results[name] = DropResults.of([task])
     return results
 
 
-def heuristic_slots(scenario: PowerScenario) -> int:
-    """Return how many slots `run_heuristics` goes through, all drops of a heuristic at once."""
-    return len(HEURISTICS) * scenario.slots
+def _shifted(progress: Callable[[int], None], before: int) -> Callable[[int, int], None]:
+    return lambda slot, _: progress(before + slot)
 
 
 def scores(results: dict[str, DropResults]) -> dict[str, float]:
