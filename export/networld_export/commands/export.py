@@ -29,7 +29,7 @@ def add_planner_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that set how the bundle's planner works by default."""
     parser.add_argument("--steps", type=int, default=2, help="denoising steps")
     parser.add_argument("--candidates", type=int, default=8, help="plans drawn for a decision")
-    parser.add_argument("--guidance-scale", type=float, default=0.1, help="0 is unguided")
+    parser.add_argument("--guidance-scale", type=float, default=0.3, help="0 is unguided")
     parser.add_argument("--temperature", type=float, default=1.0, help="of the initial noise")
 
 

@@ -14,6 +14,9 @@ from networld_runtime.contract import Contract
 from networld_training.model.layers import assign_offsets
 from networld_training.model.networks import Classifier, Denoiser, Encoder, InverseDynamics
 
+FAINT_GRADIENT = 0.01
+"""Root mean square of a gradient of the return, below what is seen on any plan of a trained model."""
+
 
 @dataclass(frozen=True)
 class ModelSize:
@@ -142,7 +145,8 @@ class TaskModel(nn.Module):
         """Return the clean plan, moved along the classifier's gradient at that clean plan.
 
         The step is `scale * noise(level)**2 * g / rms(g)` for each plan: its length does not depend on the
-        units of the return, and it fades as the plan becomes clean.
+        units of the return, and it fades as the plan becomes clean. It fades as well where the gradient
+        is below `FAINT_GRADIENT`: there its direction is rounding error.
         """
         clean = self.denoise(plan, level, latent, mean_field, adapter)
 
@@ -150,7 +154,8 @@ class TaskModel(nn.Module):
             return self.expected_return(candidate, latent, mean_field, adapter).sum()
 
         gradient = torch.func.grad(total)(clean)
-        rms = torch.sqrt((gradient * gradient).mean(dim=(1, 2), keepdim=True) + 1e-6)
+        square = (gradient * gradient).mean(dim=(1, 2), keepdim=True)
+        rms = torch.sqrt(square + FAINT_GRADIENT * FAINT_GRADIENT)
         noise = torch.sin(0.5 * math.pi * level)
         step = (scale * noise * noise)[:, None, None] * gradient / rms
         return torch.clamp(clean + step, -1.0, 1.0)
