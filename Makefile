@@ -7,7 +7,7 @@ SETUP := pyproject.toml constraints.txt runtime/pyproject.toml training/pyprojec
 
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: setup demo demo-results test lint types unit test-minimum bundle bench clean
+.PHONY: setup demo results test lint types unit test-minimum bundle bench clean
 
 setup: $(VENV)/.installed
 
@@ -31,8 +31,9 @@ demo: setup
 	$(BIN)/networld demo
 
 # The figures and the picture of the README, measured again.
-demo-results: setup
+results: setup
 	$(BIN)/networld demo --json docs/demo.json --picture docs/demo.png
+	$(BIN)/networld evaluate --bundle bundles/power --episodes 32 --json docs/evaluation.json
 	$(BIN)/python docs/update_results.py
 
 test: lint types unit test-minimum

@@ -1,4 +1,4 @@
-"""Write the results table of README.md from docs/demo.json; `make demo-results` measures and calls it."""
+"""Write the results of README.md from docs/*.json; `make results` measures them and calls this."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-RESULTS = ROOT / "docs" / "demo.json"
+DEMO = ROOT / "docs" / "demo.json"
+EVALUATION = ROOT / "docs" / "evaluation.json"
 SECTION = re.compile(r"(<!-- results: .*? -->\n).*?(<!-- results end -->)", re.DOTALL)
 NAMES = {
     "wmmse-pf": "WMMSE-PF (genie)",
@@ -22,8 +23,8 @@ NAMES = {
 }
 
 
-def results_section(results: dict[str, Any]) -> str:
-    """Return the table and the line below it, as Markdown."""
+def results_section(results: dict[str, Any], evaluation: dict[str, Any]) -> str:
+    """Return the table and the lines below it, as Markdown."""
     rows = ["| policy | score | mean log rate | 5 % user rate, b/s/Hz | cell rate, b/s/Hz |"]
     rows.append("|---|---|---|---|---|")
     scores, kpis = results["score"], results["kpis"]
@@ -34,6 +35,8 @@ def results_section(results: dict[str, Any]) -> str:
             f"| {rates['user_rate_p5']:.3f} | {rates['cell_spectral_efficiency']:.2f} |"
         )
     messages, plan, adaptation = results["messages"], results["plan_ms"], results["adaptation"]
+    drops = 2 * results["episodes"] + results["support_episodes"]
+    deadlines = drops * results["slots"] * results["cells"]
     received = 100 * messages["received"] / messages["expected"]
     rows.append("")
     rows.append(
@@ -41,16 +44,22 @@ def results_section(results: dict[str, Any]) -> str:
         f"{results['broker']}: {received:.2f} % of {messages['expected']} messages received, "
         f"{messages['payload_bytes']['max']} bytes at most; a plan took {plan['p50']:.1f} ms "
         f"(p50) and {plan['p99']:.1f} ms (p99) with all cells sharing two cores; "
-        f"{results['deadline_missed']} deadlines missed. Fine-tuning on "
-        f"four other drops lowered the held-out loss from {adaptation['query_loss_before']:.2f} "
-        f"to {adaptation['query_loss_after']:.2f}."
+        f"{results['deadline_missed']} of {deadlines} deadlines missed. Fine-tuning on "
+        f"{results['support_episodes']} other drops lowered the held-out loss from {adaptation['query_loss_before']:.2f} to {adaptation['query_loss_after']:.2f}."
+    )
+    scores = evaluation["score"]
+    rows.append("")
+    rows.append(
+        f"On {evaluation['episodes']} other drops, without MQTT: NetWorld {scores['networld']:.1f}, "
+        f"the best price rule {max(scores['price-mean'], scores['price-each']):.1f} "
+        "(`networld evaluate`, docs/evaluation.json)."
     )
     return "\n".join(rows)
 
 
 def updated_readme() -> str:
     """Return README.md with the section of docs/demo.json."""
-    section = results_section(json.loads(RESULTS.read_text()))
+    section = results_section(json.loads(DEMO.read_text()), json.loads(EVALUATION.read_text()))
     return SECTION.sub(lambda found: f"{found[1]}{section}\n{found[2]}", README.read_text())
 
 
