@@ -45,7 +45,8 @@ def results_section(results: dict[str, Any], evaluation: dict[str, Any]) -> str:
         f"{messages['payload_bytes']['max']} bytes at most; a plan took {plan['p50']:.1f} ms "
         f"(p50) and {plan['p99']:.1f} ms (p99) with all cells sharing two cores; "
         f"{results['deadline_missed']} of {deadlines} deadlines missed. Fine-tuning on "
-        f"{results['support_episodes']} other drops lowered the held-out loss from {adaptation['query_loss_before']:.2f} to {adaptation['query_loss_after']:.2f}."
+        f"{results['support_episodes']} other drops lowered the held-out loss from "
+        f"{adaptation['query_loss_before']:.2f} to {adaptation['query_loss_after']:.2f}."
     )
     scores = evaluation["score"]
     rows.append("")
