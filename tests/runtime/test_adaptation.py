@@ -57,13 +57,17 @@ def test_adaptation_is_reproducible(bundle: Bundle, tmp_path: Path) -> None:
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
-def test_harmful_adapter_is_thrown_away(bundle: Bundle, tmp_path: Path) -> None:
+@pytest.mark.parametrize("value", [30.0, float("nan"), float("inf")])
+def test_harmful_adapter_is_thrown_away(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float
+) -> None:
     experience(bundle, 120).save(tmp_path / "experience.safetensors")
-    settings = replace(QUICK, learning_rate=1.0, steps=10)
+    harmful = np.full(bundle.adapter_size, value, dtype=np.float32)
+    monkeypatch.setattr(adaptation._Trainer, "train", lambda *_: harmful)
     output = tmp_path / "adapter.safetensors"
-    report = adapt(bundle, tmp_path / "experience.safetensors", output, settings)
+    report = adapt(bundle, tmp_path / "experience.safetensors", output, QUICK)
     assert not report.accepted
-    assert report.query_loss_after >= report.query_loss_before
+    assert not report.query_loss_after < report.query_loss_before
     assert not output.exists()
 
 
