@@ -6,6 +6,7 @@ is accepted only if the loss of the query windows, which it never saw, is lower 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -85,8 +86,11 @@ class AdaptationReport:
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
-        """Return the report as plain JSON data."""
-        return asdict(self)
+        """Return the report as plain JSON data; a loss that is not finite becomes None."""
+        return {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in asdict(self).items()
+        }
 
 
 def adapt(

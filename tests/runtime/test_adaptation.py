@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,6 +69,7 @@ def test_harmful_adapter_is_thrown_away(
     report = adapt(bundle, tmp_path / "experience.safetensors", output, QUICK)
     assert not report.accepted
     assert not report.query_loss_after < report.query_loss_before
+    json.dumps(report.to_json(), allow_nan=False)
     assert not output.exists()
 
 

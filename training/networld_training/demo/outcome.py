@@ -224,5 +224,7 @@ def _known(counters: Mapping[str, Mapping[str, Any]], key: str) -> list[float]:
     return [float(one[key]) for one in counters.values() if one.get(key) is not None]
 
 
-def _mean(values: Sequence[float]) -> float | None:
-    return float(np.mean(values)) if values else None
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Return the mean, None without values or if one of them is not known."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known and len(known) == len(values) else None
