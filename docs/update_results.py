@@ -43,10 +43,11 @@ def results_section(results: dict[str, Any], evaluation: dict[str, Any]) -> str:
         f"{results['cells']} cells, {results['episodes']} drops, seed {results['seed']}, broker "
         f"{results['broker']}: {received:.2f} % of {messages['expected']} messages received, "
         f"{messages['payload_bytes']['max']} bytes at most; a plan took {plan['p50']:.1f} ms "
-        f"(p50) and {plan['p99']:.1f} ms (p99) with all cells sharing two cores; "
+        f"(p50) and {plan['p99']:.1f} ms (p99) with all cells sharing {results['cores']} cores; "
         f"{results['deadline_missed']} of {deadlines} deadlines missed. Fine-tuning on "
         f"{results['support_episodes']} other drops lowered the held-out loss from "
-        f"{adaptation['query_loss_before']:.2f} to {adaptation['query_loss_after']:.2f}."
+        f"{adaptation['query_loss_before']:.2f} to {adaptation['query_loss_after']:.2f}; the score "
+        f"went from {adaptation['score_before']:.1f} to {adaptation['score_after']:.1f}."
     )
     scores = evaluation["score"]
     rows.append("")

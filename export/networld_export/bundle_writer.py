@@ -56,8 +56,11 @@ def write_bundle(
         The largest relative error of each graph, by `task/graph`.
 
     Raises:
-        BundleError: A graph does not export or differs from torch; nothing is written then.
+        BundleError: A graph does not export or differs from torch, or the folder holds something
+            else; nothing is written then.
     """
+    folder = folder.resolve()
+    _check_target(folder)
     model = checkpoint.averaged_model()
     staging = folder.with_name(folder.name + ".tmp")
     shutil.rmtree(staging, ignore_errors=True)
@@ -114,6 +117,16 @@ def _export_checked(source: GraphSource, path: Path, bound: float) -> float:
             "the bundle was not written",
         )
     return error
+
+
+def _check_target(folder: Path) -> None:
+    """Refuse to replace anything but an earlier bundle or an empty folder."""
+    if folder.exists() and not (folder.is_dir() and (folder / MANIFEST).is_file()):
+        if folder.is_dir() and not any(folder.iterdir()):
+            return
+        raise BundleError(
+            str(folder), "exists and is no bundle; name another folder, nothing was changed"
+        )
 
 
 def _replace(staging: Path, folder: Path) -> None:

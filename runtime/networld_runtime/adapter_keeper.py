@@ -56,7 +56,12 @@ class AdapterKeeper:
             _log.warning("planning with the base model: %s", error)
 
     def drop(self) -> str | None:
-        """Go back to the base model; return what went wrong with the file, None if nothing."""
+        """Go back to the base model; return what went wrong with the file, None if nothing.
+
+        A training that is running is ended: its adapter would come back against the order.
+        """
+        self.stop()
+        self._child = None
         self._planner.adopt(np.zeros(self._bundle.adapter_size, dtype=np.float32))
         self.adapted = False
         try:

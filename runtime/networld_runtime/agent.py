@@ -122,7 +122,8 @@ class Agent:
         action = self._guarded.plan(latent, mean_field)
         self._radio.act(observation, action)
         self._measure(observation, started_s)
-        if latent is not None and self.collecting:
+        late = monotonic_s() > observation.deadline_s  # then the radio held the last action
+        if latent is not None and self.collecting and not late:
             self._remember(observation, latent, mean_field, action)
 
     def attend(self) -> None:
@@ -199,9 +200,12 @@ class Agent:
             {
                 CellTopics(site, name).message: partial(self._neighbours.receive, name)
                 for name in self._config.cell.neighbours
-            }
+            },
+            fresh=True,
         )
-        self._transport.subscribe({self.topics.command: self._receive_command}, reliable=True)
+        self._transport.subscribe(
+            {self.topics.command: self._receive_command}, reliable=True, fresh=True
+        )
 
     def _receive_command(self, payload: bytes) -> None:
         """Take an order from the network thread; the loop carries it out."""

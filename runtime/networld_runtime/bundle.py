@@ -113,8 +113,8 @@ def load_bundle(path: Path, task: str) -> Bundle:
         raise BundleError(str(path), f"no {MANIFEST} found; name the folder that `export` wrote")
     if manifest_path.stat().st_size > MAXIMUM_MANIFEST_BYTES:
         raise BundleError(str(manifest_path), f"larger than {MAXIMUM_MANIFEST_BYTES} bytes")
-    raw = manifest_path.read_bytes()
     try:
+        raw = manifest_path.read_bytes()
         manifest = json.loads(raw)
         if manifest["format"] != FORMAT:
             found = manifest["format"]
@@ -144,7 +144,9 @@ def load_bundle(path: Path, task: str) -> Bundle:
             planner=dict(entry["planner"]),
             graphs=graphs,
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except OSError as error:
+        raise BundleError(str(path), f"cannot be read ({error.strerror})") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BundleError(
             str(manifest_path), f"damaged ({type(error).__name__}: {error}); export again"
         ) from error

@@ -176,7 +176,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(str(path), f"cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(str(path), "is not UTF-8 text") from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError among them
         raise ConfigError(str(path), f"is not valid TOML: {error}") from error
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -98,7 +97,7 @@ class Table:
         value = self._take_optional(key, default)
         if value is None:
             return None
-        if type(value) in (int, float) and math.isfinite(value) and low <= value <= high:
+        if type(value) in (int, float) and low <= value <= high:
             return float(value)
         self._wrong(key, value, f"a number from {low:g} to {high:g}")
         return default

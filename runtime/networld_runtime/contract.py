@@ -72,8 +72,8 @@ class Contract:
         slot_s: Length of a slot in seconds.
         features: The observation, entry by entry.
         action: Two-hot bins of the action.
-        reward_low: Reward that is sent as -127 in a message.
-        reward_high: Reward that is sent as 127 in a message.
+        reward_low: Utility that is sent as -127 in a message; rewards are means of utilities.
+        reward_high: Utility that is sent as 127 in a message; rarer, higher ones are clipped to it.
         returns: Two-hot bins of the discounted return.
         discount: Weight of the next slot's reward in a return.
         latent_size: Entries of a latent, and int8 values of a message.

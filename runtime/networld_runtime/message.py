@@ -37,7 +37,7 @@ from networld_runtime.wire import (
 VERSION = 1
 LARGEST_PAYLOAD_BYTES = 512
 LARGEST_EPOCH_MS = 2**64 - 1
-_STEPS = 127
+STEPS = 127
 _FIELDS = 5
 
 
@@ -67,12 +67,12 @@ def quantise(latent: npt.ArrayLike) -> npt.NDArray[np.int8]:
     values = np.asarray(latent, dtype=np.float32)
     if not np.isfinite(values).all():
         raise ValueError("a latent holds a value that is not finite")
-    return np.rint(np.clip(values, -1, 1) * _STEPS).astype(np.int8)
+    return np.rint(np.clip(values, -1, 1) * STEPS).astype(np.int8)
 
 
 def dequantise(values: npt.NDArray[np.int8]) -> FloatArray:
     """Return int8 in [-127, 127] as latents in [-1, 1]."""
-    return np.asarray(values.astype(np.float32) / np.float32(_STEPS), dtype=np.float32)
+    return np.asarray(values.astype(np.float32) / np.float32(STEPS), dtype=np.float32)
 
 
 def encode(message: MeanFieldMessage, contract: Contract) -> bytes:
@@ -110,11 +110,11 @@ def decode(payload: bytes, contract: Contract) -> MeanFieldMessage:
     if len(values) not in (contract.latent_size, contract.latent_size + 1):
         raise MessageError("range", f"{len(values)} values, latent_size {contract.latent_size}")
     steps = np.frombuffer(values, dtype=np.int8)
-    if steps.min() < -_STEPS:
-        raise MessageError("range", f"a value is below {-_STEPS}")
+    if steps.min() < -STEPS:
+        raise MessageError("range", f"a value is below {-STEPS}")
     utility = None
     if len(steps) > contract.latent_size:
-        share = (int(steps[-1]) + _STEPS) / (2 * _STEPS)
+        share = (int(steps[-1]) + STEPS) / (2 * STEPS)
         utility = contract.reward_low + share * (contract.reward_high - contract.reward_low)
     return MeanFieldMessage(epoch, slot, dequantise(steps[: contract.latent_size]), utility)
 

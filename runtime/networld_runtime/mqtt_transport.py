@@ -41,6 +41,7 @@ class MqttTransport:
         self.counters: Counter[str] = Counter()
         self._broker = broker
         self._handlers: dict[str, Handler] = {}
+        self._fresh: set[str] = set()
         self._subscriptions: dict[str, int] = {}
         self._retained: dict[str, bytes] = {}
         self._unsent: dict[str, mqtt.MQTTMessageInfo] = {}
@@ -85,9 +86,11 @@ class MqttTransport:
                     self._broker.host, self._broker.port, self._broker.keep_alive_s
                 )
                 break
-            except OSError as error:
+            except (OSError, UnicodeError) as error:  # UnicodeError: not a name of a host
                 if time.monotonic() + RETRY_S > deadline_s:
-                    raise self._error(f"cannot connect: {error.strerror or error}") from error
+                    raise self._error(
+                        f"cannot connect: {getattr(error, 'strerror', None) or error}"
+                    ) from error
                 time.sleep(RETRY_S)
         self._client.loop_start()
         answered = self._answered.wait(max(deadline_s - time.monotonic(), RETRY_S))
@@ -121,9 +124,12 @@ class MqttTransport:
         self.counters["published"] += 1
         return True
 
-    def subscribe(self, handlers: Mapping[str, Handler], *, reliable: bool = False) -> None:
+    def subscribe(
+        self, handlers: Mapping[str, Handler], *, reliable: bool = False, fresh: bool = False
+    ) -> None:
         """Add handlers, called from the network thread; made again on every connection."""
         quality = 1 if reliable else 0
+        self._fresh.update(handlers if fresh else ())
         self._handlers.update(handlers)
         self._subscriptions.update(dict.fromkeys(handlers, quality))
         if self.connected and handlers:
@@ -187,6 +193,9 @@ class MqttTransport:
         del client, userdata
         handler = self._handlers.get(message.topic)
         if handler is None:
+            return
+        if message.retain and message.topic in self._fresh:
+            self.counters["retained"] += 1
             return
         try:
             handler(bytes(message.payload))

@@ -138,12 +138,8 @@ class Neighbours:
         the last few messages of a neighbour are kept.
         """
         with self._lock:
-            return [
-                arrival.message.utility
-                for neighbour in self._neighbours.values()
-                for arrival in neighbour.recent
-                if arrival.message.slot == slot + 1 and arrival.message.utility is not None
-            ]
+            told = [_utility(neighbour, slot) for neighbour in self._neighbours.values()]
+        return [utility for utility in told if utility is not None]
 
     @property
     def received(self) -> int:
@@ -171,3 +167,11 @@ class Neighbours:
             if in_time and now_s - arrival.arrived_s <= self._maximum_age_s:
                 return arrival.message.latent
         return None
+
+
+def _utility(neighbour: _Neighbour, slot: int) -> float | None:
+    """Return what a neighbour told last of its utility in `slot`; after a restart it may tell twice."""
+    for arrival in reversed(neighbour.recent):
+        if arrival.message.slot == slot + 1:
+            return arrival.message.utility
+    return None

@@ -80,7 +80,7 @@ class MqttRadio:
         self._arrival = threading.Condition()
         self._newest: Observation | None = None
         self._last: tuple[int, int] | None = None
-        transport.subscribe({topics.observation: self.receive})
+        transport.subscribe({topics.observation: self.receive}, fresh=True)
 
     def receive(self, payload: bytes) -> None:
         """Take a payload from the network thread; one that is rejected is counted, never raised."""

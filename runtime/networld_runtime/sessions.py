@@ -68,8 +68,3 @@ class Session:
     def run(self, **inputs: FloatArray) -> tuple[FloatArray, ...]:
         """Run the graph; arrays are float32 and C-contiguous, the outputs come in the declared order."""
         return tuple(self._session.run(self._outputs, inputs))
-
-
-def runtime_version() -> str:
-    """Return the version of ONNX Runtime."""
-    return str(onnxruntime.__version__)

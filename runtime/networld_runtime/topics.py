@@ -1,4 +1,4 @@
-"""MQTT topics: `networld/v1/{site}/{cell}/...`, one writer for each cell's subtree."""
+"""MQTT topics: `networld/v1/{site}/{cell}/...`; each topic has one writer, named below."""
 
 from __future__ import annotations
 

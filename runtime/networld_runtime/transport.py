@@ -23,7 +23,8 @@ class Transport(Protocol):
 
     Attributes:
         counters: Events since the start: `published`, `skipped` (the one before was still unsent),
-            `unsent` (not connected), `handler_errors`, `connections`.
+            `unsent` (not connected), `handler_errors`, `connections`, `retained` (dropped, see
+            `subscribe`).
     """
 
     counters: Counter[str]
@@ -51,8 +52,14 @@ class Transport(Protocol):
         """
         ...
 
-    def subscribe(self, handlers: Mapping[str, Handler], *, reliable: bool = False) -> None:
-        """Call a handler with each payload on its topic, from the network thread."""
+    def subscribe(
+        self, handlers: Mapping[str, Handler], *, reliable: bool = False, fresh: bool = False
+    ) -> None:
+        """Call a handler with each payload on its topic, from the network thread.
+
+        With `fresh` a payload that the broker retained from before is counted and dropped: an old
+        order must not be obeyed again.
+        """
         ...
 
     def close(self) -> None:
@@ -96,7 +103,7 @@ class MemoryBus:
 
 
 class MemoryTransport:
-    """`Transport` over a `MemoryBus`: deterministic, for tests and single-process demonstrations."""
+    """`Transport` over a `MemoryBus`: deterministic, for tests."""
 
     def __init__(self, bus: MemoryBus, will: LastWill | None = None) -> None:
         self.counters: Counter[str] = Counter()
@@ -104,6 +111,7 @@ class MemoryTransport:
         self._bus = bus
         self._will = will
         self._handlers: dict[str, Handler] = {}
+        self._fresh: set[str] = set()
 
     def connect(self) -> None:
         """Join the bus and receive what is retained on the subscribed topics."""
@@ -125,10 +133,13 @@ class MemoryTransport:
         self._bus.publish(topic, payload, retain=retain)
         return True
 
-    def subscribe(self, handlers: Mapping[str, Handler], *, reliable: bool = False) -> None:
+    def subscribe(
+        self, handlers: Mapping[str, Handler], *, reliable: bool = False, fresh: bool = False
+    ) -> None:
         """Add handlers; retained payloads are delivered at once when connected."""
         del reliable
         self._handlers.update(handlers)
+        self._fresh.update(handlers if fresh else ())
         if self.connected:
             for topic in handlers:
                 self._deliver_retained(topic)
@@ -155,5 +166,9 @@ class MemoryTransport:
             self._bus.publish(self._will.topic, self._will.payload, retain=True)
 
     def _deliver_retained(self, topic: str) -> None:
-        if topic in self._bus.retained:
+        if topic not in self._bus.retained:
+            return
+        if topic in self._fresh:
+            self.counters["retained"] += 1
+        else:
             self.deliver(topic, self._bus.retained[topic])

@@ -168,3 +168,11 @@ def test_a_second_export_replaces_the_first_and_is_identical(tmp_path: Path) -> 
         )
     assert contents[0] == contents[1]
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_a_folder_that_is_no_bundle_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"precious")
+    settings = ExportSettings("test", PlannerSettings(candidates=CANDIDATES))
+    with pytest.raises(BundleError, match="is no bundle"):
+        write_bundle(checkpoint_of(random_model()), tmp_path, settings, print)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.safetensors"]

@@ -44,6 +44,19 @@ def test_bus_delivers_in_order_and_keeps_what_is_retained() -> None:
     assert (heard, late) == ([b"1", b"2"], [b"2"])
 
 
+def test_fresh_subscription_drops_what_was_retained() -> None:
+    bus = MemoryBus()
+    sender, receiver = MemoryTransport(bus), MemoryTransport(bus)
+    sender.connect()
+    sender.publish("order", b"old", retain=True)
+    heard: list[bytes] = []
+    receiver.subscribe({"order": heard.append}, fresh=True)
+    receiver.connect()
+    sender.publish("order", b"new")
+    assert heard == [b"new"]
+    assert receiver.counters["retained"] == 1
+
+
 def test_bus_delivers_answers_after_the_message_that_caused_them() -> None:
     bus = MemoryBus()
     order: list[str] = []

@@ -41,6 +41,9 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         (["evaluate", "--published", "--links", "1"], 3, "links"),
         (["evaluate", "--path-loss", "--model", "rural"], 3, "rural"),
         (["evaluate", "--path-loss", "--json", "nowhere/out.json"], 3, "--json"),
+        (["evaluate", "--path-loss", "--json", "."], 3, "is a folder"),
+        (["evaluate", "--path-loss", "--distance-m", "-1"], 3, "distance_m = -1.0"),
+        (["data", "--output", "/proc/nowhere"], 1, "/proc/nowhere"),
     ],
 )
 def test_mistakes_are_told_without_a_traceback(

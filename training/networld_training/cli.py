@@ -38,9 +38,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     except NetWorldError as error:
         print(f"networld: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        print(f"networld: {error.filename or 'system'}: {error.strerror}", file=sys.stderr)
+        return NetWorldError.exit_code
     except KeyboardInterrupt:
         print("networld: interrupted", file=sys.stderr)
         return INTERRUPTED
+
+
+def natural(text: str) -> int:
+    """Read an option that is a whole number, 0 or more."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text}: expected 0 or more")
+    return value
 
 
 def add_command(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from networld_training.cli import Subparsers, add_command
+from networld_training.cli import Subparsers, add_command, natural
 
 DATA_EPISODES = 6144
 
@@ -23,7 +23,7 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/bundle"), help="data and run")
     parser.add_argument("--preset", default="default", help="default, or tiny for a quick try")
     parser.add_argument("--episodes", type=int, default=DATA_EPISODES)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=natural, default=0)
     parser.set_defaults(run=run)
 
 

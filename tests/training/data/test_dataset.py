@@ -67,6 +67,20 @@ def test_damaged_shard_is_named_and_made_again(tmp_path: Path) -> None:
     assert contents(tmp_path) == before
 
 
+def test_interrupted_repair_keeps_the_intact_shards(tmp_path: Path) -> None:
+    make(tmp_path)
+    shard = tmp_path / "shard-0001.safetensors"
+    shard.write_bytes(b"damaged")
+
+    def stop(done: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        generate(tmp_path, SETTINGS, FAMILY, stop)
+    files = [entry.file for entry in read_manifest(tmp_path).shards]
+    assert files == ["shard-0000.safetensors", "shard-0002.safetensors"]
+
+
 @pytest.mark.parametrize("keep", [0, 100, -1])
 def test_truncated_shard_is_never_half_read(tmp_path: Path, keep: int) -> None:
     make(tmp_path)

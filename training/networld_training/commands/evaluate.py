@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from networld_training.cli import Subparsers, add_command
+from networld_training.cli import Subparsers, add_command, natural
 
 
 def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
@@ -20,7 +20,7 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     parser.add_argument("--bundle", type=Path, help="bundle folder; heuristics alone without it")
     parser.add_argument("--scenario", default="umi100", help="name of a scenario of the power task")
     parser.add_argument("--episodes", type=int, default=16, help="drops of users")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the drops")
+    parser.add_argument("--seed", type=natural, default=0, help="seed of the drops")
     parser.add_argument("--json", type=Path, help="write the results to this file")
     published = parser.add_argument_group(
         "published benchmark", "sum rate per link of WMMSE, FP, random and full power"
@@ -48,6 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.json is not None and not arguments.json.absolute().parent.is_dir():
         raise ConfigError("--json", f"{arguments.json}: the folder does not exist; make it first")
+    if arguments.json is not None and arguments.json.is_dir():
+        raise ConfigError("--json", f"{arguments.json} is a folder; name a file")
     if arguments.published:
         results = _published(arguments)
     elif arguments.path_loss:
@@ -72,8 +74,14 @@ def _published(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _path_loss(arguments: argparse.Namespace) -> dict[str, Any]:
+    from networld_runtime.errors import check_values
     from networld_training.radio.propagation import path_loss_db
 
+    checks = (
+        ("distance_m", 0 < arguments.distance_m <= 1e5, "above 0, at most 100 km"),
+        ("carrier_hz", 5e8 <= arguments.carrier_hz <= 1e11, "0.5 to 100 GHz (TR 38.901)"),
+    )
+    check_values("path loss", arguments, checks)
     value = float(
         path_loss_db(arguments.model, arguments.los, arguments.distance_m, arguments.carrier_hz)
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from networld_training.cli import Subparsers, add_command
+from networld_training.cli import Subparsers, add_command, natural
 
 
 def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
@@ -18,11 +18,13 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         "Train a world model on data sets; a run in an existing folder is resumed exactly.",
         "networld train --data runs/data/power-mixed --output runs/train",
     )
-    parser.add_argument("--data", type=Path, nargs="+", required=True, help="data set folders")
+    parser.add_argument(
+        "--data", type=Path, nargs="+", required=True, help="data set folders, one a task"
+    )
     parser.add_argument("--output", type=Path, default=Path("runs/train"), help="run folder")
     parser.add_argument("--preset", default="default", help="default, or tiny for a quick try")
     parser.add_argument("--steps", type=int, help="optimiser steps, instead of the preset's")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=natural, default=0)
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.set_defaults(run=run)
 
@@ -49,10 +51,17 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.steps is not None:
         settings = replace(settings, steps=arguments.steps)
 
-    samplers = [WindowSampler(folder) for folder in arguments.data]
+    samplers: dict[str, WindowSampler] = {}
+    for folder in arguments.data:
+        sampler = WindowSampler(folder)
+        if sampler.contract.task in samplers:
+            raise ConfigError(
+                "--data", f"two data sets of task {sampler.contract.task!r}; name one"
+            )
+        samplers[sampler.contract.task] = sampler
     trainer = Trainer(
         arguments.output,
-        {sampler.contract.task: sampler for sampler in samplers},
+        samplers,
         settings,
         arguments.seed,
         arguments.device,

@@ -110,10 +110,12 @@ def generate(
         shards=(),
         total_shards=len(counts),
     )
-    present = _intact_shards(folder, manifest, counts)
+    shards = _intact_shards(folder, manifest, counts)
     for index, count in enumerate(counts):
-        shard = present.get(index) or _make_shard(folder, index, count, settings, family)
-        manifest = replace(manifest, shards=(*manifest.shards, shard))
+        if index not in shards:
+            shards[index] = _make_shard(folder, index, count, settings, family)
+        ordered = tuple(shards[known] for known in sorted(shards))
+        manifest = replace(manifest, shards=ordered)
         write_manifest(folder, manifest)
         report(sum(counts[: index + 1]))
     return manifest
@@ -135,14 +137,17 @@ def _intact_shards(folder: Path, manifest: Manifest, counts: list[int]) -> dict[
             f"holds another data set ({earlier.dataset_id}, seed {earlier.seed}, "
             f"{earlier.total_shards} shards); use the same options or another folder",
         )
+    listed = {shard.file: shard for shard in earlier.shards}
     present = {}
-    for index, shard in enumerate(earlier.shards):
+    for index, count in enumerate(counts):
+        shard = listed.get(_shard_name(index))
+        if shard is None or shard.episodes != count:
+            continue
         try:
             read_shard(folder, shard, manifest.contract)
         except DataError:
             continue
-        if shard.episodes == counts[index]:
-            present[index] = shard
+        present[index] = shard
     return present
 
 

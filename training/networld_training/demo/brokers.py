@@ -112,8 +112,8 @@ def _reach(url: str) -> Meeting:
         )
     try:
         socket.create_connection((parts.hostname, port), timeout=REACH_S).close()
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except (OSError, UnicodeError) as error:  # UnicodeError: not a name of a host
+        reason = getattr(error, "strerror", None) or str(error)
         raise BrokerError(
             f"{parts.hostname}:{port}",
             f"cannot connect: {reason}; is the broker running, and is --broker right?",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -57,7 +57,7 @@ class Orders:
             timeout_s: How long to wait.
             progress: Called with the number of cells that are there.
         """
-        self._wait(timeout_s, lambda: len(self._born), progress)
+        self._wait(timeout_s, self._born, progress)
         return [name for name in self._topics if name not in self._born]
 
     def ask(
@@ -89,7 +89,7 @@ class Orders:
                     self._transport.publish(self._topics[name].command, payload, reliable=True)
 
         tell()
-        self._wait(timeout_s, lambda: len(self._answers), progress, tell if repeat else None)
+        self._wait(timeout_s, self._answers, progress, tell if repeat else None)
         with self._arrival:
             self._identifier = None
             return dict(self._answers)
@@ -103,17 +103,17 @@ class Orders:
     def _wait(
         self,
         timeout_s: float,
-        count: Callable[[], int],
+        heard: Collection[str],
         progress: Callable[[int], None] | None,
         repeat: Callable[[], None] | None = None,
     ) -> None:
         deadline_s = time.monotonic() + timeout_s
         repeat_s = time.monotonic() + REPEAT_S
-        while count() < len(self._alive()) and time.monotonic() < deadline_s:
+        while not set(self._alive()) <= set(heard) and time.monotonic() < deadline_s:
             with self._arrival:
                 self._arrival.wait(POLL_S)
             if progress is not None:
-                progress(count())
+                progress(len(heard))
             if repeat is not None and time.monotonic() > repeat_s:
                 repeat()
                 repeat_s += REPEAT_S

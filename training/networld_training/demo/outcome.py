@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -135,6 +136,7 @@ class DemoOutcome:
             "seed": settings.seed,
             "scenario": self.scenario,
             "broker": self.broker,
+            "cores": os.cpu_count(),
             "score": self.scores,
             "kpis": {name: result.means() for name, result in self.results.items()},
             "messages": self.messages.to_json(),

@@ -9,9 +9,9 @@ import numpy as np
 
 from networld_runtime.errors import ConfigError
 from networld_training.radio.geometry import RINGS
+from networld_training.tasks import TASKS
 from networld_training.tasks.power import PowerScenario
 
-TASKS = ("power",)
 LARGEST_SEED = 2**31 - 1
 # Keeps the demonstration's drops apart from all others that are drawn from a small seed.
 SEED_DOMAIN = 0x64656D6F

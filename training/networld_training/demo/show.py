@@ -10,8 +10,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from networld_runtime.bundle import Bundle, load_bundle
-from networld_runtime.errors import BundleError, ConfigError
+from networld_runtime.bundle import Bundle
+from networld_runtime.errors import ConfigError
 from networld_runtime.files import write_atomically
 from networld_training.demo.cells import CellError
 from networld_training.demo.live_network import open_network
@@ -29,8 +29,8 @@ from networld_training.demo.settings import DemoSettings
 from networld_training.demo.signals import ending_in_order
 from networld_training.demo.tables import advice, network_table, policy_table
 from networld_training.demo.view import View, make_view
+from networld_training.evaluation.bundle_policy import load_power_bundle
 from networld_training.evaluation.drops import make_heuristics, run_policies, scores
-from networld_training.tasks.power import PowerTask
 
 TABLE_WIDTH = 100
 
@@ -45,8 +45,7 @@ def run_demo(settings: DemoSettings) -> None:
             and the results are there.
         ConfigError: A result cannot be written.
     """
-    bundle = load_bundle(settings.bundle, settings.task)
-    _check_contract(bundle)
+    bundle = load_power_bundle(settings.bundle)
     console = Console()
     if not console.is_terminal:
         console.width = TABLE_WIDTH
@@ -105,14 +104,6 @@ def _perform(settings: DemoSettings, bundle: Bundle, folder: Path, view: View) -
         adaptation=adaptation,
         lost=lost,
     )
-
-
-def _check_contract(bundle: Bundle) -> None:
-    if bundle.contract.digest() != PowerTask.contract.digest():
-        raise BundleError(
-            str(bundle.path),
-            "was made for another contract of the task than this version simulates; export it again",
-        )
 
 
 @contextmanager

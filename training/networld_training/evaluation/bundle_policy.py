@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
-from networld_runtime.bundle import Bundle
+from networld_runtime.bundle import Bundle, load_bundle
 from networld_runtime.contract import FloatArray
+from networld_runtime.errors import BundleError
 from networld_runtime.message import MeanFieldMessage, encode
 from networld_runtime.neighbours import Neighbours
 from networld_runtime.planner import Planner, PlannerSettings
@@ -13,6 +16,21 @@ from networld_training.tasks.power import PowerTask
 
 SIMULATED_SLOT_S = 3600.0
 """A simulated slot may take long: only slot numbers count for the age of a message."""
+
+
+def load_power_bundle(path: Path) -> Bundle:
+    """Load a bundle and check that the simulator speaks its contract.
+
+    Raises:
+        BundleError: The bundle is missing, damaged or of another contract.
+    """
+    bundle = load_bundle(path, PowerTask.contract.task)
+    if bundle.contract.digest() != PowerTask.contract.digest():
+        raise BundleError(
+            str(path),
+            "was made for another contract of the task than this version simulates; export it again",
+        )
+    return bundle
 
 
 class BundlePolicy:

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from networld_runtime.bundle import load_bundle
 from networld_runtime.errors import check_values
-from networld_training.evaluation.bundle_policy import BundlePolicy
+from networld_training.evaluation.bundle_policy import BundlePolicy, load_power_bundle
 from networld_training.evaluation.drops import make_heuristics, run_policies, scores
 from networld_training.tasks.power import POWER_SCENARIOS
 from networld_training.tasks.power_heuristics import HEURISTICS
@@ -69,7 +68,7 @@ class Comparison:
         policies = make_heuristics()
         if self.bundle is not None:
             policies[BundlePolicy.name] = BundlePolicy(
-                load_bundle(self.bundle, "power"), seed=self.seed
+                load_power_bundle(self.bundle), seed=self.seed
             )
         random = np.random.default_rng((SEED_DOMAIN, self.seed))
         seeds = random.choice(2**31, size=self.episodes, replace=False).tolist()

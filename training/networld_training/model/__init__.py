@@ -1,1 +1,1 @@
-"""The diffusion world model: networks, losses, training and the planner in torch."""
+"""The diffusion world model: networks, losses, training."""

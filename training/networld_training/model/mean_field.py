@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-QUANTISATION_STEPS = 127
+from networld_runtime.message import STEPS
 
 
 def quantise(latent: Tensor) -> Tensor:
     """Round latents in [-1, 1] to int8 steps; the gradient passes straight through."""
-    rounded = torch.round(latent * QUANTISATION_STEPS) / QUANTISATION_STEPS
+    rounded = torch.round(latent * STEPS) / STEPS
     return latent + (rounded - latent).detach()
 
 
