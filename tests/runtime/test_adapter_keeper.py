@@ -156,3 +156,16 @@ def test_only_one_training_at_a_time_and_stop_ends_it(
     begin = time.monotonic()
     keeper.stop()
     assert time.monotonic() - begin < 1
+
+
+def test_going_back_to_the_base_ends_a_running_training(
+    keeper: AdapterKeeper, contract: Contract, planner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "import time; time.sleep(60)"
+    monkeypatch.setattr(keeper, "_command", lambda: [sys.executable, "-c", code])
+    assert keeper.begin(Experience(contract, 2, 10), None) is None
+    assert keeper.drop() is None
+    assert keeper.poll() is None
+    assert not planner.adopted.any()
+    assert keeper.begin(Experience(contract, 2, 10), None) is None
+    keeper.stop()

@@ -252,6 +252,8 @@ def test_skipped_slots_and_missed_deadlines_are_counted(site: Site, contract: Co
     assert observation is not None
     site.agents["a"].tick(observation)
     assert site.agents["a"].counters()["deadlines_missed"] == 1
+    # the radio held the last action, so what was decided is no experience
+    assert len(site.agents["a"].experience) == 2
 
 
 def test_experience_gets_local_rewards(site: Site) -> None:

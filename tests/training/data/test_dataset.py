@@ -72,7 +72,7 @@ def test_interrupted_repair_keeps_the_intact_shards(tmp_path: Path) -> None:
     shard = tmp_path / "shard-0001.safetensors"
     shard.write_bytes(b"damaged")
 
-    def stop(done: int) -> None:
+    def stop(_: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
