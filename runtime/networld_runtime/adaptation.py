@@ -23,7 +23,7 @@ from networld_runtime.contract import Contract, FloatArray
 from networld_runtime.errors import ConfigError, DataError, check_values
 from networld_runtime.experience import Windows, load_windows
 from networld_runtime.files import write_atomically
-from networld_runtime.levels import HIGHEST_LEVEL
+from networld_runtime.levels import HIGHEST_LEVEL, LOWEST_LEVEL
 from networld_runtime.optimiser import AdamW, one_cycle
 from networld_runtime.sessions import Session
 from networld_runtime.two_hot import encode_action, encode_return
@@ -197,7 +197,7 @@ class _Trainer:
         feeds = {name: values[padded] for name, values in self.feeds.items()}
         weight = (np.arange(self.batch) < len(chosen)).astype(np.float32)
         noise = random.standard_normal(feeds["in_plan"].shape, dtype=np.float32)
-        level = random.uniform(0.02, HIGHEST_LEVEL, self.batch).astype(np.float32)
+        level = random.uniform(LOWEST_LEVEL, HIGHEST_LEVEL, self.batch).astype(np.float32)
         loss, gradient = self.gradient.run(
             **feeds, in_noise=noise, in_level=level, in_weight=weight, in_adapter=adapter
         )

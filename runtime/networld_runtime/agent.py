@@ -121,9 +121,9 @@ class Agent:
         mean_field = self._neighbours.mean_field(observation.slot)
         action = self._guarded.plan(latent, mean_field)
         self._radio.act(observation, action)
-        self._measure(observation, started_s)
-        late = monotonic_s() > observation.deadline_s  # then the radio held the last action
-        if latent is not None and self.collecting and not late:
+        in_time = self._measure(observation, started_s)
+        # the radio holds the last action of a cell that is late: what it decided never happened
+        if latent is not None and self.collecting and in_time:
             self._remember(observation, latent, mean_field, action)
 
     def attend(self) -> None:
@@ -176,14 +176,17 @@ class Agent:
         self.statistics.counters["messages_sent" if sent else "messages_not_sent"] += 1
         self.statistics.message_bytes[len(payload)] += 1
 
-    def _measure(self, observation: Observation, started_s: float) -> None:
+    def _measure(self, observation: Observation, started_s: float) -> bool:
+        """Count the slot; return whether the action was decided before the deadline."""
         now_s = monotonic_s()
+        in_time = now_s <= observation.deadline_s
         counters = self.statistics.counters
         counters["slots"] += 1
-        counters["deadlines_missed"] += now_s > observation.deadline_s
+        counters["deadlines_missed"] += not in_time
         counters["slots_with_missing_neighbours"] += bool(self._neighbours.missing)
         self.statistics.slots_missing.update(self._neighbours.missing)
         self.statistics.plan.add(now_s - started_s)
+        return in_time
 
     def _remember(
         self, observation: Observation, latent: FloatArray, mean_field: FloatArray, action: float

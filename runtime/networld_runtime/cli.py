@@ -11,9 +11,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from networld_runtime.errors import NetWorldError
+from networld_runtime.errors import INTERRUPTED, NetWorldError
 
-INTERRUPTED = 130
 EXIT_CODES = """exit codes:
   0 success   2 usage   3 configuration   4 bundle   5 broker   6 data or state   130 interrupted"""
 

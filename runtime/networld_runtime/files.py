@@ -27,3 +27,12 @@ def write_atomically(path: Path, data: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def obstacle_to_writing(path: Path) -> str | None:
+    """Return why no file can be written at `path`, as can be seen before the work; None if nothing."""
+    if not path.absolute().parent.is_dir():
+        return "the folder does not exist; make it first"
+    if path.is_dir():
+        return "is a folder; name a file"
+    return None

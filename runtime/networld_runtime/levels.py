@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 
 HIGHEST_LEVEL = 0.98
+LOWEST_LEVEL = 0.02
+"""Levels that are learned from are uniform between the two, in training and in adaptation."""
 
 
 def signal(level: float) -> float:

@@ -12,11 +12,9 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import entry_points, version
 
-from networld_runtime.errors import NetWorldError
+from networld_runtime.errors import INTERRUPTED, NetWorldError
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-
-INTERRUPTED = 130
 
 Subparsers = argparse._SubParsersAction  # the only name that argparse has for it
 

@@ -23,7 +23,7 @@ from networld_training.demo.outcome import (
 from networld_training.demo.picture import draw
 from networld_training.demo.settings import DemoSettings
 from networld_training.demo.simulated_radio import RadioCounters
-from networld_training.demo.tables import advice, network_table, policy_table
+from networld_training.demo.tables import advice, network_table, score_table
 from networld_training.evaluation.drops import DropResults, scores
 
 NEIGHBOURS = {"a": ("b", "c"), "b": ("a",), "c": ("a", "b")}
@@ -149,7 +149,7 @@ def test_json_is_complete_and_strict(outcome: DemoOutcome) -> None:
 
 def test_tables_tell_what_was_lost(outcome: DemoOutcome) -> None:
     console = Console(file=io.StringIO(), width=100)
-    console.print(policy_table(outcome), network_table(outcome))
+    console.print(score_table(outcome), network_table(outcome))
     lossy = replace(outcome, lost={"cell-3": "was killed by signal 9"})
     console.print(network_table(lossy))
     text = console.file.getvalue()  # type: ignore[attr-defined]

@@ -44,12 +44,11 @@ def run(arguments: argparse.Namespace) -> int:
     import json
 
     from networld_runtime.errors import ConfigError
-    from networld_runtime.files import write_atomically
+    from networld_runtime.files import obstacle_to_writing, write_atomically
 
-    if arguments.json is not None and not arguments.json.absolute().parent.is_dir():
-        raise ConfigError("--json", f"{arguments.json}: the folder does not exist; make it first")
-    if arguments.json is not None and arguments.json.is_dir():
-        raise ConfigError("--json", f"{arguments.json} is a folder; name a file")
+    obstacle = arguments.json and obstacle_to_writing(arguments.json)
+    if obstacle:
+        raise ConfigError("--json", f"{arguments.json}: {obstacle}")
     if arguments.published:
         results = _published(arguments)
     elif arguments.path_loss:
@@ -91,9 +90,9 @@ def _path_loss(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _policies(arguments: argparse.Namespace) -> dict[str, Any]:
     from rich.console import Console
-    from rich.table import Table
 
     from networld_training.evaluation.comparison import Comparison
+    from networld_training.evaluation.table import policy_table
     from networld_training.progress import reporting
 
     comparison = Comparison(
@@ -101,24 +100,6 @@ def _policies(arguments: argparse.Namespace) -> dict[str, Any]:
     )
     with reporting("slots", comparison.slots) as progress:
         results = comparison.run(progress.update)
-    table = Table(
-        "policy",
-        "score",
-        "mean log rate",
-        "5 % user rate",
-        "cell rate",
-        "Jain",
-        title=f"{arguments.scenario}, {arguments.episodes} drops, seed {arguments.seed}",
-    )
-    for name, score in sorted(results["score"].items(), key=lambda item: -item[1]):
-        kpis = results["kpis"][name]
-        table.add_row(
-            name,
-            f"{score:.1f}",
-            f"{kpis['mean_log_rate']:.3f}",
-            f"{kpis['user_rate_p5']:.3f} b/s/Hz",
-            f"{kpis['cell_spectral_efficiency']:.2f} b/s/Hz",
-            f"{kpis['jain']:.3f}",
-        )
-    Console().print(table)
+    title = f"{arguments.scenario}, {arguments.episodes} drops, seed {arguments.seed}"
+    Console().print(policy_table(title, results["score"], results["kpis"]))
     return results

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from networld_runtime.errors import ConfigError
+from networld_runtime.files import obstacle_to_writing
 from networld_training.radio.geometry import RINGS
 from networld_training.tasks import TASKS
 from networld_training.tasks.power import PowerScenario
@@ -68,8 +69,9 @@ class DemoSettings:
             if not valid
         ]
         for name, file in (("json", self.json), ("picture", self.picture)):
-            if file is not None and not file.absolute().parent.is_dir():
-                problems.append(f"--{name} {file}: the folder does not exist; make it first")
+            obstacle = None if file is None else obstacle_to_writing(file)
+            if obstacle is not None:
+                problems.append(f"--{name} {file}: {obstacle}")
         if problems:
             raise ConfigError("demo", problems)
 

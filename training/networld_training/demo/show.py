@@ -27,7 +27,7 @@ from networld_training.demo.outcome import (
 from networld_training.demo.picture import draw
 from networld_training.demo.settings import DemoSettings
 from networld_training.demo.signals import ending_in_order
-from networld_training.demo.tables import advice, network_table, policy_table
+from networld_training.demo.tables import advice, network_table, score_table
 from networld_training.demo.view import View, make_view
 from networld_training.evaluation.bundle_policy import load_power_bundle
 from networld_training.evaluation.drops import make_heuristics, run_policies, scores
@@ -52,7 +52,7 @@ def run_demo(settings: DemoSettings) -> None:
     with ending_in_order():
         with _work_folder(settings.work) as folder, make_view(console, settings.cell_names) as view:
             outcome = _perform(settings, bundle, folder, view)
-        console.print(policy_table(outcome), network_table(outcome), sep="\n")
+        console.print(score_table(outcome), network_table(outcome), sep="\n")
         hint = advice(outcome)
         if hint is not None:
             console.print(hint, highlight=False)

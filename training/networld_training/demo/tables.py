@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 
 from networld_training.demo.outcome import ADAPTED, BASE, DemoOutcome, MessageCounts, percentiles
+from networld_training.evaluation.table import policy_table
 
 BEARABLE_SHARE = 0.02
 
@@ -21,28 +22,16 @@ LABELS = {
 }
 
 
-def policy_table(outcome: DemoOutcome) -> Table:
-    """Return the figures of merit of all policies, the best score first."""
-    drops = outcome.settings.episodes
-    table = Table(
-        title=f"Policies on the same {drops} drops (score: 0 is random, 100 is WMMSE-PF)",
-        title_justify="left",
+def score_table(outcome: DemoOutcome) -> Table:
+    """Return the figures of merit of all policies, NetWorld's standing out."""
+    return policy_table(
+        f"Policies on the same {outcome.settings.episodes} drops "
+        "(score: 0 is random, 100 is WMMSE-PF)",
+        outcome.scores,
+        {name: result.means() for name, result in outcome.results.items()},
+        LABELS,
+        (BASE, ADAPTED),
     )
-    table.add_column("policy", no_wrap=True)
-    for heading in ("score", "mean log rate", "5 % user rate", "cell rate", "Jain"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for name in sorted(outcome.scores, key=outcome.scores.__getitem__, reverse=True):
-        means = outcome.results[name].means()
-        table.add_row(
-            LABELS.get(name, name),
-            f"{outcome.scores[name]:.1f}",
-            f"{means['mean_log_rate']:.3f}",
-            f"{means['user_rate_p5']:.3f} b/s/Hz",
-            f"{means['cell_spectral_efficiency']:.2f} b/s/Hz",
-            f"{means['jain']:.3f}",
-            style="bold green" if name in (BASE, ADAPTED) else None,
-        )
-    return table
 
 
 def network_table(outcome: DemoOutcome) -> Table:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from networld_runtime.errors import DataError
-from networld_runtime.levels import HIGHEST_LEVEL
+from networld_runtime.levels import HIGHEST_LEVEL, LOWEST_LEVEL
 from networld_runtime.optimiser import one_cycle
 from networld_training.data.windows import WindowBatch, WindowSampler
 from networld_training.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -185,7 +185,9 @@ def window_losses(
     classifier = cross_entropy(logits, returns.flatten(0, 2)).mean()
 
     chosen = torch.randperm(len(now), generator=generator)[: settings.plans].to(device)
-    level = 0.02 + (HIGHEST_LEVEL - 0.02) * torch.rand(len(chosen), generator=generator)
+    level = LOWEST_LEVEL + (HIGHEST_LEVEL - LOWEST_LEVEL) * torch.rand(
+        len(chosen), generator=generator
+    )
     target = plan[chosen].detach()
     noise = torch.randn(target.shape, generator=generator).to(device)
     denoising = denoising_error(
