@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import socket
@@ -47,6 +48,7 @@ class MqttTransport:
         self._unsent: dict[str, mqtt.MQTTMessageInfo] = {}
         self._reliable: list[mqtt.MQTTMessageInfo] = []
         self._answered = threading.Event()
+        self._ended = threading.Event()
         self._refusal: str | None = None
         self._closing = False
         self._client = mqtt.Client(
@@ -144,8 +146,12 @@ class MqttTransport:
             if not any(_is_waiting(info) for info in self._reliable):
                 break
             time.sleep(0.005)
+        self._ended.clear()
         self._client.disconnect()
         if was_connected:
+            opened = self._client.socket()
+            if not self._ended.wait(FLUSH_S) and opened is not None:
+                _cut(opened)  # a peer that reads nothing would hold the thread until the keep-alive
             self._client.loop_stop()
         # Without a connection the thread may sit in a slow connect; it is a daemon and ends with us.
 
@@ -186,6 +192,7 @@ class MqttTransport:
         properties: Properties | None,
     ) -> None:
         del client, userdata, flags, properties
+        self._ended.set()
         if not self._closing and self._answered.is_set():
             _log.warning("lost the broker (%s), trying again in the background", reason)
 
@@ -217,6 +224,11 @@ def _is_waiting(info: mqtt.MQTTMessageInfo) -> bool:
         return not info.is_published()
     except (RuntimeError, ValueError):  # lost with its connection
         return False
+
+
+def _cut(opened: Any) -> None:
+    with contextlib.suppress(OSError):  # gone already
+        opened.shutdown(socket.SHUT_RDWR)
 
 
 def _send_at_once(client: mqtt.Client, userdata: Any, opened: Any) -> None:
