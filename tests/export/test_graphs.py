@@ -20,7 +20,7 @@ from networld_training.model.checkpoint import Checkpoint
 from networld_training.model.losses import Batch, losses
 from networld_training.model.settings import PRESETS
 from networld_training.model.world_model import TaskModel, WorldModel
-from networld_training.tasks.power_contract import POWER_CONTRACT
+from networld_training.tasks.power.contract import POWER_CONTRACT
 
 CANDIDATES, BATCH = 3, 4
 

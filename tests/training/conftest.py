@@ -12,7 +12,7 @@ from networld_runtime.planner import PlannerSettings
 from networld_training.model.checkpoint import Checkpoint
 from networld_training.model.settings import PRESETS
 from networld_training.model.world_model import WorldModel
-from networld_training.tasks.power_contract import POWER_CONTRACT
+from networld_training.tasks.power.contract import POWER_CONTRACT
 
 
 @pytest.fixture(scope="session")

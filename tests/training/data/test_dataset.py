@@ -14,7 +14,7 @@ from networld_training.data.behaviours import QUALITIES
 from networld_training.data.dataset import read_manifest, read_shard
 from networld_training.data.generate import GenerationSettings, TrainingFamily, generate
 from networld_training.data.windows import WindowSampler, discounted_returns
-from networld_training.tasks.power_contract import POWER_CONTRACT
+from networld_training.tasks.power.contract import POWER_CONTRACT
 
 FAMILY = replace(TrainingFamily(), slots=16)
 SETTINGS = GenerationSettings(episodes=5, shard_episodes=2, seed=1)

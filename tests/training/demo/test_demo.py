@@ -22,7 +22,7 @@ CELL_PROGRAM, BROKER_PROGRAM = "networld_runtime.cli", "networld_training.demo"
 METRICS = {"mean_log_rate", "user_rate_p5", "cell_spectral_efficiency", "jain"}
 POLICIES = {
     *("networld", "networld-base", "random", "random-bins", "full", "reuse-3"),
-    *("price-mean", "price-each", "wmmse-pf"),
+    *("price-own", "price-mean", "price-each", "wmmse-pf"),
 }
 KEYS = {
     *("task", "cells", "slots", "episodes", "seed", "scenario", "broker", "score", "kpis"),

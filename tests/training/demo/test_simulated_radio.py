@@ -16,10 +16,10 @@ from networld_runtime.radio_codec import (
 from networld_runtime.topics import CellTopics
 from networld_runtime.transport import MemoryBus, MemoryTransport
 from networld_training.demo.simulated_radio import SimulatedRadio, SlotReport
-from networld_training.tasks.power import PowerScenario, PowerTask
+from networld_training.tasks.power import PowerNetwork, PowerTask
 
 SLOTS = 6
-SCENARIO = PowerScenario(slots=SLOTS, warm_up_slots=2)
+SCENARIO = PowerNetwork(slots=SLOTS, warm_up_slots=2)
 CONTRACT = PowerTask.contract
 CELLS = tuple(f"cell-{index}" for index in range(7))
 

@@ -10,9 +10,9 @@ from pettingzoo.test import parallel_api_test  # type: ignore[import-untyped]
 
 from networld_runtime.contract import FloatArray
 from networld_training.environments.parallel_env import PowerParallelEnv
-from networld_training.tasks.power import PowerScenario, PowerTask
+from networld_training.tasks.power import PowerNetwork, PowerTask
 
-SHORT = PowerScenario(warm_up_slots=5, slots=12)
+SHORT = PowerNetwork(warm_up_slots=5, slots=12)
 
 
 def episode(env: PowerParallelEnv, seed: int | None) -> list[Any]:

@@ -7,17 +7,17 @@ from itertools import pairwise
 import numpy as np
 
 from networld_training.environments.rollout import Transition, run_policy
-from networld_training.tasks.power import PowerScenario, PowerTask
-from networld_training.tasks.power_heuristics import HEURISTICS
+from networld_training.tasks.power import PowerNetwork, PowerTask
+from networld_training.tasks.power.heuristics import POWER_HEURISTICS
 
 
 def test_every_slot_is_recorded() -> None:
-    task = PowerTask(PowerScenario(warm_up_slots=3, slots=5), [1, 2])
+    task = PowerTask(PowerNetwork(warm_up_slots=3, slots=5), [1, 2])
     transitions: list[Transition] = []
     progress: list[tuple[int, int]] = []
     metrics = run_policy(
         task,
-        HEURISTICS["random"](),
+        POWER_HEURISTICS["random"](),
         progress=lambda slot, slots: progress.append((slot, slots)),
         record=transitions.append,
     )
@@ -26,5 +26,5 @@ def test_every_slot_is_recorded() -> None:
     for earlier, later in pairwise(transitions):
         assert (earlier.outcome.observation == later.observation).all()
     assert all(t.action.dtype == np.float32 for t in transitions)
-    served = sum(t.outcome.spectral_efficiency.sum(axis=-1) for t in transitions)
+    served = sum(t.outcome.details["spectral_efficiency"].sum(axis=-1) for t in transitions)
     assert np.allclose(metrics["cell_spectral_efficiency"], np.asarray(served) / 5 / 7)

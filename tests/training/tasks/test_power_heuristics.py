@@ -6,18 +6,19 @@ import numpy as np
 import pytest
 
 from networld_training.environments.rollout import run_policy
-from networld_training.tasks.power import OFF_DB, PowerScenario, PowerTask
-from networld_training.tasks.power_heuristics import HEURISTICS, Price
+from networld_training.tasks.power import OFF_DB, PowerNetwork, PowerTask
+from networld_training.tasks.power.heuristics import POWER_HEURISTICS, Price
+from networld_training.tasks.power.observation import log_price
 from networld_training.tasks.scoring import normalised_score
 
-SHORT = PowerScenario(warm_up_slots=10, slots=10)
+SHORT = PowerNetwork(warm_up_slots=10, slots=10)
 
 
 @pytest.fixture(scope="module")
 def mean_log_rates() -> dict[str, float]:
     rates = {}
-    for name, make in HEURISTICS.items():
-        metrics = run_policy(PowerTask(PowerScenario(), range(1000, 1096)), make())
+    for name, make in POWER_HEURISTICS.items():
+        metrics = run_policy(PowerTask(PowerNetwork(), range(1000, 1096)), make())
         rates[name] = float(metrics["mean_log_rate"].mean())
     return rates
 
@@ -37,9 +38,9 @@ def test_scores(mean_log_rates: dict[str, float]) -> None:
         assert found == pytest.approx(score, abs=4), name
 
 
-@pytest.mark.parametrize("name", HEURISTICS)
+@pytest.mark.parametrize("name", POWER_HEURISTICS)
 def test_actions_are_off_or_within_the_range(name: str) -> None:
-    heuristic = HEURISTICS[name]()
+    heuristic = POWER_HEURISTICS[name]()
     assert heuristic.name == name
     task = PowerTask(SHORT, range(4))
     task.reset()
@@ -51,10 +52,10 @@ def test_actions_are_off_or_within_the_range(name: str) -> None:
         task.step(action)
 
 
-@pytest.mark.parametrize("name", HEURISTICS)
+@pytest.mark.parametrize("name", POWER_HEURISTICS)
 def test_a_rule_repeats_itself(name: str) -> None:
     task = PowerTask(SHORT, [3, 4])
-    policy = HEURISTICS[name]()
+    policy = POWER_HEURISTICS[name]()
     first = run_policy(task, policy)
     again = run_policy(task, policy)
     assert all((first[key] == again[key]).all() for key in first)
@@ -62,9 +63,9 @@ def test_a_rule_repeats_itself(name: str) -> None:
 
 def test_random_policies_leave_the_channel_alone() -> None:
     task = PowerTask(SHORT, [3])
-    run_policy(task, HEURISTICS["random"]())
+    run_policy(task, POWER_HEURISTICS["random"]())
     after_random = task.user_gain.copy()
-    run_policy(task, HEURISTICS["full"]())
+    run_policy(task, POWER_HEURISTICS["full"]())
     assert (task.user_gain == after_random).all()
 
 
@@ -75,19 +76,22 @@ def test_without_a_message_the_price_rule_is_full_power() -> None:
     assert (rule.act(task) == 0).all()
     task.step(np.zeros(task.shape))
     assert (rule.act(task) < 0).any()
-    rule.reset()
+    task.reset()
     assert (rule.act(task) == 0).all()
 
 
-def test_prices_are_those_of_the_slot_before() -> None:
+def test_prices_are_quantised_and_those_of_the_slot_before() -> None:
     task = PowerTask(SHORT, range(3))
     task.reset()
-    rule = Price("one-hop")
-    rule.act(task)
+    told, active = log_price(task.measured), task.measured.active
+    assert np.isnan(task.received).all()
     task.step(np.zeros(task.shape))
-    heard = Price("one-hop")
-    heard.act(task)  # knows only the prices of this slot, which are for the next
-    assert not np.allclose(rule.act(task), heard.act(task))
+    received = task.received[..., 0]
+    step = (4.0 - -16.0) / 254
+    assert np.abs(received - np.clip(told, -16, 4))[active].max() <= step / 2 + 1e-6
+    assert len(np.unique(np.round((received[active] + 16) / step, 3) % 1)) <= 2
+    assert np.isnan(received[~active]).all()
+    assert not np.allclose(log_price(task.measured), told)
 
 
 def test_genie_is_at_least_full_power_in_a_slot() -> None:
@@ -95,6 +99,6 @@ def test_genie_is_at_least_full_power_in_a_slot() -> None:
     genie.reset()
     full.reset()
     weight = genie.measured.weight * genie.measured.active
-    best = genie.step(HEURISTICS["wmmse-pf"]().act(genie)).spectral_efficiency
-    plain = full.step(np.zeros(full.shape)).spectral_efficiency
+    best = genie.step(POWER_HEURISTICS["wmmse-pf"]().act(genie)).details["spectral_efficiency"]
+    plain = full.step(np.zeros(full.shape)).details["spectral_efficiency"]
     assert (weight * best).sum() > (weight * plain).sum()

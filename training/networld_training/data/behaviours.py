@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from networld_runtime.contract import ActionBins, FloatArray
+from networld_training.tasks.base import Rule
 from networld_training.tasks.power import PowerTask
-from networld_training.tasks.power_heuristics import HEURISTICS, Heuristic
+from networld_training.tasks.power.heuristics import POWER_HEURISTICS
 
 Array = np.ndarray[Any, Any]
 
@@ -76,7 +77,7 @@ class BehaviourPolicy:
         )
         self.jitter_db = random.choice(JITTER_DB, size=shape) * quality.disturbed
         self.random_share = random.choice(RANDOM_SHARE, size=shape) * quality.disturbed
-        self.policies: list[Heuristic] = [HEURISTICS[name]() for name in names]
+        self.policies: list[Rule[PowerTask]] = [POWER_HEURISTICS[name]() for name in names]
         self.bins = bins
         self.random = random
 

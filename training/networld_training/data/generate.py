@@ -19,7 +19,7 @@ from networld_training.data.dataset import (
     write_manifest,
     write_shard,
 )
-from networld_training.tasks.power import OFF_DB, PowerScenario, PowerTask
+from networld_training.tasks.power import OFF_DB, PowerNetwork, PowerTask
 
 Report = Callable[[int], None]
 
@@ -40,10 +40,10 @@ class TrainingFamily:
     speed_m_s: tuple[float, float] = (0.5, 2.0)
     slots: int = 100
 
-    def draw(self, random: np.random.Generator) -> PowerScenario:
+    def draw(self, random: np.random.Generator) -> PowerNetwork:
         """Draw one scenario."""
         return replace(
-            PowerScenario(),
+            PowerNetwork(),
             name="training-family",
             inter_site_distance_m=float(random.uniform(*self.inter_site_distance_m)),
             users_per_cell=int(random.choice(self.users_per_cell)),
@@ -104,7 +104,7 @@ def generate(
     manifest = Manifest(
         dataset_id=f"networld/power/{settings.quality}-v0",
         task="power",
-        contract=PowerTask(PowerScenario(), [0]).contract,
+        contract=PowerTask(PowerNetwork(), [0]).contract,
         behaviours=tuple(QUALITIES[settings.quality].weights),
         seed=settings.seed,
         shards=(),

@@ -10,8 +10,8 @@ import numpy as np
 from networld_runtime.errors import ConfigError
 from networld_runtime.files import obstacle_to_writing
 from networld_training.radio.geometry import RINGS
-from networld_training.tasks import TASKS
-from networld_training.tasks.power import PowerScenario
+from networld_training.tasks.power import PowerNetwork
+from networld_training.tasks.registry import TASKS
 
 LARGEST_SEED = 2**31 - 1
 # Keeps the demonstration's drops apart from all others that are drawn from a small seed.
@@ -85,9 +85,9 @@ class DemoSettings:
         """Names of the cells, in the order of the simulator."""
         return tuple(f"cell-{index}" for index in range(self.cells))
 
-    def scenario(self) -> PowerScenario:
+    def scenario(self) -> PowerNetwork:
         """Return the network that is simulated."""
-        return PowerScenario(cells=self.cells, slots=self.slots)
+        return PowerNetwork(cells=self.cells, slots=self.slots)
 
     def drop_seeds(self) -> tuple[list[int], list[int]]:
         """Return the seeds of the drops that are judged and of those that are learned from."""

@@ -130,7 +130,7 @@ class SimulatedRadio:
                 on_slot(report)  # now, while the cells plan and nothing waits for us
             answer_ms = self._take(self._await_actions(alive, end_s), alive, begin_s)
             outcome = task.step(self._action_db[None])
-            efficiency = outcome.spectral_efficiency[0]
+            efficiency = outcome.details["spectral_efficiency"][0]
             report = SlotReport(task.slot - 1, self._action_db, efficiency, answer_ms)
             self._utility = outcome.utility[0]
             observation, done = outcome.observation, outcome.done

@@ -18,6 +18,7 @@ LABELS = {
     "reuse-3": "reuse 3",
     "price-mean": "price, mean field",
     "price-each": "price, each neighbour",
+    "price-own": "price, own only",
     "wmmse-pf": "WMMSE-PF, knows everything",
 }
 

@@ -21,7 +21,7 @@ from rich.progress import (
 from rich.table import Table
 
 from networld_training.demo.simulated_radio import RadioCounters, SlotReport
-from networld_training.tasks.power_contract import LOWEST_POWER_DB
+from networld_training.tasks.power.contract import LOWEST_POWER_DB
 
 LINE_EVERY_S = 5.0
 # Drawing takes the processor from the cells for some milliseconds.

@@ -11,8 +11,8 @@ from gymnasium import spaces
 from pettingzoo import ParallelEnv  # type: ignore[import-untyped]
 
 from networld_runtime.contract import FloatArray
-from networld_training.tasks.power import PowerScenario, PowerTask
-from networld_training.tasks.power_contract import OFF_DB, POWER_CONTRACT
+from networld_training.tasks.power import PowerNetwork, PowerTask
+from networld_training.tasks.power.contract import OFF_DB, POWER_CONTRACT
 
 Agents = dict[str, Any]
 
@@ -32,8 +32,8 @@ class PowerParallelEnv(ParallelEnv[str, FloatArray, FloatArray]):  # type: ignor
 
     metadata: ClassVar[dict[str, Any]] = {"name": "networld_power_v0", "render_modes": []}
 
-    def __init__(self, scenario: PowerScenario | None = None, seed: int = 0) -> None:
-        self.scenario = scenario or PowerScenario()
+    def __init__(self, scenario: PowerNetwork | None = None, seed: int = 0) -> None:
+        self.scenario = scenario or PowerNetwork()
         self.render_mode = None
         self.possible_agents = [f"cell-{cell}" for cell in range(self.scenario.cells)]
         self.agents: list[str] = []
@@ -83,7 +83,7 @@ class PowerParallelEnv(ParallelEnv[str, FloatArray, FloatArray]):  # type: ignor
         infos = {
             agent: {
                 "utility": float(outcome.utility[0, i]),
-                "spectral_efficiency": float(outcome.spectral_efficiency[0, i]),
+                "spectral_efficiency": float(outcome.details["spectral_efficiency"][0, i]),
             }
             for i, agent in enumerate(agents)
         }

@@ -4,37 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from networld_runtime.contract import FloatArray
-from networld_training.tasks.power import PowerOutcome, PowerTask
-
-
-class Policy(Protocol):
-    """Whatever chooses actions; a heuristic is one."""
-
-    def reset(self) -> None:
-        """Forget the last batch of episodes."""
-
-    def act(self, task: PowerTask) -> npt.NDArray[np.floating]:
-        """Return the actions of all cells in native units, `[E, K]`."""
+from networld_training.tasks.base import Outcome, Policy, Task
 
 
 @dataclass(frozen=True)
 class Transition:
-    """One slot of all episodes: what was seen `[E, K, D]`, done `[E, K]`, and what came of it."""
+    """One slot of all episodes: what was seen `[E, K, D]`, done `[E, K, C]`, and what came of it."""
 
     observation: FloatArray
     action: FloatArray
-    outcome: PowerOutcome
+    outcome: Outcome
 
 
 def run_policy(
-    task: PowerTask,
-    policy: Policy,
+    task: Task,
+    policy: Policy[Any],
     progress: Callable[[int, int], None] | None = None,
     record: Callable[[Transition], None] | None = None,
 ) -> dict[str, npt.NDArray[np.float64]]:
@@ -56,8 +46,8 @@ def run_policy(
         action = np.asarray(policy.act(task), dtype=np.float32)
         outcome = task.step(action)
         if record is not None:
-            record(Transition(observation, action, outcome))
+            record(Transition(observation, action.reshape(task.action_shape), outcome))
         if progress is not None:
-            progress(task.slot, task.scenario.slots)
+            progress(task.slot, task.network.slots)
         observation, done = outcome.observation, outcome.done
     return task.metrics()

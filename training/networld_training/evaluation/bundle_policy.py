@@ -13,6 +13,7 @@ from networld_runtime.message import MeanFieldMessage, encode
 from networld_runtime.neighbours import Neighbours
 from networld_runtime.planner import Planner, PlannerSettings
 from networld_training.tasks.power import PowerTask
+from networld_training.tasks.spec import Information
 
 SIMULATED_SLOT_S = 3600.0
 """A simulated slot may take long: only slot numbers count for the age of a message."""
@@ -50,6 +51,7 @@ class BundlePolicy:
     """
 
     name = "networld"
+    information: Information = "mean-field"
 
     def __init__(
         self,

@@ -12,8 +12,9 @@ import numpy as np
 from networld_runtime.errors import check_values
 from networld_training.evaluation.bundle_policy import BundlePolicy, load_power_bundle
 from networld_training.evaluation.drops import make_heuristics, run_policies, scores
-from networld_training.tasks.power import POWER_SCENARIOS
-from networld_training.tasks.power_heuristics import HEURISTICS
+from networld_training.tasks.power import PowerNetwork
+from networld_training.tasks.power.heuristics import POWER_HEURISTICS
+from networld_training.tasks.registry import TASKS
 
 # Keeps the drops that are judged apart from those that are trained on.
 SEED_DOMAIN = 0x6576616C
@@ -25,7 +26,7 @@ class Comparison:
 
     Attributes:
         bundle: Folder of a bundle; None compares the heuristics alone.
-        scenario: Name of a scenario, a key of `POWER_SCENARIOS`.
+        scenario: Name of a scenario, of the power task.
         episodes: Number of drops.
         seed: Seed that the drops are drawn from.
 
@@ -39,12 +40,12 @@ class Comparison:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        known = ", ".join(sorted(POWER_SCENARIOS))
+        known = ", ".join(sorted(TASKS["power"].scenarios))
         check_values(
             "evaluate",
             self,
             (
-                ("scenario", self.scenario in POWER_SCENARIOS, f"one of {known}"),
+                ("scenario", self.scenario in TASKS["power"].scenarios, f"one of {known}"),
                 ("episodes", 1 <= self.episodes <= 100_000, "1 to 100000"),
                 ("seed", self.seed >= 0, "0 or more"),
             ),
@@ -53,8 +54,8 @@ class Comparison:
     @property
     def slots(self) -> int:
         """Slots to simulate, all policies together."""
-        policies = len(HEURISTICS) + (self.bundle is not None)
-        return policies * POWER_SCENARIOS[self.scenario].slots
+        policies = len(POWER_HEURISTICS) + (self.bundle is not None)
+        return policies * TASKS["power"].scenarios[self.scenario].networks[0].slots
 
     def run(self, progress: Callable[[int], None]) -> dict[str, Any]:
         """Return scores and figures of merit of all policies as plain data.
@@ -72,7 +73,8 @@ class Comparison:
             )
         random = np.random.default_rng((SEED_DOMAIN, self.seed))
         seeds = random.choice(2**31, size=self.episodes, replace=False).tolist()
-        results = run_policies(policies, POWER_SCENARIOS[self.scenario], seeds, progress)
+        network = PowerNetwork()
+        results = run_policies(policies, network, seeds, progress)
         return {
             "scenario": self.scenario,
             "episodes": self.episodes,

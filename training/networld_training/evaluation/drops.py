@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from networld_training.environments.rollout import Policy, run_policy
-from networld_training.tasks.power import PowerScenario, PowerTask
-from networld_training.tasks.power_heuristics import HEURISTICS, Genie, Random
+from networld_training.environments.rollout import run_policy
+from networld_training.tasks.base import Rule
+from networld_training.tasks.power import PowerNetwork, PowerTask
+from networld_training.tasks.power.heuristics import POWER_HEURISTICS, Genie, Random
 from networld_training.tasks.scoring import normalised_score
 
 DoubleArray = npt.NDArray[np.float64]
@@ -44,14 +45,14 @@ class DropResults:
         return {name: float(values.mean()) for name, values in self.metrics.items()}
 
 
-def make_heuristics() -> dict[str, Policy]:
+def make_heuristics() -> dict[str, Rule[PowerTask]]:
     """Return a fresh policy of every heuristic, by name."""
-    return {name: make() for name, make in HEURISTICS.items()}
+    return {name: make() for name, make in POWER_HEURISTICS.items()}
 
 
 def run_policies(
-    policies: Mapping[str, Policy],
-    scenario: PowerScenario,
+    policies: Mapping[str, Rule[PowerTask]],
+    scenario: PowerNetwork,
     seeds: Sequence[int],
     progress: Callable[[int], None],
 ) -> dict[str, DropResults]:

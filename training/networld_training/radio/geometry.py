@@ -30,10 +30,15 @@ class HexagonalLayout:
     Attributes:
         cells: Number of cells K: 7, 19, 37 or 61.
         inter_site_distance_m: Distance between neighbouring sites.
+        jitter: Largest distance of a site from its place in the grid, in inter-site distances; a site is
+            uniform in that disc.
+        jitter_seed: Which of the irregular layouts.
     """
 
     cells: int
     inter_site_distance_m: float
+    jitter: float = 0.0
+    jitter_seed: int = 0
 
     def __post_init__(self) -> None:
         problems = []
@@ -43,13 +48,26 @@ class HexagonalLayout:
             problems.append(
                 f"inter_site_distance_m: {self.inter_site_distance_m}, expected a positive number"
             )
+        if not 0 <= self.jitter < 0.5:
+            problems.append(f"jitter: {self.jitter}, expected 0 to less than 0.5")
         if problems:
             raise ConfigError("layout", problems)
 
     @cached_property
-    def sites_m(self) -> FloatArray:
-        """Positions of the sites, `[K, 2]`, the middle one at the origin."""
+    def grid_m(self) -> FloatArray:
+        """Positions of the regular grid, `[K, 2]`, the middle one at the origin."""
         return spiral_sites_m(self.cells, self.inter_site_distance_m)
+
+    @cached_property
+    def sites_m(self) -> FloatArray:
+        """Positions of the sites, `[K, 2]`: the grid, moved by the jitter."""
+        if self.jitter == 0:
+            return self.grid_m
+        random = np.random.default_rng(self.jitter_seed)
+        radius_m = self.jitter * self.inter_site_distance_m * np.sqrt(random.random(self.cells))
+        angle = 2 * np.pi * random.random(self.cells)
+        direction = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+        return np.asarray(self.grid_m + radius_m[:, None] * direction)
 
     @cached_property
     def shifts_m(self) -> FloatArray:
@@ -62,8 +80,12 @@ class HexagonalLayout:
 
     @cached_property
     def neighbours(self) -> IntArray:
-        """The six nearest cells of each cell under wrap-around, `[K, 6]`, nearest first."""
-        distances = self.distances_m(self.sites_m)
+        """The six nearest cells of each cell under wrap-around, `[K, 6]`, nearest first.
+
+        Of an irregular layout they are those of the grid: a site's neighbours are planned, not measured.
+        """
+        regular = HexagonalLayout(self.cells, self.inter_site_distance_m)
+        distances = regular.distances_m(self.grid_m)
         np.fill_diagonal(distances, np.inf)
         # Rounding keeps equal distances equal: the order is by cell number on every machine.
         order = np.argsort(np.round(distances, 6), axis=1, kind="stable")
@@ -75,7 +97,7 @@ class HexagonalLayout:
 
         The cluster's images continue the pattern only roughly, as K is no multiple of three.
         """
-        grid = np.rint(self.sites_m @ np.linalg.inv(_BASIS) / self.inter_site_distance_m)
+        grid = np.rint(self.grid_m @ np.linalg.inv(_BASIS) / self.inter_site_distance_m)
         return ((grid[:, 0] - grid[:, 1]) % 3).astype(np.int64)
 
     def distances_m(self, positions_m: FloatArray) -> FloatArray:

@@ -1,4 +1,4 @@
-"""The contract of the power task: features with their ranges, action, reward and returns.
+"""Contract and interface of the power task: features with their ranges, messages, action, returns.
 
 Ranges are about the 1 and 99 percentiles, for returns the 0.1 and 99.9 ones with a margin, over the
 scenarios of 4 and 8 users per cell and all heuristics but `random`.
@@ -7,6 +7,7 @@ scenarios of 4 and 8 users per cell and all heuristics but `random`.
 from __future__ import annotations
 
 from networld_runtime.contract import ActionBins, Contract, Feature, ReturnBins
+from networld_training.tasks.spec import Kpi, TaskSpec
 
 LOWEST_POWER_DB = -30.0
 OFF_DB = -40.0
@@ -57,3 +58,25 @@ POWER_CONTRACT = Contract(
     latent_size=16,
     horizon=7,
 )
+
+POWER_SPEC = TaskSpec(
+    name=POWER_CONTRACT.task,
+    slot_s=POWER_CONTRACT.slot_s,
+    features=POWER_CONTRACT.features,
+    message=(
+        Feature("log_price", "ln of weighted rate per unit of interference over noise", -16.0, 4.0),
+        Feature("log_weight", "-ln(b/s/Hz)", -1.5, 5.0),
+        Feature("power", "dB of full power, -31 is off, last slot", SHOWN_OFF_DB, 0.0),
+        Feature("interference", "dB over noise, last slot", 0.0, 60.0),
+        Feature("active", "flag", 0.0, 1.0),
+    ),
+    actions=(POWER_CONTRACT.action,),
+    kpis=(
+        Kpi("mean_log_rate", "ln(b/s/Hz)"),
+        Kpi("user_rate_p5", "b/s/Hz"),
+        Kpi("cell_spectral_efficiency", "b/s/Hz"),
+        Kpi("jain", ""),
+    ),
+    expert="wmmse-pf",
+)
+"""What the power task offers; a cell without users tells neither price, weight nor interference."""

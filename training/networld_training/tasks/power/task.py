@@ -7,73 +7,50 @@ the users' rates follow from all powers; the users move. A cell without users is
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from networld_runtime.contract import Contract, FloatArray
 from networld_training.radio.arrays import FloatArray as DoubleArray
 from networld_training.radio.arrays import IntArray
 from networld_training.radio.channel import Channel
 from networld_training.radio.link import spectral_efficiency
-from networld_training.radio.streams import Streams, spawn_streams
-from networld_training.tasks.power_contract import LOWEST_POWER_DB, OFF_DB, POWER_CONTRACT
-from networld_training.tasks.power_observation import (
+from networld_training.tasks.base import Task
+from networld_training.tasks.power.contract import (
+    LOWEST_POWER_DB,
+    OFF_DB,
+    POWER_CONTRACT,
+    POWER_SPEC,
+)
+from networld_training.tasks.power.network import PowerNetwork
+from networld_training.tasks.power.observation import (
     Measurements,
     empty_history,
     leakage,
+    power_message,
     present_features,
     remember,
 )
-from networld_training.tasks.power_scenario import POWER_SCENARIOS, PowerScenario
 
-__all__ = ["OFF_DB", "POWER_SCENARIOS", "PowerOutcome", "PowerScenario", "PowerTask"]
+__all__ = ["OFF_DB", "PowerNetwork", "PowerTask"]
 
 HANDOVER_MARGIN_DB = 3.0
 # Below it a user counts as unserved: keeps logarithms finite.
 LOWEST_RATE = 1e-2
 
 
-@dataclass(frozen=True)
-class PowerOutcome:
-    """What a slot brought.
-
-    Attributes:
-        observation: Observations of the next slot `[E, K, D]`.
-        reward: Mean utility of a cell and its neighbours `[E, K]`.
-        utility: What a cell added to the sum of logarithmic average rates, per averaging weight and
-            up to a constant `[E, K]`; 0 without users.
-        spectral_efficiency: Rate of the scheduled users in b/s/Hz `[E, K]`.
-        done: Whether that was the last slot of the episode.
-    """
-
-    observation: FloatArray
-    reward: FloatArray
-    utility: FloatArray
-    spectral_efficiency: FloatArray
-    done: bool
-
-
-class PowerTask:
-    """E episodes of the power task, one for each seed.
+class PowerTask(Task):
+    """Episodes of the power task; see `Task` for what all tasks share.
 
     Users belong to the cell that they receive best on average; they are handed over when another
-    one is better by 3 dB. Everything random comes from the seeds: `reset` starts the same episodes
-    again, and an episode does not depend on the others of its batch.
+    one is better by 3 dB. An action is a power in dB of full power; below -30 is off.
 
-    Args:
-        scenario: The network.
-        seeds: Seeds of the episodes.
+    A cell's utility is what it added to the sum of logarithmic average rates, per averaging weight
+    and up to a constant; 0 without users. The details of a slot hold `spectral_efficiency`, the
+    rates of the scheduled users in b/s/Hz.
 
     Attributes:
-        contract: Features, actions and ranges, the same for all scenarios.
-        neighbours: The six nearest cells of each cell `[K, 6]`.
-        reuse_colour: Colours 0, 1, 2 of a reuse pattern `[K]`.
-        shape: Episodes and cells, (E, K).
-        observation: What the cells observe in the present slot `[E, K, D]`.
-        slot: Number of the present slot; negative during the warm-up.
-        streams: Random streams of each episode; policies draw from `policy`.
+        contract: What the model and its messages agree on, the same for all networks.
         measured: The present slot in linear units, for rules and the genie.
         serving_cell: Cell of each user `[E, U]`.
         scheduled_user: User of each cell, meaningless where it has none `[E, K]`.
@@ -82,10 +59,9 @@ class PowerTask:
         average_rate: Exponential average of the rates that the scheduler uses, b/s/Hz `[E, U]`.
     """
 
+    spec = POWER_SPEC
     contract: Contract = POWER_CONTRACT
-    observation: FloatArray
-    slot: int
-    streams: list[Streams]
+    network: PowerNetwork
     measured: Measurements
     serving_cell: IntArray
     scheduled_user: IntArray
@@ -93,55 +69,36 @@ class PowerTask:
     user_interference: DoubleArray
     average_rate: DoubleArray
 
-    def __init__(self, scenario: PowerScenario, seeds: Sequence[int]) -> None:
-        self.scenario = scenario
-        self.seeds = tuple(seeds)
-        self._config = scenario.channel_config()
-        self.neighbours: npt.NDArray[np.int64] = self._config.layout.neighbours
-        self.reuse_colour: npt.NDArray[np.int64] = self._config.layout.reuse_colour
-        self.shape = (len(self.seeds), scenario.cells)
+    def __init__(self, network: PowerNetwork, seeds: Sequence[int]) -> None:
+        super().__init__(network, seeds)
+        self._config = network.channel_config()
         self._episode = np.arange(len(self.seeds))[:, None]
 
-    def reset(self) -> FloatArray:
-        """Start the episodes, warm them up at full power and return the observations `[E, K, D]`."""
-        self.streams = [spawn_streams(seed) for seed in self.seeds]
+    def _begin(self) -> None:
+        """Drop the users and warm the episodes up at full power."""
         self._channel = Channel(self._config, self.streams)
-        gain = self._channel.large_scale_gain * self.scenario.full_power_over_noise
+        gain = self._channel.large_scale_gain * self.network.full_power_over_noise
         best = gain.max(axis=-1)
         self.serving_cell = np.argmax(gain, axis=-1)
         self.user_interference = np.maximum(gain.sum(axis=-1) - best, 0.0) + 1
         # About what the warm-up settles at, so that it leaves no trend in the first rewards.
-        expected = spectral_efficiency(best / self.user_interference) / self.scenario.users_per_cell
+        expected = spectral_efficiency(best / self.user_interference) / self.network.users_per_cell
         self.average_rate = np.maximum(expected, LOWEST_RATE)
         self._served = np.zeros_like(best)
         self._history = empty_history(*self.shape)
-        self.slot = -self.scenario.warm_up_slots
         self._schedule()
-        for _ in range(self.scenario.warm_up_slots):
+        for _ in range(self.network.warm_up_slots):
             self._transmit(np.ones(self.shape))
         self._served[:] = 0.0
-        self._observe()
-        return self.observation
 
-    def step(self, action_db: npt.ArrayLike) -> PowerOutcome:
-        """Transmit for one slot.
+    def _advance(self, action: DoubleArray) -> tuple[DoubleArray, dict[str, DoubleArray]]:
+        power_db = action[..., 0]
+        power = 10 ** (power_db / 10)
+        efficiency, utility = self._transmit(np.where(power_db < LOWEST_POWER_DB, 0.0, power))
+        return utility, {"spectral_efficiency": efficiency}
 
-        Args:
-            action_db: Powers in dB of full power `[E, K]`; below -30 is off, above 0 is 0.
-        """
-        action_db = np.asarray(action_db, dtype=np.float64)
-        power = 10 ** (np.minimum(action_db, 0.0) / 10)
-        efficiency, utility = self._transmit(np.where(action_db < LOWEST_POWER_DB, 0.0, power))
-        around = utility[:, self.neighbours].sum(axis=-1)
-        reward = (utility + around) / (1 + self.neighbours.shape[1])
-        self._observe()
-        return PowerOutcome(
-            observation=self.observation,
-            reward=reward.astype(np.float32),
-            utility=utility.astype(np.float32),
-            spectral_efficiency=efficiency.astype(np.float32),
-            done=self.slot >= self.scenario.slots,
-        )
+    def _tell(self) -> DoubleArray:
+        return power_message(self.measured, self._history)
 
     @property
     def user_rates(self) -> DoubleArray:
@@ -163,7 +120,7 @@ class PowerTask:
         return {
             "mean_log_rate": self.mean_log_rate(),
             "user_rate_p5": np.percentile(rates, 5, axis=-1),
-            "cell_spectral_efficiency": rates.sum(axis=-1) / self.scenario.cells,
+            "cell_spectral_efficiency": rates.sum(axis=-1) / self.network.cells,
             "jain": rates.sum(axis=-1) ** 2 / (rates.shape[-1] * squares),
         }
 
@@ -178,7 +135,7 @@ class PowerTask:
         signal = own[self._episode, user]
         efficiency = spectral_efficiency(signal / interference) * active
 
-        weight = self.scenario.averaging
+        weight = self.network.averaging
         growth = 1 - weight + weight * efficiency * self.measured.weight
         utility = np.where(active, np.log(growth) / weight, 0.0)
         rates = np.zeros_like(self.average_rate)
@@ -189,7 +146,6 @@ class PowerTask:
         self._history = remember(
             self._history, power, efficiency, np.where(active, interference, 1.0)
         )
-        self.slot += 1
         self._channel.advance()
         self._hand_over()
         self._schedule()
@@ -204,7 +160,7 @@ class PowerTask:
 
     def _schedule(self) -> None:
         """Pick in each cell the user with the best expected rate over its average rate."""
-        scale = self.scenario.full_power_over_noise
+        scale = self.network.full_power_over_noise
         self.user_gain = self._channel.gain * scale
         own = np.take_along_axis(self.user_gain, self.serving_cell[..., None], axis=-1)[..., 0]
         expected = spectral_efficiency(own / self.user_interference)
@@ -225,7 +181,7 @@ class PowerTask:
             leakage=leakage(gain, active, self.neighbours),
         )
 
-    def _observe(self) -> None:
-        self.observation = np.concatenate(
+    def _observe(self) -> FloatArray:
+        return np.concatenate(
             [present_features(self.measured), self._history], axis=-1, dtype=np.float32
         )

@@ -1,46 +1,25 @@
 """Rules for the power task, from no information to all of it: the bar for learned policies.
 
-Prices follow distributed pricing (Huang, Berry and Honig, 2006): one unit more of interference costs
-the user of cell j w_j S_j / (I_j (I_j + S_j)) of the weighted rate sum, and a cell weighs its own
-rate against what it costs the others. What a cell is told in a slot was sent in the slot before.
+Price rules weigh their own rate against what it costs the others, at the prices that the neighbours told
+(distributed pricing; Huang, Berry and Honig, 2006).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 
 from networld_training.radio.arrays import FloatArray
 from networld_training.radio.power_control import wmmse
-from networld_training.tasks.power import PowerTask
-from networld_training.tasks.power_contract import LOWEST_POWER_DB, OFF_DB, POWER_CONTRACT
-
-# Chosen among six values on 64 drops with seeds from 3000, scenarios umi100 and umi200; the tests
-# score seeds 1000 to 1095. Values from 0.2 to 0.5 lie within 7 points, 1 costs up to 13.
-OTHERS_POWER = 0.3
-
-Information = Literal["none", "local", "mean-field", "one-hop", "genie"]
-
-
-class Heuristic(Protocol):
-    """A rule that chooses the power of every cell."""
-
-    @property
-    def name(self) -> str:
-        """Name in tables and in `HEURISTICS`."""
-
-    @property
-    def information(self) -> Information:
-        """What a cell knows beside its own measurements."""
-
-    def reset(self) -> None:
-        """Forget the last batch of episodes."""
-
-    def act(self, task: PowerTask) -> FloatArray:
-        """Return powers in dB of full power for the present slot, `[E, K]`."""
+from networld_training.tasks.base import Rule
+from networld_training.tasks.messages import heard
+from networld_training.tasks.power.contract import LOWEST_POWER_DB, OFF_DB, POWER_CONTRACT
+from networld_training.tasks.power.observation import log_price
+from networld_training.tasks.power.task import PowerTask
+from networld_training.tasks.spec import Information
 
 
 class _Stateless:
@@ -91,48 +70,47 @@ class Reuse3(_Stateless):
 
     def act(self, task: PowerTask) -> FloatArray:
         """Return 0 dB for the colour whose turn it is."""
-        turn = task.reuse_colour == task.slot % 3
+        turn = task.layout.reuse_colour == task.slot % 3
         return np.where(np.broadcast_to(turn, task.shape), 0.0, OFF_DB)
 
 
-class Price:
-    """Best response to the neighbours' prices of the slot before.
-
-    The price of a cell assumes that it transmits at full power and the others at `OTHERS_POWER`;
-    the gains of both it measures on reference signals. Prices at the interference measured last
-    run away: whoever is spared interference asks to be spared more of it.
+class Price(_Stateless):
+    """Best response to prices of interference.
 
     Args:
         information: `mean-field` for the geometric mean of the neighbours' prices, which is what an
-            averaged logarithmic message carries; `one-hop` for the price of each neighbour.
+            averaged logarithmic message carries; `one-hop` for the price of each neighbour; `local`
+            takes the own price for everybody's.
     """
 
-    def __init__(self, information: Literal["mean-field", "one-hop"]) -> None:
-        self.name = {"mean-field": "price-mean", "one-hop": "price-each"}[information]
-        self.information: Information = information
-        self._price: FloatArray | None = None
-
-    def reset(self) -> None:
-        """Forget the prices."""
-        self._price = None
+    def __init__(self, information: Literal["local", "mean-field", "one-hop"]) -> None:
+        self.name = {"local": "price-own", "mean-field": "price-mean", "one-hop": "price-each"}[
+            information
+        ]
+        self.information = information
 
     def act(self, task: PowerTask) -> FloatArray:
-        """Return the response to the last prices, and remember the present ones."""
+        """Return the response to the prices that were told one slot ago."""
         measured = task.measured
         signal = np.diagonal(measured.gain, axis1=1, axis2=2)
         weight = np.where(measured.active, measured.weight, 0.0)
-        heard = np.zeros(task.shape) if self._price is None else self._price
-        around = heard[:, task.neighbours]
-        if self.information == "mean-field":
-            cost = measured.leakage.sum(axis=-1) * _geometric_mean(around)
-        else:
-            cost = (measured.leakage * around).sum(axis=-1)
+        cost = self._cost(task)
         power = np.ones(task.shape)
         np.divide(weight, cost, out=power, where=cost > 0)
         power = np.where(cost > 0, power - measured.interference / signal, 1.0)
-        interference = OTHERS_POWER * (measured.gain.sum(axis=-1) - signal) + 1
-        self._price = weight * signal / (interference * (interference + signal))
         return _decibels(np.clip(power, 0.0, 1.0))
+
+    def _cost(self, task: PowerTask) -> FloatArray:
+        """Return what full power costs the neighbours `[E, K]`."""
+        leakage = task.measured.leakage
+        if self.information == "local":
+            return np.asarray(leakage.sum(axis=-1) * np.exp(log_price(task.measured)))
+        price = np.exp(heard(task.received, task.neighbours)[..., 0])
+        told = ~np.isnan(price)
+        if self.information == "one-hop":
+            return np.asarray((leakage * np.where(told, price, 0.0)).sum(axis=-1))
+        mean = np.where(told.any(axis=-1), np.exp(task.mean_field[..., 0]), 0.0)
+        return np.asarray(leakage.sum(axis=-1) * mean)
 
 
 class Genie(_Stateless):
@@ -150,26 +128,19 @@ class Genie(_Stateless):
         return _decibels(wmmse(measured.gain, np.where(measured.active, measured.weight, 0)).power)
 
 
-def _geometric_mean(prices: FloatArray) -> FloatArray:
-    """Return the geometric mean of the positive prices along the last axis, 0 if there are none."""
-    positive = prices > 0
-    logarithms = np.log(np.where(positive, prices, 1.0)).sum(axis=-1)
-    mean = np.exp(logarithms / np.maximum(positive.sum(axis=-1), 1))
-    return np.where(positive.any(axis=-1), mean, 0.0)
-
-
 def _decibels(power: FloatArray) -> FloatArray:
     power_db = 10 * np.log10(np.maximum(power, 10 ** (OFF_DB / 10)))
     return np.where(power_db < LOWEST_POWER_DB, OFF_DB, power_db)
 
 
-HEURISTICS: dict[str, Callable[[], Heuristic]] = {
+POWER_HEURISTICS: Mapping[str, Callable[[], Rule[PowerTask]]] = {
     "random": Random,
     "random-bins": RandomBins,
     "full": Full,
     "reuse-3": Reuse3,
+    "price-own": partial(Price, "local"),
     "price-mean": partial(Price, "mean-field"),
     "price-each": partial(Price, "one-hop"),
     "wmmse-pf": Genie,
 }
-"""What makes each rule, by name: rules remember prices, so every rollout gets its own."""
+"""What makes each rule, by name."""

@@ -1,0 +1,79 @@
+"""All tasks with their networks, rules and scenarios, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from networld_runtime.errors import ConfigError
+from networld_training.tasks.base import Rule, Task
+from networld_training.tasks.network import Network
+from networld_training.tasks.power.heuristics import POWER_HEURISTICS
+from networld_training.tasks.power.network import PowerNetwork
+from networld_training.tasks.power.scenarios import POWER_SCENARIOS
+from networld_training.tasks.power.task import PowerTask
+from networld_training.tasks.scenario import Scenario
+from networld_training.tasks.spec import TaskSpec
+
+
+@dataclass(frozen=True)
+class TaskEntry:
+    """Everything that belongs to a task.
+
+    Attributes:
+        make: Makes a batch of episodes from a network and seeds.
+        network: The task's type of network.
+        heuristics: Makers of its rules, by name; `random` and the task's expert are among them.
+        scenarios: Its scenarios, by name.
+    """
+
+    make: type[Task]
+    network: type[Network]
+    heuristics: Mapping[str, Callable[[], Rule[Any]]]
+    scenarios: Mapping[str, Scenario]
+
+    @property
+    def spec(self) -> TaskSpec:
+        """The task's interface."""
+        return self.make.spec
+
+
+def _by_name(scenarios: tuple[Scenario, ...]) -> dict[str, Scenario]:
+    return {scenario.name: scenario for scenario in scenarios}
+
+
+TASKS: Mapping[str, TaskEntry] = {
+    "power": TaskEntry(PowerTask, PowerNetwork, POWER_HEURISTICS, _by_name(POWER_SCENARIOS)),
+}
+
+SCENARIOS: Mapping[str, Scenario] = {
+    scenario.id: scenario for entry in TASKS.values() for scenario in entry.scenarios.values()
+}
+
+
+def find_task(name: str) -> TaskEntry:
+    """Return a task by name.
+
+    Raises:
+        ConfigError: There is none of this name.
+    """
+    if name not in TASKS:
+        raise ConfigError("task", f"{name!r} is not a task; known: {', '.join(TASKS)}")
+    return TASKS[name]
+
+
+def find_scenario(text: str) -> Scenario:
+    """Return the scenario with this id; `power/umi100` is short for `networld/power/umi100-v0`.
+
+    Raises:
+        ConfigError: There is none; names the scenarios that are like it.
+    """
+    if text in SCENARIOS:
+        return SCENARIOS[text]
+    task, _, name = text.removeprefix("networld/").partition("/")
+    if task in TASKS and name in TASKS[task].scenarios:
+        return TASKS[task].scenarios[name]
+    known = TASKS[task].scenarios.values() if task in TASKS else SCENARIOS.values()
+    listed = ", ".join(scenario.id for scenario in known)
+    raise ConfigError("scenario", f"{text!r} is not a scenario; known: {listed}")

@@ -1,0 +1,129 @@
+"""What a task offers: observations, messages, actions and figures of merit, with their units."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from networld_runtime.contract import ActionBins, Feature
+from networld_runtime.errors import NetWorldError
+
+Information = Literal["none", "local", "mean-field", "one-hop", "genie"]
+"""What a policy knows: nothing of the network; what its cell measures; also the average of what the
+neighbours told one slot ago; also what each of them told; everything, at once."""
+
+INFORMATION: tuple[Information, ...] = ("none", "local", "mean-field", "one-hop", "genie")
+
+
+class ActionError(NetWorldError, ValueError):
+    """Actions that a task does not take, or a step that it cannot make now."""
+
+    exit_code = 8
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An action that is one of several; its native value is the index.
+
+    Attributes:
+        name: What is chosen.
+        labels: Meaning of each index.
+        masked: Whether some choices may be invalid, as `Task.action_mask` says.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    masked: bool = False
+
+    @property
+    def size(self) -> int:
+        """Number of choices."""
+        return len(self.labels)
+
+
+Action = ActionBins | Choice
+
+
+@dataclass(frozen=True)
+class Kpi:
+    """A figure of merit in native units."""
+
+    name: str
+    unit: str
+    higher_is_better: bool = True
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """The interface of a task, the same in all of its scenarios.
+
+    Attributes:
+        name: Name of the task.
+        slot_s: Length of a slot.
+        features: Entries of an observation.
+        message: Entries of what a cell tells its neighbours once per slot, as int8 over its range.
+        actions: Components of an action; at most one choice is masked.
+        kpis: Figures of merit that `Task.metrics` returns; the first is the one that is scored.
+        expert: Heuristic whose result scores 100; `random` scores 0.
+    """
+
+    name: str
+    slot_s: float
+    features: tuple[Feature, ...]
+    message: tuple[Feature, ...]
+    actions: tuple[Action, ...]
+    kpis: tuple[Kpi, ...]
+    expert: str
+
+    @property
+    def mask_size(self) -> int:
+        """Entries of the action mask, 0 if no action is masked."""
+        return next((a.size for a in self.actions if isinstance(a, Choice) and a.masked), 0)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the interface as plain JSON data."""
+        return asdict(self)
+
+
+def native_bounds(action: Action) -> tuple[float, float]:
+    """Return the lowest and highest native value of an action, "off" included."""
+    if isinstance(action, Choice):
+        return 0.0, float(action.size - 1)
+    return (action.low if action.off is None else action.off), action.high
+
+
+def action_problems(
+    spec: TaskSpec,
+    action: np.ndarray[Any, Any],
+    mask: np.ndarray[Any, Any] | None = None,
+) -> list[str]:
+    """Return what is wrong with actions `[E, K, C]`, one line for each component at most.
+
+    Args:
+        spec: The task.
+        action: Native values.
+        mask: Valid choices of the masked component `[E, K, A]`.
+    """
+    problems = []
+    for index, component in enumerate(spec.actions):
+        values = action[..., index]
+        low, high = native_bounds(component)
+        valid = (values >= low) & (values <= high)  # false for NaN
+        expected = f"{low:g} to {high:g}"
+        if isinstance(component, Choice):
+            whole = np.where(valid, values, 0)
+            valid &= whole == np.floor(whole)
+            expected = f"a whole number, {expected}"
+            if valid.all() and component.masked and mask is not None:
+                chosen = values.astype(np.int64)[..., None]
+                valid = np.take_along_axis(mask, chosen, axis=-1)[..., 0]
+                expected = "a choice that the action mask allows"
+        if not valid.all():
+            episode, cell = (int(axis[0]) for axis in np.nonzero(~valid))
+            problems.append(
+                f"{component.name} = {values[episode, cell]:g} of cell {cell} in episode {episode}: "
+                f"expected {expected}"
+            )
+    return problems
