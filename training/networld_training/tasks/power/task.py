@@ -13,6 +13,7 @@ import numpy as np
 from networld_runtime.contract import Contract, FloatArray
 from networld_training.radio.arrays import FloatArray as DoubleArray
 from networld_training.radio.arrays import IntArray
+from networld_training.radio.attachment import hand_over, strongest_cell
 from networld_training.radio.channel import Channel
 from networld_training.radio.link import spectral_efficiency
 from networld_training.tasks.base import Task
@@ -34,7 +35,6 @@ from networld_training.tasks.power.observation import (
 
 __all__ = ["OFF_DB", "PowerNetwork", "PowerTask"]
 
-HANDOVER_MARGIN_DB = 3.0
 # Below it a user counts as unserved: keeps logarithms finite.
 LOWEST_RATE = 1e-2
 
@@ -79,7 +79,7 @@ class PowerTask(Task):
         self._channel = Channel(self._config, self.streams)
         gain = self._channel.large_scale_gain * self.network.full_power_over_noise
         best = gain.max(axis=-1)
-        self.serving_cell = np.argmax(gain, axis=-1)
+        self.serving_cell = strongest_cell(gain)
         self.user_interference = np.maximum(gain.sum(axis=-1) - best, 0.0) + 1
         # About what the warm-up settles at, so that it leaves no trend in the first rewards.
         expected = spectral_efficiency(best / self.user_interference) / self.network.users_per_cell
@@ -96,6 +96,11 @@ class PowerTask(Task):
         power = 10 ** (power_db / 10)
         efficiency, utility = self._transmit(np.where(power_db < LOWEST_POWER_DB, 0.0, power))
         return utility, {"spectral_efficiency": efficiency}
+
+    def effective_action(self, action: DoubleArray) -> DoubleArray:
+        """Return the powers `[E, K, 1]` that are sent: a cell without users is off."""
+        on = self.measured.active[..., None] & (action >= LOWEST_POWER_DB)
+        return np.where(on, action, OFF_DB)
 
     def _tell(self) -> DoubleArray:
         return power_message(self.measured, self._history)
@@ -147,16 +152,9 @@ class PowerTask(Task):
             self._history, power, efficiency, np.where(active, interference, 1.0)
         )
         self._channel.advance()
-        self._hand_over()
+        self.serving_cell = hand_over(self.serving_cell, self._channel.large_scale_gain)
         self._schedule()
         return efficiency, utility
-
-    def _hand_over(self) -> None:
-        candidates = np.array(self._channel.large_scale_gain)
-        serving = self.serving_cell[..., None]
-        held = np.take_along_axis(candidates, serving, axis=-1) * 10 ** (HANDOVER_MARGIN_DB / 10)
-        np.put_along_axis(candidates, serving, held, axis=-1)
-        self.serving_cell = np.argmax(candidates, axis=-1)
 
     def _schedule(self) -> None:
         """Pick in each cell the user with the best expected rate over its average rate."""
