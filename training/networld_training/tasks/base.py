@@ -132,6 +132,13 @@ class Task(ABC):
             details={name: one.astype(np.float32) for name, one in details.items()},
         )
 
+    def effective_action(self, action: DoubleArray) -> DoubleArray:
+        """Return actions `[E, K, C]` as they would take effect in the present slot; data sets log these.
+
+        A task whose cells cannot always do what they are told overrides it.
+        """
+        return action
+
     @abstractmethod
     def metrics(self) -> dict[str, DoubleArray]:
         """Return the figures of merit over the slots so far, each `[E]`, as `spec.kpis` names them."""

@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from networld_runtime.contract import Contract
 from networld_runtime.errors import ConfigError
 from networld_training.tasks.base import Rule, Task
 from networld_training.tasks.network import Network
+from networld_training.tasks.power.contract import POWER_CONTRACT
 from networld_training.tasks.power.heuristics import POWER_HEURISTICS
 from networld_training.tasks.power.network import PowerNetwork
 from networld_training.tasks.power.scenarios import POWER_SCENARIOS
@@ -46,6 +48,9 @@ def _by_name(scenarios: tuple[Scenario, ...]) -> dict[str, Scenario]:
 TASKS: Mapping[str, TaskEntry] = {
     "power": TaskEntry(PowerTask, PowerNetwork, POWER_HEURISTICS, _by_name(POWER_SCENARIOS)),
 }
+
+CONTRACTS: Mapping[str, Contract] = {"power": POWER_CONTRACT}
+"""Contracts of the tasks that the world model learns, by name."""
 
 SCENARIOS: Mapping[str, Scenario] = {
     scenario.id: scenario for entry in TASKS.values() for scenario in entry.scenarios.values()

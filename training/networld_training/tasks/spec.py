@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -86,12 +89,64 @@ class TaskSpec:
         """Return the interface as plain JSON data."""
         return asdict(self)
 
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> TaskSpec:
+        """Build an interface from `to_json`'s data.
+
+        Raises:
+            KeyError, TypeError: A key is missing, unknown or of the wrong type.
+        """
+        fields = dict(data)
+        fields["features"] = tuple(Feature(**feature) for feature in fields["features"])
+        fields["message"] = tuple(Feature(**feature) for feature in fields["message"])
+        fields["actions"] = tuple(_action_from_json(action) for action in fields["actions"])
+        fields["kpis"] = tuple(Kpi(**kpi) for kpi in fields["kpis"])
+        return cls(**fields)
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the canonical JSON form, as hexadecimal digits."""
+        canonical = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _action_from_json(data: Mapping[str, Any]) -> Action:
+    if "labels" in data:
+        return Choice(**{**data, "labels": tuple(data["labels"])})
+    return ActionBins(**data)
+
 
 def native_bounds(action: Action) -> tuple[float, float]:
     """Return the lowest and highest native value of an action, "off" included."""
     if isinstance(action, Choice):
         return 0.0, float(action.size - 1)
     return (action.low if action.off is None else action.off), action.high
+
+
+def allowed(
+    component: Action,
+    values: np.ndarray[Any, Any],
+    mask: np.ndarray[Any, Any] | None = None,
+) -> tuple[np.ndarray[Any, Any], str]:
+    """Return which native values of an action are allowed, and what is expected of them.
+
+    Args:
+        component: The component of the action.
+        values: Native values of any shape `[...]`.
+        mask: Valid choices `[..., A]`; only a masked choice heeds it.
+    """
+    low, high = native_bounds(component)
+    valid = (values >= low) & (values <= high)  # false for NaN
+    if not isinstance(component, Choice):
+        return valid, f"{low:g} to {high:g}"
+    whole = np.where(valid, values, 0)
+    valid &= whole == np.floor(whole)
+    if valid.all() and component.masked and mask is not None:
+        chosen = values.astype(np.int64)[..., None]
+        return (
+            np.take_along_axis(mask, chosen, axis=-1)[..., 0] != 0,
+            "a choice that the action mask allows",
+        )
+    return valid, f"a whole number, {low:g} to {high:g}"
 
 
 def action_problems(
@@ -109,17 +164,7 @@ def action_problems(
     problems = []
     for index, component in enumerate(spec.actions):
         values = action[..., index]
-        low, high = native_bounds(component)
-        valid = (values >= low) & (values <= high)  # false for NaN
-        expected = f"{low:g} to {high:g}"
-        if isinstance(component, Choice):
-            whole = np.where(valid, values, 0)
-            valid &= whole == np.floor(whole)
-            expected = f"a whole number, {expected}"
-            if valid.all() and component.masked and mask is not None:
-                chosen = values.astype(np.int64)[..., None]
-                valid = np.take_along_axis(mask, chosen, axis=-1)[..., 0]
-                expected = "a choice that the action mask allows"
+        valid, expected = allowed(component, values, mask)
         if not valid.all():
             episode, cell = (int(axis[0]) for axis in np.nonzero(~valid))
             problems.append(
