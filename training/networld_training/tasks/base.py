@@ -139,6 +139,14 @@ class Task(ABC):
         """
         return action
 
+    def balance(self) -> Mapping[str, DoubleArray]:
+        """Return what must be zero at any time `[E]` if nothing is lost or made up, by name with its unit.
+
+        Say `queue_bits`: arrived less sent, dropped and waiting. `networld check` asks after every slot and
+        takes 0.001 for zero. A task that keeps no such books returns nothing.
+        """
+        return {}
+
     @abstractmethod
     def metrics(self) -> dict[str, DoubleArray]:
         """Return the figures of merit over the slots so far, each `[E]`, as `spec.kpis` names them."""
