@@ -68,6 +68,19 @@ def find_task(name: str) -> TaskEntry:
     return TASKS[name]
 
 
+def find_contract(task: str) -> Contract:
+    """Return the contract of a task, by the task's name.
+
+    Raises:
+        ConfigError: The world model does not learn this task.
+    """
+    if task not in CONTRACTS:
+        raise ConfigError(
+            f"task {task!r}", f"the world model does not learn it; it learns {', '.join(CONTRACTS)}"
+        )
+    return CONTRACTS[task]
+
+
 def find_scenario(text: str) -> Scenario:
     """Return the scenario with this id; `power/umi100` is short for `networld/power/umi100-v0`.
 
