@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 MINIMUM := .venv-minimum
+SIONNA := .venv-sionna
 SETUP := pyproject.toml constraints.txt runtime/pyproject.toml training/pyproject.toml export/pyproject.toml
 
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: setup demo results test lint types unit test-minimum bundle bench clean
+.PHONY: setup demo results test lint types unit test-minimum test-sionna sionna-values bundle bench clean
 
 setup: $(VENV)/.installed
 
@@ -16,6 +17,14 @@ $(VENV)/.installed: $(SETUP)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt \
 	    --editable runtime --editable training --editable export --group dev
+	touch $@
+
+# With Sionna, the independent reference of the radio.
+$(SIONNA)/.installed: $(SETUP)
+	$(PYTHON) -m venv $(SIONNA)
+	$(SIONNA)/bin/python -m pip install --quiet --constraint constraints.txt pip
+	$(SIONNA)/bin/python -m pip install --quiet --constraint constraints.txt \
+	    --editable runtime --editable training --editable export --group dev --group sionna
 	touch $@
 
 # The base station alone, on the oldest ONNX Runtime that it supports: no torch, no onnx.
@@ -51,6 +60,13 @@ unit: setup
 test-minimum: $(MINIMUM)/.installed
 	$(MINIMUM)/bin/pytest tests/runtime
 
+# Has Sionna compute its values again and compares them with the frozen ones.
+test-sionna: $(SIONNA)/.installed
+	$(SIONNA)/bin/pytest tests/training/validation
+
+sionna-values: $(SIONNA)/.installed
+	$(SIONNA)/bin/python tests/training/validation/make_sionna_values.py
+
 bundle: setup
 	$(BIN)/networld bundle make
 
@@ -58,4 +74,4 @@ bench: setup
 	$(BIN)/pytest benchmarks/bench_base_station.py --benchmark-columns=min,median,iqr,ops
 
 clean:
-	rm -rf $(VENV) $(MINIMUM) runs
+	rm -rf $(VENV) $(MINIMUM) $(SIONNA) runs
