@@ -1,0 +1,57 @@
+"""The network of a ceiling: a learned message and a policy, shared by all cells."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from networld_runtime.message import STEPS
+
+LATENT_SIZE = 16
+MESSAGE_WIDTH = 64
+POLICY_WIDTH = 128
+
+
+class CeilingModel(nn.Module):
+    """Observations of two slots -> what every cell does now.
+
+    Args:
+        observation_size: Features of an observation.
+        output_size: Numbers that the task's objective turns into an action.
+    """
+
+    def __init__(self, observation_size: int, output_size: int) -> None:
+        super().__init__()
+        self.message = _perceptron(observation_size, MESSAGE_WIDTH, LATENT_SIZE)
+        self.policy = _perceptron(observation_size + LATENT_SIZE + 1, POLICY_WIDTH, POLICY_WIDTH)
+        self.output = nn.Linear(POLICY_WIDTH, output_size)
+        nn.init.normal_(self.output.weight, std=0.01)
+
+    def forward(self, observation: Tensor, before: Tensor | None, neighbours: Tensor) -> Tensor:
+        """Return outputs `[E, K, O]`.
+
+        Args:
+            observation: Normalised observations of this slot `[E, K, D]`.
+            before: Those of the slot before, which the messages heard now are made of; None if this is
+                the first slot, in which nothing was heard.
+            neighbours: Neighbours of each cell `[K, n]`.
+        """
+        if before is None:
+            heard = observation.new_zeros(*observation.shape[:2], LATENT_SIZE + 1)
+        else:
+            latent = torch.tanh(self.message(before))
+            received = latent + (torch.round(latent * STEPS) / STEPS - latent).detach()
+            mean = received[:, neighbours].mean(dim=2)
+            heard = torch.cat([mean, torch.ones_like(mean[..., :1])], dim=-1)
+        hidden = nn.functional.silu(self.policy(torch.cat([observation, heard], dim=-1)))
+        return torch.as_tensor(self.output(hidden))
+
+
+def _perceptron(inputs: int, width: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(inputs, width),
+        nn.SiLU(),
+        nn.Linear(width, width),
+        nn.SiLU(),
+        nn.Linear(width, outputs),
+    )

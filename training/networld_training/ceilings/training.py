@@ -1,0 +1,176 @@
+"""Training a ceiling: the gradient of what a slot is worth, through everything that the simulator knows.
+
+The policy runs in the simulator and meets the states that it brings about; in each slot its outputs are
+pushed towards what would have been worth more. All scenarios of the task take turns, the held-out ones too:
+a ceiling has no need to generalise.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from networld_runtime.errors import check_values
+from networld_training.ceilings.model import CeilingModel
+from networld_training.ceilings.objectives import OBJECTIVES
+from networld_training.ceilings.policy import CeilingPolicy
+from networld_training.environments.rollout import run_policy
+from networld_training.tasks.base import Task
+from networld_training.tasks.network import Network
+from networld_training.tasks.registry import find_task
+from networld_training.tasks.scoring import normalised_score
+from networld_training.tasks.spec import normalised
+
+# Keeps these episodes apart from those that policies are judged on and trained on.
+SEED_DOMAIN = 0x6365696C
+LARGEST_GRADIENT = 1.0
+AVERAGING = 0.995
+WARM_UP_STEPS = 300
+
+
+@dataclass(frozen=True)
+class CeilingSettings:
+    """How a ceiling is trained.
+
+    Attributes:
+        steps: Optimiser steps.
+        episodes: Episodes that run at once in each network.
+        slots: Slots of one optimiser step.
+        learning_rate: Highest learning rate; it falls with a cosine.
+        validate_every: Steps between two validations; the best weights are kept.
+        validation_episodes: Episodes of each scenario in a validation.
+        seed: Seed of weights and episodes.
+
+    Raises:
+        ConfigError: A value is out of range; lists all of them.
+    """
+
+    steps: int = 12_000
+    episodes: int = 24
+    slots: int = 4
+    learning_rate: float = 2e-3
+    validate_every: int = 1000
+    validation_episodes: int = 16
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        names = ("steps", "episodes", "slots", "validate_every", "validation_episodes")
+        checks = [(name, getattr(self, name) >= 1, "at least 1") for name in names]
+        checks.append(("learning_rate", self.learning_rate > 0, "a positive number"))
+        checks.append(("seed", self.seed >= 0, "0 or more"))
+        check_values("ceiling", self, checks)
+
+
+@dataclass
+class _Course:
+    """The episodes that run in one network."""
+
+    network: Network
+    task: Task | None = None
+    before: Tensor | None = None
+
+
+class CeilingTrainer:
+    """Trains the ceiling of one task.
+
+    Args:
+        task: Name of the task.
+        settings: How it is trained.
+    """
+
+    def __init__(self, task: str, settings: CeilingSettings) -> None:
+        self.settings = settings
+        self.entry = find_task(task)
+        self.objective = OBJECTIVES[task]
+        torch.manual_seed(settings.seed)
+        features = len(self.entry.spec.features)
+        self.model = CeilingModel(features, self.objective.output_size)
+        with torch.no_grad():
+            self.model.output.bias.copy_(torch.tensor(self.objective.initial_bias))
+        self.average = copy.deepcopy(self.model)
+        self._random = np.random.default_rng((SEED_DOMAIN, settings.seed))
+        scenarios = self.entry.scenarios.values()
+        self._courses = [_Course(network) for one in scenarios for network in one.networks]
+        self._references = self._measure_references()
+
+    def run(self, report: Callable[[int, str], None]) -> Mapping[str, Tensor]:
+        """Train and return the best weights; `report` gets the steps done and a note."""
+        settings = self.settings
+        optimiser = torch.optim.AdamW(self.model.parameters(), settings.learning_rate)
+        best, weights = -np.inf, self.average.state_dict()
+        order: list[int] = []
+        for step in range(1, settings.steps + 1):
+            if not order:
+                order = self._random.permutation(len(self._courses)).tolist()
+            rate = min(step / WARM_UP_STEPS, 1) * (1 + np.cos(np.pi * step / settings.steps)) / 2
+            for group in optimiser.param_groups:
+                group["lr"] = settings.learning_rate * rate
+            optimiser.zero_grad()
+            self._loss(self._courses[order.pop()]).backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), LARGEST_GRADIENT)
+            optimiser.step()
+            self._follow()
+            if step % settings.validate_every == 0 or step == settings.steps:
+                scores = self.validate()
+                score = float(np.mean(list(scores.values())))
+                if score > best:
+                    best, weights = score, copy.deepcopy(self.average.state_dict())
+                listed = " ".join(f"{name} {value:.0f}" for name, value in scores.items())
+                report(step, f"best {best:.1f}; {listed}")
+            else:
+                report(step, f"best {best:.1f}")
+        return weights
+
+    def validate(self) -> dict[str, float]:
+        """Return the score of the averaged weights in the first network of each scenario."""
+        policy = CeilingPolicy(self.objective, self.average)
+        scores = {}
+        for name, (task, random, expert) in self._references.items():
+            value = self._result(task, policy)
+            scores[name] = float(normalised_score(value, random, expert))
+        return scores
+
+    def _loss(self, course: _Course) -> Tensor:
+        """Let a few slots pass in one network and return what they cost."""
+        task = course.task
+        if task is None or task.slot >= course.network.slots:
+            seeds = self._random.integers(2**31, size=self.settings.episodes).tolist()
+            task = course.task = self.entry.make(course.network, seeds)
+            course.before = None
+            task.reset()
+        neighbours = torch.from_numpy(task.neighbours)
+        losses = []
+        for _ in range(min(self.settings.slots, course.network.slots - task.slot)):
+            observation = torch.from_numpy(normalised(task.spec.features, task.observation))
+            output = self.model(observation, course.before, neighbours)
+            losses.append(self.objective.loss(task, output))
+            task.step(self.objective.decide(task, output.detach().numpy()))
+            course.before = observation
+        return torch.stack(losses).mean()
+
+    def _follow(self) -> None:
+        """Move the averaged weights towards the present ones."""
+        pairs = zip(self.average.parameters(), self.model.parameters(), strict=True)
+        with torch.no_grad():
+            for average, present in pairs:
+                average.lerp_(present, 1 - AVERAGING)
+
+    def _measure_references(self) -> dict[str, tuple[Task, float, float]]:
+        """Return episodes with the results of `random` and the expert, by scenario."""
+        references = {}
+        for name, scenario in self.entry.scenarios.items():
+            seeds = self._random.integers(2**31, size=self.settings.validation_episodes).tolist()
+            task = self.entry.make(scenario.networks[0], seeds)
+            rules = (self.entry.heuristics[rule] for rule in ("random", self.entry.spec.expert))
+            random, expert = (self._result(task, rule()) for rule in rules)
+            references[name] = (task, random, expert)
+        return references
+
+    def _result(self, task: Task, policy: object) -> float:
+        """Return the mean of the scored figure of merit."""
+        return float(run_policy(task, policy)[self.entry.spec.kpis[0].name].mean())  # type: ignore[arg-type]
