@@ -54,9 +54,16 @@ def test_seven_cells_are_all_neighbours() -> None:
     assert [set(row) for row in neighbours] == [set(range(7)) - {cell} for cell in range(7)]
 
 
-@given(x=coordinate, y=coordinate, cells=st.sampled_from([7, 19]))
-def test_wrapped_distance_is_that_to_the_nearest_copy(x: float, y: float, cells: int) -> None:
-    layout = HexagonalLayout(cells, 150.0)
+@given(
+    x=coordinate,
+    y=coordinate,
+    cells=st.sampled_from([7, 19]),
+    jitter=st.sampled_from([0.0, 0.3, 0.49]),
+)
+def test_wrapped_distance_is_that_to_the_nearest_copy(
+    x: float, y: float, cells: int, jitter: float
+) -> None:
+    layout = HexagonalLayout(cells, 150.0, jitter, jitter_seed=2)
     position = layout.wrap(np.array([x, y]))
     wrapped = layout.distances_m(position)
     assert np.allclose(wrapped, brute_force_distances_m(layout, position), atol=1e-6)
@@ -87,6 +94,32 @@ def test_spiral_goes_ring_after_ring() -> None:
     assert radius[19] == pytest.approx(3)
 
 
+@pytest.mark.parametrize("jitter", [0.1, 0.3])
+def test_jittered_sites_are_uniform_in_a_disc_around_their_places(jitter: float) -> None:
+    layouts = [HexagonalLayout(61, 200.0, jitter, seed) for seed in range(200)]
+    moved = np.concatenate([layout.sites_m - layout.grid_m for layout in layouts])
+    share = np.hypot(*moved.T) / (jitter * 200)
+    assert share.max() <= 1
+    # In a disc the square of the radius is uniform: its mean is 1/2, its median too.
+    assert (share**2).mean() == pytest.approx(1 / 2, abs=0.02)
+    assert (share**2 < 1 / 2).mean() == pytest.approx(1 / 2, abs=0.03)
+    assert moved.mean(axis=0) == pytest.approx(0, abs=0.015 * jitter * 200)
+
+
+def test_an_irregular_layout_has_the_grid_and_the_neighbours_of_the_regular_one() -> None:
+    regular, irregular = HexagonalLayout(19, 200.0), HexagonalLayout(19, 200.0, 0.3, 5)
+    assert (irregular.grid_m == regular.sites_m).all()
+    assert (irregular.neighbours == regular.neighbours).all()
+    assert (irregular.reuse_colour == regular.reuse_colour).all()
+    assert (irregular.sites_m != regular.sites_m).all()
+
+
+def test_a_seed_names_an_irregular_layout() -> None:
+    first, again, other = (HexagonalLayout(7, 200.0, 0.3, seed).sites_m for seed in (1, 1, 2))
+    assert (first == again).all()
+    assert (first != other).all()
+
+
 def test_adjacent_cells_differ_in_colour() -> None:
     layout = HexagonalLayout(19, 100.0)
     distances = np.hypot(*(layout.sites_m[:, None] - layout.sites_m).transpose(2, 0, 1))
@@ -111,6 +144,6 @@ def test_drops_fill_the_hexagon_evenly() -> None:
 
 def test_every_wrong_key_is_named() -> None:
     with pytest.raises(ConfigError) as error:
-        HexagonalLayout(8, -1.0)
-    assert len(error.value.problems) == 2
+        HexagonalLayout(8, -1.0, jitter=0.5)
+    assert len(error.value.problems) == 3
     assert "cells: 8" in error.value.problems[0]
