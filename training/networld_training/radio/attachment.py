@@ -11,7 +11,7 @@ HANDOVER_MARGIN_DB = 3.0
 
 def strongest_cell(large_scale_gain: FloatArray) -> IntArray:
     """Return the cell that each user receives best `[E, U]`, from gains `[E, U, K]`."""
-    return np.argmax(large_scale_gain, axis=-1)
+    return np.asarray(np.argmax(large_scale_gain, axis=-1))
 
 
 def hand_over(
@@ -28,4 +28,4 @@ def hand_over(
     serving = serving_cell[..., None]
     held = np.take_along_axis(candidates, serving, axis=-1) * 10 ** (margin_db / 10)
     np.put_along_axis(candidates, serving, held, axis=-1)
-    return np.argmax(candidates, axis=-1)
+    return np.asarray(np.argmax(candidates, axis=-1))

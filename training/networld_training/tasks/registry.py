@@ -16,6 +16,10 @@ from networld_training.tasks.power.network import PowerNetwork
 from networld_training.tasks.power.scenarios import POWER_SCENARIOS
 from networld_training.tasks.power.task import PowerTask
 from networld_training.tasks.scenario import Scenario
+from networld_training.tasks.sched.heuristics import SCHED_HEURISTICS
+from networld_training.tasks.sched.network import SchedNetwork
+from networld_training.tasks.sched.scenarios import SCHED_SCENARIOS
+from networld_training.tasks.sched.task import SchedTask
 from networld_training.tasks.spec import TaskSpec
 
 
@@ -47,6 +51,7 @@ def _by_name(scenarios: tuple[Scenario, ...]) -> dict[str, Scenario]:
 
 TASKS: Mapping[str, TaskEntry] = {
     "power": TaskEntry(PowerTask, PowerNetwork, POWER_HEURISTICS, _by_name(POWER_SCENARIOS)),
+    "sched": TaskEntry(SchedTask, SchedNetwork, SCHED_HEURISTICS, _by_name(SCHED_SCENARIOS)),
 }
 
 CONTRACTS: Mapping[str, Contract] = {"power": POWER_CONTRACT}
