@@ -30,7 +30,7 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["data", "--quality", "best"], 3, "quality = 'best'"),
+        (["data", "make", "--output", "set", "--quality", "best"], 3, "quality = 'best'"),
         (["train", "--data", "nowhere"], 6, "networld data"),
         (["train", "--data", "nowhere", "--preset", "huge"], 3, "'huge' is not a preset"),
         (["export", "--checkpoint", "nowhere"], 6, "networld train"),
@@ -43,7 +43,7 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         (["evaluate", "--path-loss", "--json", "nowhere/out.json"], 3, "--json"),
         (["evaluate", "--path-loss", "--json", "."], 3, "is a folder"),
         (["evaluate", "--path-loss", "--distance-m", "-1"], 3, "distance_m = -1.0"),
-        (["data", "--output", "/proc/nowhere"], 1, "/proc/nowhere"),
+        (["data", "make", "--output", "/proc/nowhere"], 1, "/proc/nowhere"),
     ],
 )
 def test_mistakes_are_told_without_a_traceback(

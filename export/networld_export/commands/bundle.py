@@ -8,6 +8,7 @@ from pathlib import Path
 from networld_training.cli import Subparsers, add_command, natural
 
 DATA_EPISODES = 6144
+DATA_SLOTS = 100
 
 
 def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
@@ -36,7 +37,19 @@ def run(arguments: argparse.Namespace) -> int:
     data, train = arguments.work / "data", arguments.work / "train"
     checkpoint = train / "checkpoint.safetensors"
     seed = ["--seed", str(arguments.seed)]
-    make = ["data", "--output", str(data), "--episodes", str(arguments.episodes), *seed]
+    make = [
+        "data",
+        "make",
+        "--output",
+        str(data),
+        "--scenario",
+        "power/train",
+        "--episodes",
+        str(arguments.episodes),
+        "--slots",
+        str(DATA_SLOTS),
+        *seed,
+    ]
     fit = [
         "train",
         "--data",

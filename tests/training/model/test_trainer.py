@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from networld_runtime.errors import ConfigError, DataError
 from networld_runtime.message import dequantise
 from networld_runtime.message import quantise as quantise_message
-from networld_training.data.generate import GenerationSettings, TrainingFamily, generate
+from networld_training.data.generate import Generation, GenerationSettings
 from networld_training.data.windows import WindowSampler
 from networld_training.model.checkpoint import load_checkpoint
 from networld_training.model.mean_field import lose_messages, mean_field, quantise
 from networld_training.model.settings import PRESETS, TrainingSettings
 from networld_training.model.trainer import CHECKPOINT, Trainer
+from networld_training.tasks.registry import find_scenario
 
 TINY = replace(PRESETS["tiny"], steps=12)
 
@@ -27,8 +28,9 @@ TINY = replace(PRESETS["tiny"], steps=12)
 @pytest.fixture(scope="module")
 def sampler(tmp_path_factory: pytest.TempPathFactory) -> WindowSampler:
     folder = tmp_path_factory.mktemp("data")
-    family = replace(TrainingFamily(), slots=20)
-    generate(folder, GenerationSettings(episodes=6, shard_episodes=3), family, lambda _: None)
+    scenario = find_scenario("power/train")
+    settings = GenerationSettings(scenario, episodes=6, shard_episodes=3, slots=20)
+    Generation(folder, settings).run(lambda _: None)
     return WindowSampler(folder)
 
 

@@ -1,4 +1,4 @@
-"""`networld data`: simulate logged episodes into a data set, or check one."""
+"""`networld data`: make a data set of logged episodes, look into one, or check one."""
 
 from __future__ import annotations
 
@@ -9,41 +9,143 @@ from networld_training.cli import Subparsers, add_command
 
 
 def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
-    """Add the sub-command."""
+    """Add the sub-command with its three actions."""
     parser = add_command(
         subparsers,
         "data",
-        "Make a data set of logged episodes; an interrupted one is finished.",
-        "networld data --output runs/data/power-mixed --episodes 2048",
+        "Make, inspect or verify a data set of logged episodes.",
+        "networld data make --task power --output runs/data/power-mixed",
     )
-    parser.add_argument("--output", type=Path, default=Path("runs/data/power-mixed"))
-    parser.add_argument("--quality", default="mixed", help="mixed, medium, expert or random")
-    parser.add_argument("--episodes", type=int, default=2048)
-    parser.add_argument("--shard-episodes", type=int, default=64, help="episodes in one file")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--verify", action="store_true", help="only check the set in --output")
-    parser.set_defaults(run=run)
+    actions = parser.add_subparsers(title="actions", required=True, metavar="ACTION")
+    _add_make(actions)
+    _add_inspect(actions)
+    verify = add_command(
+        actions,
+        "verify",
+        "Check every shard and list all that is wrong; ends with 6 if anything is.",
+        "networld data verify runs/data/power-mixed",
+    )
+    verify.add_argument("folder", type=Path, help="the data set")
+    verify.set_defaults(run=_verify)
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Make or verify a data set; return 0."""
-    from networld_training.data.dataset import read_manifest, read_shard
-    from networld_training.data.generate import GenerationSettings, TrainingFamily, generate
+def _add_make(actions: Subparsers[argparse.ArgumentParser]) -> None:
+    make = add_command(
+        actions,
+        "make",
+        "Simulate a data set; an interrupted or damaged one is finished.",
+        "networld data make --task power --quality medium-expert --output runs/data/power-medium",
+    )
+    make.add_argument("--output", type=Path, required=True, help="folder of the data set")
+    make.add_argument("--task", default="power", help="name of a task")
+    make.add_argument(
+        "--quality", default="mixed", help="random, medium, expert, medium-expert or mixed"
+    )
+    make.add_argument("--scenario", default="train", help="name or id of a scenario of the task")
+    make.add_argument("--episodes", type=int, default=2048)
+    make.add_argument("--shard-episodes", type=int, default=64, help="episodes in one file")
+    make.add_argument("--slots", type=int, help="slots of an episode, instead of the scenario's")
+    make.add_argument("--seed", type=int, default=0)
+    make.add_argument("--json", type=Path, help="write what was made to this file")
+    make.set_defaults(run=_make)
+
+
+def _add_inspect(actions: Subparsers[argparse.ArgumentParser]) -> None:
+    inspect = add_command(
+        actions,
+        "inspect",
+        "Show what a data set holds: behaviours and their returns, coverage of actions, features.",
+        "networld data inspect runs/data/power-mixed --picture power-mixed.png",
+    )
+    inspect.add_argument("folder", type=Path, help="the data set")
+    inspect.add_argument("--picture", type=Path, help="draw it into this PNG file")
+    inspect.add_argument("--json", type=Path, help="write the figures to this file")
+    inspect.set_defaults(run=_inspect)
+
+
+def _make(arguments: argparse.Namespace) -> int:
+    from networld_runtime.errors import ConfigError
+    from networld_training.data.generate import Generation, GenerationSettings
+    from networld_training.progress import reporting
+    from networld_training.tasks.registry import find_scenario, find_task
+
+    _check_writable(arguments.json, "--json")
+    find_task(arguments.task)
+    short = arguments.scenario
+    scenario = find_scenario(short if "/" in short else f"{arguments.task}/{short}")
+    if scenario.task != arguments.task:
+        raise ConfigError(
+            "--scenario",
+            f"{scenario.id!r} belongs to task {scenario.task!r}: expected one of "
+            f"--task {arguments.task!r}",
+        )
+    settings = GenerationSettings(
+        scenario,
+        arguments.quality,
+        arguments.episodes,
+        arguments.shard_episodes,
+        arguments.seed,
+        arguments.slots,
+    )
+    generation = Generation(arguments.output, settings)
+    with reporting("episodes", settings.episodes, generation.done) as progress:
+        manifest = generation.run(progress.update)
+    print(f"data set: {arguments.output}")
+    if len(manifest.shards) < len(scenario.networks):
+        print(
+            f"{len(manifest.shards)} shards are {len(manifest.shards)} of the {len(scenario.networks)} "
+            f"networks of {scenario.id}; make more episodes or smaller shards to have all of them"
+        )
+    if arguments.json is not None:
+        _write_json(arguments.json, manifest.to_json())
+    return 0
+
+
+def _inspect(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from networld_training.data.inspection import inspect
+    from networld_training.data.manifest import read_finished_manifest
+    from networld_training.data.picture import draw
+    from networld_training.data.tables import tables
     from networld_training.progress import reporting
 
-    if arguments.verify:
-        manifest = read_manifest(arguments.output)
-        for shard in manifest.shards:
-            read_shard(arguments.output, shard, manifest.contract)
-        print(
-            f"{manifest.dataset_id}: {len(manifest.shards)} of {manifest.total_shards} shards, "
-            f"{sum(shard.episodes for shard in manifest.shards)} episodes, all intact"
-        )
-        return 0
-    settings = GenerationSettings(
-        arguments.quality, arguments.episodes, arguments.shard_episodes, arguments.seed
-    )
-    with reporting("episodes", settings.episodes) as progress:
-        generate(arguments.output, settings, TrainingFamily(), progress.update)
-    print(f"data set: {arguments.output}")
+    _check_writable(arguments.json, "--json")
+    _check_writable(arguments.picture, "--picture")
+    manifest = read_finished_manifest(arguments.folder)
+    with reporting("shards", len(manifest.shards)) as progress:
+        found = inspect(arguments.folder, progress.update)
+    for table in tables(found):
+        Console().print(table)
+    if arguments.picture is not None:
+        draw(found, arguments.picture)
+    if arguments.json is not None:
+        _write_json(arguments.json, found.to_json())
     return 0
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from networld_training.data.verification import verify
+
+    manifest = verify(arguments.folder)
+    print(
+        f"{manifest.dataset_id}: {len(manifest.shards)} shards, {manifest.episodes} episodes, all intact"
+    )
+    return 0
+
+
+def _check_writable(path: Path | None, option: str) -> None:
+    from networld_runtime.errors import ConfigError
+    from networld_runtime.files import obstacle_to_writing
+
+    obstacle = path and obstacle_to_writing(path)
+    if obstacle:
+        raise ConfigError(option, f"{path}: {obstacle}")
+
+
+def _write_json(path: Path, data: object) -> None:
+    import json
+
+    from networld_runtime.files import write_atomically
+
+    write_atomically(path, (json.dumps(data, indent=1) + "\n").encode())

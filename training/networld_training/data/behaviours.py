@@ -1,97 +1,103 @@
-"""Behaviour policies of the logged data: heuristics, mixed cell by cell and disturbed.
-
-A mixture of several sub-optimal behaviours teaches more than the expert alone (arXiv 2311.11423), and a
-classifier can only rank actions that somebody tried. So each cell of each episode gets a heuristic, a jitter
-of its own size, and a share of slots in which it acts at random.
-"""
+"""Who acts in logged data: a rule for each cell of each episode, and how its actions are disturbed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from networld_runtime.contract import ActionBins, FloatArray
-from networld_training.tasks.base import Rule
-from networld_training.tasks.power import PowerTask
-from networld_training.tasks.power.heuristics import POWER_HEURISTICS
+from networld_training.data.qualities import Quality
+from networld_training.radio.arrays import BoolArray
+from networld_training.tasks.base import Rule, Task
+from networld_training.tasks.registry import find_task
+from networld_training.tasks.spec import Action
 
 Array = np.ndarray[Any, Any]
 
-JITTER_DB = (0.0, 2.0, 6.0)
+JITTER = (0.0, 1 / 15, 1 / 5)
+"""Standard deviations of the jitter of a continuous action, in lengths of its range."""
 RANDOM_SHARE = (0.0, 0.1, 0.3)
-
-
-@dataclass(frozen=True)
-class Quality:
-    """A mixture of behaviours; `weights` maps a heuristic's name to its probability."""
-
-    name: str
-    weights: Mapping[str, float]
-    disturbed: bool
-
-
-QUALITIES = {
-    quality.name: quality
-    for quality in (
-        Quality("random", {"random-bins": 1.0}, disturbed=False),
-        Quality("medium", {"full": 0.5, "price-mean": 0.5}, disturbed=True),
-        Quality("expert", {"wmmse-pf": 1.0}, disturbed=False),
-        Quality(
-            "mixed",
-            {
-                "random-bins": 0.2,
-                "full": 0.15,
-                "price-mean": 0.35,
-                "price-each": 0.15,
-                "wmmse-pf": 0.15,
-            },
-            disturbed=True,
-        ),
-    )
-}
+"""Shares of slots in which a cell acts at random."""
+OFF_SHARE = 1 / 3
+"""Share of "off" among the random values of an action that has it."""
 
 
 class BehaviourPolicy:
     """Acts for all cells of a batch of episodes, each by its own behaviour.
 
+    A rule that no cell of the batch follows is never asked; one that knows the whole network answers
+    for all cells, and those that follow it take their part. A disturbed cell draws its jitter and its
+    share of random slots once for the episode.
+
     Args:
         quality: The mixture.
-        shape: Episodes and cells `(E, K)`.
-        bins: Bounds of the action.
-        random: Draws who does what; independent of the radio's streams.
+        task: The episodes, just reset.
+        random: Draws who does what; independent of the task's streams.
+
+    Attributes:
+        behaviours: What each cell follows, an index into the quality `[E, K]`.
     """
 
-    def __init__(
-        self,
-        quality: Quality,
-        shape: tuple[int, int],
-        bins: ActionBins,
-        random: np.random.Generator,
-    ) -> None:
-        names = list(quality.weights)
-        self.behaviours: Array = random.choice(
-            len(names), size=shape, p=list(quality.weights.values())
-        )
-        self.jitter_db = random.choice(JITTER_DB, size=shape) * quality.disturbed
-        self.random_share = random.choice(RANDOM_SHARE, size=shape) * quality.disturbed
-        self.policies: list[Rule[PowerTask]] = [POWER_HEURISTICS[name]() for name in names]
-        self.bins = bins
+    def __init__(self, quality: Quality, task: Task, random: np.random.Generator) -> None:
         self.random = random
-
-    def act(self, task: PowerTask) -> FloatArray:
-        """Return the actions `[E, K]` of this slot."""
-        choices = np.stack([policy.act(task) for policy in self.policies])
-        action = np.take_along_axis(choices, self.behaviours[None], axis=0)[0]
-        jittered = action + self.jitter_db * self.random.standard_normal(action.shape)
-        off = self.bins.low if self.bins.off is None else self.bins.off
-        action = np.where(
-            action < self.bins.low, action, np.where(jittered < self.bins.low, off, jittered)
+        self.behaviours: Array = random.choice(
+            len(quality.behaviours), size=task.shape, p=quality.weights
         )
-        explored = self.random.uniform(self.bins.low, self.bins.high, action.shape)
-        explored = np.where(self.random.random(action.shape) < 1 / 3, off, explored)
-        explore = self.random.random(action.shape) < self.random_share
-        action = np.where(explore, explored, np.minimum(action, self.bins.high))
-        return action.astype(np.float32)
+        disturbed = np.array([one.disturbed for one in quality.behaviours])[self.behaviours]
+        self._jitter = random.choice(JITTER, size=task.shape) * disturbed
+        self._random_share = random.choice(RANDOM_SHARE, size=task.shape) * disturbed
+        make = find_task(task.spec.name).heuristics
+        self._rules: dict[int, Rule[Any]] = {
+            int(index): make[quality.rules[index]]() for index in np.unique(self.behaviours)
+        }
+        for rule in self._rules.values():
+            rule.reset()
+
+    def act(self, task: Task) -> FloatArray:
+        """Return the actions `[E, K, C]` of this slot as they take effect."""
+        action = np.zeros(task.action_shape)
+        for index, rule in self._rules.items():
+            answer = np.asarray(rule.act(task)).reshape(task.action_shape)
+            action = np.where((self.behaviours == index)[..., None], answer, action)
+        for number, component in enumerate(task.spec.actions):
+            values = action[..., number]
+            if isinstance(component, ActionBins):
+                values = self._jittered(values, component)
+            explore = self.random.random(values.shape) < self._random_share
+            explored = random_values(component, values.shape, self.random, task.action_mask)
+            action[..., number] = np.where(explore, explored, values)
+        return task.effective_action(action).astype(np.float32)
+
+    def _jittered(self, values: Array, bins: ActionBins) -> Array:
+        """Move values about; one below the range is off or, without "off", the lowest; off stays off."""
+        spread = self._jitter * (bins.high - bins.low)
+        moved = values + spread * self.random.standard_normal(values.shape)
+        lowest = bins.low if bins.off is None else bins.off
+        moved = np.where(moved < bins.low, lowest, np.minimum(moved, bins.high))
+        return np.where(values < bins.low, values, moved)
+
+
+def random_values(
+    component: Action,
+    shape: tuple[int, ...],
+    random: np.random.Generator,
+    mask: BoolArray | None = None,
+) -> Array:
+    """Draw native values of an action, each allowed one as likely; "off" has a share of its own.
+
+    Args:
+        component: The component of the action.
+        shape: Episodes and cells `(E, K)`.
+        random: Draws them.
+        mask: Valid choices `[E, K, A]`; only a masked choice heeds it.
+    """
+    if isinstance(component, ActionBins):
+        values = random.uniform(component.low, component.high, shape)
+        if component.off is None:
+            return np.asarray(values)
+        return np.where(random.random(shape) < OFF_SHARE, component.off, values)
+    lots = random.random((*shape, component.size))
+    if component.masked and mask is not None:
+        lots = np.where(mask, lots, -1.0)
+    return np.asarray(np.argmax(lots, axis=-1))

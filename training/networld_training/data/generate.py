@@ -1,55 +1,32 @@
-"""Making a data set: scenarios of the training family, behaviours, shards; resumes after a break."""
+"""Making a data set: networks of a scenario in turn, behaviours, shards; resumes after a break."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
 from networld_runtime.errors import DataError, check_values
-from networld_training.data.behaviours import QUALITIES, BehaviourPolicy
-from networld_training.data.dataset import (
-    Arrays,
+from networld_training.data.behaviours import BehaviourPolicy
+from networld_training.data.manifest import (
+    MANIFEST,
     Manifest,
     Shard,
     read_manifest,
-    read_shard,
     write_manifest,
-    write_shard,
 )
-from networld_training.tasks.power import OFF_DB, PowerNetwork, PowerTask
+from networld_training.data.qualities import Quality, find_quality
+from networld_training.data.shards import SEEDS, Array, Arrays, examine_shard, write_shard
+from networld_training.tasks.network import Network
+from networld_training.tasks.registry import find_task
+from networld_training.tasks.scenario import Scenario
+
+DOMAIN = 0x64617461  # "data": keeps these draws apart from those of training and evaluation
 
 Report = Callable[[int], None]
-
-
-@dataclass(frozen=True)
-class TrainingFamily:
-    """The scenarios that training draws from; each shard is one of them.
-
-    Attributes:
-        inter_site_distance_m: Lowest and highest distance of neighbouring sites.
-        users_per_cell: Numbers of users to choose from.
-        speed_m_s: Lowest and highest speed of the users.
-        slots: Slots of an episode after the warm-up.
-    """
-
-    inter_site_distance_m: tuple[float, float] = (100.0, 250.0)
-    users_per_cell: tuple[int, ...] = (3, 4, 5)
-    speed_m_s: tuple[float, float] = (0.5, 2.0)
-    slots: int = 100
-
-    def draw(self, random: np.random.Generator) -> PowerNetwork:
-        """Draw one scenario."""
-        return replace(
-            PowerNetwork(),
-            name="training-family",
-            inter_site_distance_m=float(random.uniform(*self.inter_site_distance_m)),
-            users_per_cell=int(random.choice(self.users_per_cell)),
-            speed_m_s=float(random.uniform(*self.speed_m_s)),
-            slots=self.slots,
-        )
 
 
 @dataclass(frozen=True)
@@ -57,130 +34,169 @@ class GenerationSettings:
     """What to make.
 
     Attributes:
-        quality: Mixture of behaviours, a key of `QUALITIES`.
+        scenario: Where the episodes take place; shard i in network i modulo their count.
+        quality: Mixture of behaviours, a key of the task's `QUALITIES`.
         episodes: Episodes in all.
         shard_episodes: Episodes of one shard, simulated together.
-        seed: Seed of scenarios, radio and behaviours.
+        seed: Seed of episodes and behaviours.
+        slots: Slots of an episode; those of the scenario's networks if None.
 
     Raises:
         ConfigError: A value is out of range; lists all of them.
     """
 
+    scenario: Scenario
     quality: str = "mixed"
     episodes: int = 2048
     shard_episodes: int = 64
     seed: int = 0
+    slots: int | None = None
 
     def __post_init__(self) -> None:
-        known = ", ".join(QUALITIES)
+        find_quality(self.scenario.task, self.quality)
         check_values(
             "data set",
             self,
             (
-                ("quality", self.quality in QUALITIES, f"one of {known}"),
                 ("episodes", self.episodes >= 1, "at least 1"),
                 ("shard_episodes", self.shard_episodes >= 1, "at least 1"),
                 ("seed", self.seed >= 0, "0 or more"),
+                ("slots", self.slots is None or self.slots >= 1, "at least 1"),
             ),
         )
 
+    @property
+    def mixture(self) -> Quality:
+        """The quality that `quality` names."""
+        return find_quality(self.scenario.task, self.quality)
 
-def generate(
-    folder: Path, settings: GenerationSettings, family: TrainingFamily, report: Report
-) -> Manifest:
-    """Make a data set, or finish one that was interrupted.
+    def network(self, index: int) -> Network:
+        """Return the network of the shard with this index."""
+        network = self.scenario.networks[index % len(self.scenario.networks)]
+        return network if self.slots is None else replace(network, slots=self.slots)
 
-    Intact shards of an earlier run are kept, missing and damaged ones are made again; the result does not
-    depend on where the run was interrupted. `report(episodes done)` is called after each shard.
+    def manifest(self) -> Manifest:
+        """Return the manifest of the set before its first shard."""
+        return Manifest(
+            dataset_id=f"networld/{self.scenario.task}/{self.quality}-v0",
+            spec=find_task(self.scenario.task).spec,
+            quality=self.mixture,
+            scenario=self.scenario.id,
+            scenario_sha256=self.scenario.digest(),
+            slots=self.slots,
+            seed=self.seed,
+            episodes=self.episodes,
+            shard_episodes=self.shard_episodes,
+            code_version=version("networld-training"),
+            shards=(),
+        )
+
+
+class Generation:
+    """The making of a data set in a folder, from nothing or from what an earlier run left.
+
+    Intact shards are kept, missing and damaged ones made again; the result does not depend on where an
+    earlier run was interrupted.
+
+    Args:
+        folder: Where the set is or shall be.
+        settings: What to make.
+
+    Attributes:
+        done: Episodes that need not be made.
 
     Raises:
-        DataError: The folder holds another data set.
+        DataError: The folder holds another data set; lists every difference.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    counts = [
-        min(settings.shard_episodes, settings.episodes - start)
-        for start in range(0, settings.episodes, settings.shard_episodes)
-    ]
-    manifest = Manifest(
-        dataset_id=f"networld/power/{settings.quality}-v0",
-        task="power",
-        contract=PowerTask(PowerNetwork(), [0]).contract,
-        behaviours=tuple(QUALITIES[settings.quality].weights),
-        seed=settings.seed,
-        shards=(),
-        total_shards=len(counts),
-    )
-    shards = _intact_shards(folder, manifest, counts)
-    for index, count in enumerate(counts):
-        if index not in shards:
-            shards[index] = _make_shard(folder, index, count, settings, family)
-        ordered = tuple(shards[known] for known in sorted(shards))
-        manifest = replace(manifest, shards=ordered)
-        write_manifest(folder, manifest)
-        report(sum(counts[: index + 1]))
-    return manifest
+
+    def __init__(self, folder: Path, settings: GenerationSettings) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.settings = settings
+        self.manifest = settings.manifest()
+        self._kept = self._intact_shards()
+        self.done = sum(shard.episodes for shard in self._kept.values())
+
+    def run(self, report: Report) -> Manifest:
+        """Make what is missing and return the manifest; `report(episodes done)` is called at times."""
+        shards = dict(self._kept)
+        self._write(shards)
+        for index, (name, count) in enumerate(self.manifest.shard_counts.items()):
+            if name in shards:
+                continue
+            before = sum(shard.episodes for shard in shards.values())
+            arrays = simulate(self.settings, index, count, _from(report, before))
+            shards[name] = write_shard(self.folder, name, arrays, self.settings.network(index))
+            self._write(shards)
+            report(before + count)
+        return self.manifest
+
+    def _write(self, shards: dict[str, Shard]) -> None:
+        ordered = tuple(shards[name] for name in self.manifest.shard_counts if name in shards)
+        self.manifest = replace(self.manifest, shards=ordered)
+        write_manifest(self.folder, self.manifest)
+
+    def _intact_shards(self) -> dict[str, Shard]:
+        """Return the shards of an earlier run that are whole, by name."""
+        if not (self.folder / MANIFEST).exists():
+            return {}
+        earlier = read_manifest(self.folder)
+        there, wanted = (one.to_json() | {"shards": []} for one in (earlier, self.manifest))
+        differences = [
+            f"{name} = {wanted[name]!r}, but the data set in this folder has {there[name]!r}"
+            for name in wanted
+            if name not in {"spec", "quality"} and wanted[name] != there[name]
+        ]
+        if earlier.quality != self.manifest.quality and not differences:
+            differences.append("the data set in this folder mixes its behaviours otherwise")
+        if differences:
+            differences[-1] += "; use the options that it was made with, or another folder"
+            raise DataError(str(self.folder), differences)
+        return {
+            shard.file: shard
+            for shard in earlier.shards
+            if not examine_shard(self.folder, earlier, shard)[1]
+        }
 
 
-def _shard_name(index: int) -> str:
-    return f"shard-{index:04d}.safetensors"
+def simulate(settings: GenerationSettings, index: int, episodes: int, report: Report) -> Arrays:
+    """Return the arrays of one shard; they depend on nothing but the settings and its index."""
+    random = np.random.default_rng((DOMAIN, settings.seed, index))
+    low, high = SEEDS
+    seeds = random.integers(low, high, size=episodes, endpoint=True)
+    network = settings.network(index)
+    task = find_task(settings.scenario.task).make(network, seeds.tolist())
+    task.reset()
+    policy = BehaviourPolicy(settings.mixture, task, random)
+    log: dict[str, list[Array]] = {
+        name: [] for name in ("observations", "mean_field", "actions", "rewards", "utilities")
+    }
+    if task.action_mask is not None:
+        log["action_mask"] = []
 
+    def see() -> None:
+        log["observations"].append(task.observation)
+        log["mean_field"].append(task.mean_field)
+        if task.action_mask is not None:
+            log["action_mask"].append(task.action_mask.astype(np.uint8))
 
-def _intact_shards(folder: Path, manifest: Manifest, counts: list[int]) -> dict[int, Shard]:
-    """Return the shards of an earlier run that are whole, by index."""
-    if not (folder / "manifest.json").exists():
-        return {}
-    earlier = read_manifest(folder)
-    same = replace(earlier, shards=()) == manifest
-    if not same:
-        raise DataError(
-            str(folder),
-            f"holds another data set ({earlier.dataset_id}, seed {earlier.seed}, "
-            f"{earlier.total_shards} shards); use the same options or another folder",
-        )
-    listed = {shard.file: shard for shard in earlier.shards}
-    present = {}
-    for index, count in enumerate(counts):
-        shard = listed.get(_shard_name(index))
-        if shard is None or shard.episodes != count:
-            continue
-        try:
-            read_shard(folder, shard, manifest.contract)
-        except DataError:
-            continue
-        present[index] = shard
-    return present
-
-
-def _make_shard(
-    folder: Path, index: int, episodes: int, settings: GenerationSettings, family: TrainingFamily
-) -> Shard:
-    """Simulate one shard; all of its randomness comes from the set's seed and its index."""
-    random = np.random.default_rng((settings.seed, index))
-    scenario = family.draw(random)
-    seeds = random.integers(2**31, size=episodes)
-    task = PowerTask(scenario, seeds.tolist())
-    observation = task.reset()
-    shape = observation.shape[:2]
-    policy = BehaviourPolicy(
-        QUALITIES[settings.quality], (shape[0], shape[1]), task.contract.action, random
-    )
-    observations, actions, rewards, utilities = [observation], [], [], []
-    for _ in range(scenario.slots):
+    see()
+    for slot in range(network.slots):
         action = policy.act(task)
-        # a cell without users stays off whatever its policy says
-        action = np.where(task.measured.active, action, np.float32(OFF_DB))
         outcome = task.step(action)
-        observations.append(outcome.observation)
-        actions.append(action.astype(np.float32))
-        rewards.append(outcome.reward)
-        utilities.append(outcome.utility)
-    arrays: Arrays = {
-        "observations": np.stack(observations, axis=1),
-        "actions": np.stack(actions, axis=1),
-        "rewards": np.stack(rewards, axis=1).astype(np.float32),
-        "utilities": np.stack(utilities, axis=1).astype(np.float32),
+        log["actions"].append(action)
+        log["rewards"].append(outcome.reward)
+        log["utilities"].append(outcome.utility)
+        see()
+        report(episodes * slot // network.slots)
+    metrics = task.metrics()
+    return {name: np.stack(values, axis=1) for name, values in log.items()} | {
         "behaviours": policy.behaviours.astype(np.int32),
-        "seeds": seeds.astype(np.int64),
+        "seeds": seeds,
+        "metrics": np.stack([metrics[kpi.name] for kpi in task.spec.kpis], axis=-1),
         "neighbours": task.neighbours.astype(np.int64),
     }
-    return write_shard(folder, _shard_name(index), arrays, asdict(scenario))
+
+
+def _from(report: Report, before: int) -> Report:
+    return lambda done: report(before + done)

@@ -17,7 +17,9 @@ from torch import Tensor
 from networld_runtime.contract import Contract
 from networld_runtime.errors import DataError
 from networld_runtime.two_hot import encode_action, encode_return
-from networld_training.data.dataset import read_manifest, read_shard
+from networld_training.data.manifest import Manifest, read_finished_manifest
+from networld_training.data.shards import Arrays, read_shard
+from networld_training.tasks.registry import CONTRACTS
 
 Array = np.ndarray[Any, Any]
 
@@ -51,24 +53,19 @@ class WindowSampler:
         folder: A finished data set.
 
     Raises:
-        DataError: The data set is unfinished or damaged.
+        DataError: The data set is unfinished or damaged, or not what the world model learns from.
     """
 
     def __init__(self, folder: Path) -> None:
-        manifest = read_manifest(folder)
-        if not manifest.complete:
-            raise DataError(
-                str(folder),
-                f"{len(manifest.shards)} of {manifest.total_shards} shards; "
-                "run `networld data` again with the same options to finish it",
-            )
-        self.contract: Contract = manifest.contract
-        shards = [read_shard(folder, shard, manifest.contract) for shard in manifest.shards]
+        manifest = read_finished_manifest(folder)
+        self.contract: Contract = _contract(folder, manifest)
+        shards = [read_shard(folder, manifest, shard) for shard in manifest.shards]
+        _check_same_cells(folder, shards)
         self.neighbours = torch.from_numpy(shards[0]["neighbours"])
         self.observations = self.contract.normalise(
             np.concatenate([shard["observations"] for shard in shards])
         )
-        self.actions = np.concatenate([shard["actions"] for shard in shards])
+        self.actions = np.concatenate([shard["actions"][..., 0] for shard in shards])
         rewards = np.concatenate([shard["rewards"] for shard in shards])
         self.returns = discounted_returns(rewards, self.contract)
 
@@ -110,3 +107,35 @@ def discounted_returns(rewards: Array, contract: Contract) -> Array:
         ),
         dtype=np.float32,
     )
+
+
+def _contract(folder: Path, manifest: Manifest) -> Contract:
+    """Return what the world model and the set's task agree on."""
+    contract = CONTRACTS.get(manifest.task)
+    if contract is None:
+        raise DataError(
+            str(folder),
+            f"a data set of task {manifest.task!r}, but the world model learns {', '.join(CONTRACTS)} only",
+        )
+    if (contract.features, (contract.action,)) != (manifest.spec.features, manifest.spec.actions):
+        raise DataError(
+            str(folder),
+            f"features or actions are not those of this version's contract of task {manifest.task!r}; "
+            "make the data set again in another folder",
+        )
+    return contract
+
+
+def _check_same_cells(folder: Path, shards: list[Arrays]) -> None:
+    """Refuse a set whose episodes differ in slots, cells or who is whose neighbour."""
+    first = shards[0]
+    for index, shard in enumerate(shards):
+        same = shard["rewards"].shape[1:] == first["rewards"].shape[1:] and np.array_equal(
+            np.sort(shard["neighbours"]), np.sort(first["neighbours"])
+        )
+        if not same:
+            raise DataError(
+                str(folder),
+                f"shard {index} has other slots, cells or neighbours than shard 0; the world model "
+                "learns from scenarios whose networks share them, `train` for one",
+            )

@@ -1,0 +1,207 @@
+"""Reading data sets: whatever is wrong is told with its value, and nothing is ever half-read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from networld_runtime.errors import DataError
+from networld_training.data.manifest import Manifest, read_manifest, write_manifest
+from networld_training.data.shards import Arrays, read_shard
+from networld_training.data.verification import verify
+
+Make = Callable[..., Manifest]
+Rewrite = Callable[[Path, Callable[[Arrays], None]], None]
+
+COMMAND = (
+    "`networld data make --output {folder} --task power --quality mixed --scenario "
+    "networld/power/train-v0 --episodes 5 --shard-episodes 2 --seed 1 --slots 4`"
+)
+
+
+def problems(folder: Path) -> list[str]:
+    """Return what `verify` says of a set, without the command that mends it."""
+    with pytest.raises(DataError) as raised:
+        verify(folder)
+    assert raised.value.problems[-1].endswith("; mend it with " + COMMAND.format(folder=folder))
+    raised.value.problems[-1] = raised.value.problems[-1].rpartition("; mend it with")[0]
+    return raised.value.problems
+
+
+def test_intact_set_is_verified(original: Callable[[str], Path], task_name: str) -> None:
+    manifest = verify(original(task_name))
+    assert (manifest.task, manifest.episodes) == (task_name, 5)
+
+
+@pytest.mark.parametrize("keep", [0, 100, -1])
+def test_truncated_shard(power_set: Path, keep: int) -> None:
+    manifest = read_manifest(power_set)
+    path = power_set / "shard-0000.safetensors"
+    content = path.read_bytes()[:keep]
+    path.write_bytes(content)
+    with pytest.raises(DataError) as raised:
+        read_shard(power_set, manifest, manifest.shards[0])
+    expected = manifest.shards[0].sha256[:12]
+    (problem,) = raised.value.problems
+    assert str(raised.value).startswith(str(path))
+    assert problem.startswith(f"damaged: {len(content)} bytes with SHA-256 ")
+    assert problem.endswith(
+        f", expected {expected}…; make it again with " + COMMAND.format(folder=power_set)
+    )
+
+
+def test_all_damaged_shards_are_listed(power_set: Path) -> None:
+    flipped = power_set / "shard-0001.safetensors"
+    content = bytearray(flipped.read_bytes())
+    content[len(content) // 2] ^= 1
+    flipped.write_bytes(content)
+    (power_set / "shard-0002.safetensors").unlink()
+    first, second = problems(power_set)
+    assert first.startswith(f"shard-0001.safetensors: damaged: {len(content)} bytes with SHA-256")
+    assert second == "shard-0002.safetensors: missing"
+
+
+def test_unfinished_set_is_not_verified(power_set: Path) -> None:
+    manifest = read_manifest(power_set)
+    (power_set / manifest.shards[2].file).write_bytes(b"")
+    first, _, third = manifest.shards
+    write_manifest(power_set, replace(manifest, shards=(first, third)))
+    with pytest.raises(DataError) as raised:
+        verify(power_set)
+    damaged, unfinished = raised.value.problems
+    assert damaged.startswith("shard-0002.safetensors: damaged: 0 bytes")
+    assert unfinished == "2 of 3 shards; finish it with " + COMMAND.format(folder=power_set)
+
+
+def test_not_safetensors(power_set: Path) -> None:
+    manifest = read_manifest(power_set)
+    first, *others = manifest.shards
+    (power_set / first.file).write_bytes(b"no tensors")
+    first = replace(first, sha256=hashlib.sha256(b"no tensors").hexdigest())
+    write_manifest(power_set, replace(manifest, shards=(first, *others)))
+    (problem,) = problems(power_set)
+    assert problem.startswith("shard-0000.safetensors: not safetensors (")
+
+
+def removed(arrays: Arrays) -> None:
+    del arrays["mean_field"]
+    arrays["extra"] = np.zeros(1)
+
+
+def reshaped(arrays: Arrays) -> None:
+    arrays["actions"] = arrays["actions"][:, :3].astype(np.float64)
+
+
+def out_of_range(arrays: Arrays) -> None:
+    arrays["observations"][1, 2, 3, 4] = np.nan
+    arrays["rewards"][0, 1, 2] = np.inf
+    arrays["utilities"][0, 0, 0] = -np.inf
+    arrays["metrics"][0, 3] = np.nan
+    arrays["mean_field"][1, 4, 6, 0] = 4.5
+    arrays["actions"][0, 1, 2, 0] = 3
+    arrays["actions"][1, 0, 0, 0] = np.nan
+    arrays["behaviours"][1, 6] = 5
+    arrays["seeds"][1] = 7
+    arrays["neighbours"][6, 5] = 7
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (removed, ["array 'extra': not expected here", "array 'mean_field' is missing"]),
+        (
+            reshaped,
+            ["array 'actions' is float64 (2, 3, 7, 1): expected float32 (2, 4, 7, 1)"],
+        ),
+        (
+            out_of_range,
+            [
+                "observations at [1, 2, 3, 4] = nan: expected a finite number",
+                "rewards at [0, 1, 2] = inf: expected a finite number",
+                "utilities at [0, 0, 0] = -inf: expected a finite number",
+                "metrics at [0, 3] = nan: expected a finite number",
+                "mean_field log_price at [1, 4, 6] = 4.5: expected -16 to 4",
+                "actions power_db at [0, 1, 2] = 3: expected -40 to 0 (2 such values)",
+                "behaviours at [1, 6] = 5: expected 0 to 4",
+                "seeds at [1] = 7: expected 2147483648 to 4294967295",
+                "neighbours at [6, 5] = 7: expected 0 to 6",
+            ],
+        ),
+    ],
+    ids=["removed", "reshaped", "out of range"],
+)
+def test_wrong_content_is_listed_whole(
+    power_set: Path,
+    rewrite: Rewrite,
+    change: Callable[[Arrays], None],
+    expected: list[str],
+) -> None:
+    rewrite(power_set, change)
+    assert problems(power_set) == [f"shard-0000.safetensors: {line}" for line in expected]
+
+
+def test_wrong_content_is_made_again(power_set: Path, make: Make, rewrite: Rewrite) -> None:
+    before = read_manifest(power_set)
+    rewrite(power_set, out_of_range)
+    assert make(power_set) == before == verify(power_set)
+
+
+def test_missing_manifest_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"no manifest.json; make the data set with `networld data make"
+    ):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "not JSON"),
+        ("{", "not JSON"),
+        ("[]", "format = None: expected 2"),
+        ('{"format": 1, "contract": {}}', "format = 1: expected 2"),
+        ('{"format": 2}', "damaged"),
+    ],
+)
+def test_bad_manifest_is_a_clear_error(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(DataError) as raised:
+        read_manifest(tmp_path)
+    assert str(raised.value).startswith(str(tmp_path / "manifest.json"))
+    assert said in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"seed": -1, "episodes": "5"}, "episodes = '5': expected a whole number, at least 1"),
+        ({"dataset_id": "networld/power/best-v0"}, "expected 'networld/power/mixed-v0'"),
+        ({"spec_sha256": "00"}, "spec_sha256 = '00': expected that of spec"),
+        ({"episodes": 2}, "shard-0001.safetensors"),
+        ({"shards": 5}, "damaged"),
+        ({"more": 5}, "damaged"),
+    ],
+)
+def test_manifest_that_does_not_fit_together(
+    power_set: Path, change: dict[str, Any], said: str
+) -> None:
+    listed = read_manifest(power_set).to_json() | change
+    (power_set / "manifest.json").write_text(json.dumps(listed))
+    with pytest.raises(DataError) as raised:
+        read_manifest(power_set)
+    assert said in str(raised.value)
+
+
+def test_manifest_of_another_set(power_set: Path, make: Make, tmp_path: Path) -> None:
+    write_manifest(power_set, make(tmp_path / "other", seed=2))
+    with pytest.raises(DataError) as raised:
+        verify(power_set)
+    assert len(raised.value.problems) == 3
+    assert all("damaged: " in problem for problem in raised.value.problems)

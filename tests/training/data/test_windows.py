@@ -1,0 +1,97 @@
+"""Training windows: aligned, drawn from intact sets of the right task only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from networld_runtime.errors import DataError
+from networld_training.data.generate import Generation, GenerationSettings
+from networld_training.data.manifest import Manifest, read_manifest, write_manifest
+from networld_training.data.windows import WindowSampler, discounted_returns
+from networld_training.tasks.power.contract import POWER_CONTRACT
+from networld_training.tasks.registry import CONTRACTS, TASKS
+
+Make = Callable[..., Manifest]
+
+
+@pytest.fixture(scope="module")
+def folder(make: Make, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A set of the power task with episodes long enough for windows."""
+    folder = tmp_path_factory.mktemp("windows")
+    make(folder, slots=16)
+    return folder
+
+
+def test_returns_are_discounted_sums() -> None:
+    rewards = np.arange(20, dtype=np.float32).reshape(1, 20, 1)
+    returns = discounted_returns(rewards, POWER_CONTRACT)
+    horizon, discount = POWER_CONTRACT.horizon, POWER_CONTRACT.discount
+    assert returns.shape == (1, 20 - horizon + 1, 1)
+    expected = sum(discount**ahead * (3 + ahead) for ahead in range(horizon))
+    assert returns[0, 3, 0] == pytest.approx(expected)
+
+
+def test_window_aligns_messages_observations_actions_and_returns(folder: Path) -> None:
+    window = WindowSampler(folder).batch(size=50, starts=3, seed=0, step=0)
+    horizon = POWER_CONTRACT.horizon
+    assert window.observation.shape[1] == 3 + horizon + 1
+    assert window.action.shape[1] == 3 + horizon - 1
+    # slot 1 of a window acts with action 0 of it; slot 2 shows that power as the last one
+    names = [feature.name for feature in POWER_CONTRACT.features]
+    shown = window.observation[:, 2, :, names.index("power_1_ago")]
+    bins = window.action[:, 0].argmax(dim=-1)
+    off = bins == 0
+    assert (shown[off] == -1).all()
+    assert (shown[~off] > -1).all()
+
+
+def test_window_longer_than_the_episodes_is_a_clear_error(folder: Path) -> None:
+    with pytest.raises(DataError, match="episodes of 16 slots"):
+        WindowSampler(folder).batch(size=1, starts=10, seed=0, step=0)
+
+
+def test_unfinished_set_is_refused(power_set: Path) -> None:
+    manifest = read_manifest(power_set)
+    write_manifest(power_set, replace(manifest, shards=manifest.shards[:2]))
+    with pytest.raises(DataError, match="2 of 3 shards; finish it with `networld data make"):
+        WindowSampler(power_set)
+
+
+def test_damaged_shard_is_refused(power_set: Path) -> None:
+    shard = power_set / "shard-0001.safetensors"
+    shard.write_bytes(shard.read_bytes()[:-1])
+    with pytest.raises(DataError, match=r"shard-0001.*damaged"):
+        WindowSampler(power_set)
+
+
+@pytest.mark.parametrize("task", [task for task in TASKS if task not in CONTRACTS])
+def test_task_without_a_contract_is_refused(original: Callable[[str], Path], task: str) -> None:
+    with pytest.raises(DataError, match=f"task '{task}', but the world model learns power only"):
+        WindowSampler(original(task))
+
+
+def test_set_with_other_features_than_the_contract_is_refused(power_set: Path) -> None:
+    manifest = read_manifest(power_set)
+    first, *others = manifest.spec.features
+    spec = replace(manifest.spec, features=(replace(first, high=first.high + 1), *others))
+    write_manifest(power_set, replace(manifest, spec=spec))
+    with pytest.raises(DataError, match="features or actions are not those"):
+        WindowSampler(power_set)
+
+
+def test_set_of_unlike_networks_is_refused(
+    tmp_path: Path, settings_of: Callable[..., GenerationSettings]
+) -> None:
+    settings = settings_of()
+    small, large = settings.network(0), replace(settings.network(0), cells=19)
+    scenario = replace(settings.scenario, networks=(small, large))
+    Generation(tmp_path, replace(settings, scenario=scenario)).run(lambda _: None)
+    with pytest.raises(
+        DataError, match="shard 1 has other slots, cells or neighbours than shard 0"
+    ):
+        WindowSampler(tmp_path)
