@@ -1,1 +1,1 @@
-"""Ways to run a task: the batched rollout and the PettingZoo environment."""
+"""Ways to run a task: the batched rollout, and adapters to PettingZoo, TorchRL and BenchMARL."""
