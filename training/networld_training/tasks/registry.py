@@ -20,6 +20,10 @@ from networld_training.tasks.sched.heuristics import SCHED_HEURISTICS
 from networld_training.tasks.sched.network import SchedNetwork
 from networld_training.tasks.sched.scenarios import SCHED_SCENARIOS
 from networld_training.tasks.sched.task import SchedTask
+from networld_training.tasks.sleep.heuristics import SLEEP_HEURISTICS
+from networld_training.tasks.sleep.network import SleepNetwork
+from networld_training.tasks.sleep.scenarios import SLEEP_SCENARIOS
+from networld_training.tasks.sleep.task import SleepTask
 from networld_training.tasks.spec import TaskSpec
 
 
@@ -52,6 +56,7 @@ def _by_name(scenarios: tuple[Scenario, ...]) -> dict[str, Scenario]:
 TASKS: Mapping[str, TaskEntry] = {
     "power": TaskEntry(PowerTask, PowerNetwork, POWER_HEURISTICS, _by_name(POWER_SCENARIOS)),
     "sched": TaskEntry(SchedTask, SchedNetwork, SCHED_HEURISTICS, _by_name(SCHED_SCENARIOS)),
+    "sleep": TaskEntry(SleepTask, SleepNetwork, SLEEP_HEURISTICS, _by_name(SLEEP_SCENARIOS)),
 }
 
 CONTRACTS: Mapping[str, Contract] = {"power": POWER_CONTRACT}

@@ -1,0 +1,66 @@
+"""Interface of the sleep task: features with their ranges, messages, actions, figures of merit.
+
+Ranges are about the 1 and 99 percentiles over the training family and all heuristics.
+"""
+
+from __future__ import annotations
+
+from networld_runtime.contract import ActionBins, Feature
+from networld_training.tasks.sleep.modes import ORDERS
+from networld_training.tasks.spec import Choice, Kpi, TaskSpec
+
+LARGEST_OFFSET_DB = 6.0
+# What a cell without another one awake shows: nobody could take its users.
+LARGEST_GAP_DB = 30.0
+LARGEST_LOAD = 1.5
+LONGEST_SLOTS = 24
+
+_LOG_DEMAND = "ln(1 + Mbit/s)"
+
+SLEEP_SPEC = TaskSpec(
+    name="sleep",
+    slot_s=10.0,
+    features=(
+        Feature("load", "share of the slot needed, last slot", 0.0, LARGEST_LOAD),
+        Feature("offered", f"{_LOG_DEMAND}, last slot", 0.0, 5.0),
+        Feature("served", f"{_LOG_DEMAND}, last slot", 0.0, 5.0),
+        Feature("unserved_share", "of offered, last slot", 0.0, 0.5),
+        Feature("attached_users", "users", 0.0, 30.0),
+        Feature("neighbour_gap", "dB below own, mean of users", 0.0, LARGEST_GAP_DB),
+        Feature("spectral_efficiency", "b/s/Hz, mean of users", 0.0, 7.1),
+        Feature("handover_load", "share of a slot of other cells", 0.0, LARGEST_LOAD),
+        Feature("fostered_load", "share of the slot needed", 0.0, 1.0),
+        Feature("active", "flag", 0.0, 1.0),
+        Feature("light", "flag", 0.0, 1.0),
+        Feature("deep", "flag", 0.0, 1.0),
+        Feature("waking", "flag", 0.0, 1.0),
+        Feature("slots_in_state", "slots", 0.0, float(LONGEST_SLOTS)),
+        Feature("own_demand", f"{_LOG_DEMAND}, when last awake", 0.0, 5.0),
+        Feature("offered_2_ago", _LOG_DEMAND, 0.0, 5.0),
+        Feature("offered_3_ago", _LOG_DEMAND, 0.0, 5.0),
+        Feature("day_sine", "", -1.0, 1.0),
+        Feature("day_cosine", "", -1.0, 1.0),
+        Feature("cell_individual_offset", "dB", -LARGEST_OFFSET_DB, LARGEST_OFFSET_DB),
+    ),
+    message=(
+        Feature("load", "share of the slot needed", 0.0, LARGEST_LOAD),
+        Feature("unserved_share", "of offered", 0.0, 0.5),
+        Feature("handover_load", "share of a slot of other cells", 0.0, LARGEST_LOAD),
+        Feature("fostered_load", "share of the slot needed", 0.0, 1.0),
+        Feature("cell_individual_offset", "dB", -LARGEST_OFFSET_DB, LARGEST_OFFSET_DB),
+        Feature("awake", "flag", 0.0, 1.0),
+    ),
+    actions=(
+        Choice("mode", ORDERS),
+        ActionBins("cell_individual_offset_db", -LARGEST_OFFSET_DB, LARGEST_OFFSET_DB, 13),
+    ),
+    kpis=(
+        Kpi("mean_utility", "reference power"),
+        Kpi("power", "relative power per cell", higher_is_better=False),
+        Kpi("unserved_share", "of offered traffic", higher_is_better=False),
+        Kpi("switches_per_hour", "per cell", higher_is_better=False),
+        Kpi("energy_per_mbit", "relative power times seconds", higher_is_better=False),
+    ),
+    expert="greedy",
+)
+"""What the sleep task offers; a cell that does not serve tells only that it is not awake."""
