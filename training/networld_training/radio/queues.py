@@ -40,6 +40,7 @@ class FileQueues:
         # A ring of arrival slots for each queue, and where in it the oldest file is.
         self._arrival_slot = np.zeros((*shape, buffer_files), dtype=np.int64)
         self._first: IntArray = np.zeros(shape, dtype=np.int64)
+        self._ring = buffer_files * np.arange(shape[0] * shape[1]).reshape(shape)
 
     @property
     def accepted_files(self) -> IntArray:
@@ -81,5 +82,5 @@ class FileQueues:
 
     def head_age(self, slot: int) -> IntArray:
         """Return for how many slots the oldest file has waited `[E, U]`; 0 where there is none."""
-        arrival = np.take_along_axis(self._arrival_slot, self._first[..., None], axis=-1)[..., 0]
+        arrival = self._arrival_slot.take(self._ring + self._first)
         return np.where(self.files > 0, slot - arrival, 0)

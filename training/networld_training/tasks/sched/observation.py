@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from networld_training.radio.arrays import BoolArray, FloatArray, IntArray
 from networld_training.tasks.sched.contract import (
@@ -31,7 +32,7 @@ class Measurements:
     Attributes:
         user: Users on the lists `[E, K, 8]`, 0 where there is none.
         present: Whether there is a user `[E, K, 8]`.
-        backlog_bits: Bits that wait `[E, K, 8]`, 0 where there is no user; likewise below.
+        backlog_bits: Bits that wait, a whole number, 0 where there is no user `[E, K, 8]`.
         head_age: Slots that the oldest file has waited `[E, K, 8]`.
         rate: Estimated rate in the interference of the last slot, b/s/Hz `[E, K, 8]`.
         average_rate: Exponential average of the rate, b/s/Hz `[E, K, 8]`.
@@ -45,8 +46,8 @@ class Measurements:
 
     user: IntArray
     present: BoolArray
-    backlog_bits: IntArray
-    head_age: IntArray
+    backlog_bits: FloatArray
+    head_age: FloatArray
     rate: FloatArray
     average_rate: FloatArray
     attached: IntArray
@@ -80,7 +81,7 @@ def ranked_users(
     Returns:
         Users on the lists `[E, K, 8]`, whether there is one `[E, K, 8]`, and users of a cell `[E, K]`.
     """
-    episodes, users = key.shape
+    episodes = len(key)
     order = np.lexsort((-key, serving_cell), axis=-1)
     flat = serving_cell + cells * np.arange(episodes)[:, None]
     attached = np.bincount(flat.ravel(), minlength=episodes * cells).reshape(episodes, cells)
@@ -88,7 +89,7 @@ def ranked_users(
     position = np.arange(LISTED)
     present = position < attached[..., None]
     place = np.where(present, start[..., None] + position, 0).reshape(episodes, -1)
-    listed = np.take_along_axis(order, np.minimum(place, users - 1), axis=-1)
+    listed = np.take_along_axis(order, place, axis=-1)
     return np.where(present, listed.reshape(present.shape), 0), present, attached
 
 
@@ -98,7 +99,7 @@ def leakage(gain: FloatArray, waiting: BoolArray, neighbours: IntArray) -> Float
     return np.asarray(gain[:, neighbours, sources] * waiting[:, neighbours])
 
 
-def observed(measured: Measurements, last: FloatArray) -> FloatArray:
+def observed(measured: Measurements, last: FloatArray) -> npt.NDArray[np.float32]:
     """Return the features `[E, K, D]`; a cell without backlog shows floors for its first user.
 
     Args:
@@ -108,8 +109,8 @@ def observed(measured: Measurements, last: FloatArray) -> FloatArray:
     own = np.arange(measured.attached.shape[1])
     per_user = np.stack(
         [
-            np.log1p(measured.backlog_bits / MEGABIT),
-            np.log1p(measured.head_age),
+            np.log(1 + measured.backlog_bits / MEGABIT),
+            np.log(1 + measured.head_age),
             measured.rate,
             np.log(np.maximum(measured.average_rate, LOWEST_RATE)),
         ],
@@ -123,7 +124,7 @@ def observed(measured: Measurements, last: FloatArray) -> FloatArray:
             measured.interference[..., None],
             measured.leakage.sum(axis=-1, keepdims=True),
             _strongest(measured.leakage),
-            incoming.sum(axis=-1, keepdims=True),
+            measured.incoming[..., None],
             _strongest(incoming),
         ],
         axis=-1,
@@ -137,11 +138,12 @@ def observed(measured: Measurements, last: FloatArray) -> FloatArray:
             per_user.reshape(*measured.attached.shape, -1),
             measured.attached[..., None],
             (measured.backlog_bits > 0).sum(axis=-1, keepdims=True),
-            np.log1p(measured.cell_bits / MEGABIT)[..., None],
+            np.log(1 + measured.cell_bits / MEGABIT)[..., None],
             _db(first_user),
             last,
         ],
         axis=-1,
+        dtype=np.float32,
     )
 
 
@@ -153,7 +155,7 @@ def sched_message(measured: Measurements, last: FloatArray) -> FloatArray:
     """
     first_user = np.stack(
         [
-            np.log1p(measured.backlog_bits[..., 0] / MEGABIT),
+            np.log(1 + measured.backlog_bits[..., 0] / MEGABIT),
             _db(measured.signal),
             _db(measured.incoming),
         ],
@@ -162,7 +164,7 @@ def sched_message(measured: Measurements, last: FloatArray) -> FloatArray:
     return np.concatenate(
         [
             np.where(measured.waiting[..., None], first_user, np.nan),
-            np.log1p(measured.cell_bits / MEGABIT)[..., None],
+            np.log(1 + measured.cell_bits / MEGABIT)[..., None],
             last[..., :1],
         ],
         axis=-1,
@@ -170,7 +172,7 @@ def sched_message(measured: Measurements, last: FloatArray) -> FloatArray:
 
 
 def _db(linear: FloatArray) -> FloatArray:
-    return np.asarray(10 * np.log10(np.maximum(linear, 10 ** (FLOOR_DB / 10))))
+    return np.asarray(10 / np.log(10) * np.log(np.maximum(linear, 10 ** (FLOOR_DB / 10))))
 
 
 def _strongest(values: FloatArray) -> FloatArray:

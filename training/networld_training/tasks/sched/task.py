@@ -7,7 +7,6 @@ SINR and their queues allow; the users move, and are handed over with their queu
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
 
 import numpy as np
 
@@ -32,7 +31,6 @@ from networld_training.tasks.sched.observation import (
 
 __all__ = ["MUTE", "SchedNetwork", "SchedTask"]
 
-Values = TypeVar("Values", IntArray, DoubleArray)
 # A utility of -1 is a backlog of ten files of 0.1 MB, about what a busy cell has.
 UTILITY_BITS = 8e6
 # A dropped bit costs as much as one that waits for ten slots.
@@ -74,7 +72,9 @@ class SchedTask(Task):
     def __init__(self, network: SchedNetwork, seeds: Sequence[int]) -> None:
         super().__init__(network, seeds)
         self._config = network.channel_config()
-        self._episode = np.arange(len(self.seeds))[:, None]
+        # Where users, and pairs of user and serving cell, lie in flattened arrays.
+        self._first_user = network.users * np.arange(len(self.seeds))[:, None]
+        self._pair = network.cells * (self._first_user + np.arange(network.users))
         self._scale = network.full_power_over_noise
 
     def _begin(self) -> None:
@@ -109,14 +109,16 @@ class SchedTask(Task):
         served = self._serve(user, sending, efficiency)
         self.last = np.stack([sending, efficiency], axis=-1)
 
-        self._channel.advance()
-        self.serving_cell = hand_over(self.serving_cell, self._channel.large_scale_gain)
-        waiting = self._of_cells(self.queues.bits)
         following = self.slot + 1
+        self._channel.advance()
+        if following % self.network.large_scale_slots == 0:
+            self.serving_cell = hand_over(self.serving_cell, self._channel.large_scale_gain)
+        waiting = self._of_cells(self.queues.bits)
         dropped = np.zeros(self.shape)
         if following < self.network.slots:
             lost = self.queues.arrive(self._arrivals[following], following)
-            dropped = self._of_cells(lost) * self.network.file_bits
+            if lost.any():
+                dropped = self._of_cells(lost) * self.network.file_bits
         self._measure(following)
         utility = -(waiting + DROP_WEIGHT * dropped) / UTILITY_BITS
         return utility, {"spectral_efficiency": efficiency, "served_mbit": served / MEGABIT}
@@ -151,62 +153,59 @@ class SchedTask(Task):
 
     def _transmit(self, user: IntArray, sending: BoolArray) -> DoubleArray:
         """Let all users receive what is sent, and return the chosen ones' efficiency `[E, K]`."""
-        received = self.user_gain * sending[:, None, :]
-        own = np.take_along_axis(received, self.serving_cell[..., None], axis=-1)[..., 0]
-        self.user_interference = np.maximum(received.sum(axis=-1) - own, 0.0) + 1
-        ratio = own[self._episode, user] / self.user_interference[self._episode, user]
+        received = self.user_gain @ sending[..., None].astype(np.float64)
+        own = self._own_gain * np.take_along_axis(sending, self.serving_cell, axis=-1)
+        self.user_interference = np.maximum(received[..., 0] - own, 0.0) + 1
+        chosen = self._first_user + user
+        ratio = own.take(chosen) / self.user_interference.take(chosen)
         return np.where(sending, spectral_efficiency(ratio), 0.0)
 
     def _serve(self, user: IntArray, sending: BoolArray, efficiency: DoubleArray) -> DoubleArray:
         """Take what was received from the queues and return it per cell in bits `[E, K]`."""
         self._bit_slots += self.queues.bits
-        episode, cell = np.nonzero(sending)
-        chosen = episode, user[episode, cell]
+        chosen = self._first_user + user
         rate = np.zeros_like(self.average_rate)
-        rate[chosen] = efficiency[episode, cell]
+        rate.put(chosen[sending], efficiency[sending])
         capacity = (rate * self.network.bandwidth_hz * self.network.slot_s).astype(np.int64)
         served = self.queues.serve(capacity, self.slot)
         self.average_rate += self.network.averaging * (rate - self.average_rate)
         np.maximum(self.average_rate, LOWEST_RATE, out=self.average_rate)
-        return np.where(sending, served[self._episode, user], 0.0)
+        return np.where(sending, served.take(chosen), 0.0)
 
     def _measure(self, slot: int) -> None:
         """Rank the users of each cell by backlog times estimated rate, and measure for them."""
-        cells = self.shape[1]
         self.user_gain = self._channel.gain * self._scale
-        own = np.take_along_axis(self.user_gain, self.serving_cell[..., None], axis=-1)[..., 0]
-        rate = spectral_efficiency(own / self.user_interference)
+        self._own_gain = self.user_gain.take(self._pair + self.serving_cell)
+        rate = spectral_efficiency(self._own_gain / self.user_interference)
         bits = self.queues.bits
         # A user out of reach keeps a little priority, and one without backlog goes by its rate alone.
         key = np.where(bits > 0, bits * np.maximum(rate, LOWEST_RATE), rate - 10.0)
-        user, present, attached = ranked_users(self.serving_cell, key, cells)
-
-        backlog = self._listed(bits, user, present)
-        waiting = backlog[..., 0] > 0
-        first = user[..., 0]
-        gain = self.user_gain[self._episode, first]
+        user, present, attached = ranked_users(self.serving_cell, key, self.shape[1])
+        table = np.stack([bits, self.queues.head_age(slot), rate, self.average_rate], axis=-1)
+        flat = self._first_user[..., None] + user
+        listed = table.reshape(-1, table.shape[-1]).take(flat, axis=0)
+        listed = np.where(present[..., None], listed, 0.0)
+        first = flat[..., 0]
+        gain = self.user_gain.reshape(-1, self.shape[1]).take(first, axis=0)
+        waiting = listed[..., 0, 0] > 0
         self.measured = Measurements(
             user=user,
             present=present,
-            backlog_bits=backlog,
-            head_age=self._listed(self.queues.head_age(slot), user, present),
-            rate=self._listed(rate, user, present),
-            average_rate=self._listed(self.average_rate, user, present),
+            backlog_bits=listed[..., 0],
+            head_age=listed[..., 1],
+            rate=listed[..., 2],
+            average_rate=listed[..., 3],
             attached=attached,
             cell_bits=self._of_cells(bits),
             waiting=waiting,
             gain=gain,
-            interference=self.user_interference[self._episode, first],
+            interference=self.user_interference.take(first),
             leakage=leakage(gain, waiting, self.neighbours),
         )
 
-    def _listed(self, values: Values, user: IntArray, present: BoolArray) -> Values:
-        """Return values of the users `[E, U]` by cell and place on the list `[E, K, 8]`."""
-        return np.where(present, values[self._episode[..., None], user], values.dtype.type(0))
-
     def _of_cells(self, values: IntArray) -> DoubleArray:
         """Return sums over the users of each cell `[E, K]`, from `[E, U]`."""
-        flat = self.serving_cell + self.shape[1] * self._episode
+        flat = self.serving_cell + self.shape[1] * np.arange(self.shape[0])[:, None]
         total = np.bincount(flat.ravel(), values.ravel(), minlength=self.shape[0] * self.shape[1])
         return np.asarray(total, dtype=np.float64).reshape(self.shape)
 
@@ -214,4 +213,4 @@ class SchedTask(Task):
         mask = np.ones((*self.shape, MUTE + 1), dtype=np.bool_)
         mask[..., :MUTE] = self.measured.backlog_bits > 0
         self.action_mask = mask
-        return observed(self.measured, self.last).astype(np.float32)
+        return observed(self.measured, self.last)
