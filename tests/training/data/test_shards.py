@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,8 @@ from networld_runtime.errors import DataError
 from networld_training.data.manifest import Manifest, read_manifest, write_manifest
 from networld_training.data.shards import Arrays, read_shard
 from networld_training.data.verification import verify
+from networld_training.tasks.registry import TASKS
+from networld_training.tasks.spec import Choice
 
 Make = Callable[..., Manifest]
 Rewrite = Callable[[Path, Callable[[Arrays], None]], None]
@@ -145,6 +148,49 @@ def test_wrong_content_is_listed_whole(
 ) -> None:
     rewrite(power_set, change)
     assert problems(power_set) == [f"shard-0000.safetensors: {line}" for line in expected]
+
+
+def forbidden_choice(arrays: Arrays) -> None:
+    chosen = int(arrays["actions"][1, 2, 3, 0])
+    arrays["action_mask"][1, 2, 3] = 1
+    arrays["action_mask"][1, 2, 3, chosen] = 0
+
+
+def impossible_mask(arrays: Arrays) -> None:
+    arrays["action_mask"][0, 4, 1] = 0
+    arrays["action_mask"][0, 4, 2, 5] = 2
+
+
+@pytest.mark.parametrize("task", [name for name, entry in TASKS.items() if entry.spec.mask_size])
+def test_wrong_mask(
+    original: Callable[[str], Path], tmp_path: Path, rewrite: Rewrite, task: str
+) -> None:
+    folder = Path(shutil.copytree(original(task), tmp_path / task))
+    manifest = read_manifest(folder)
+    component = next(one for one in manifest.spec.actions if isinstance(one, Choice) and one.masked)
+    chosen = int(read_shard(folder, manifest, manifest.shards[0])["actions"][1, 2, 3, 0])
+    rewrite(folder, forbidden_choice)
+    with pytest.raises(DataError) as raised:
+        verify(folder)
+    assert raised.value.problems[0].startswith(
+        f"shard-0000.safetensors: actions {component.name} at [1, 2, 3] = {chosen}: "
+        "expected a choice that the action mask allows; mend it with"
+    )
+
+
+@pytest.mark.parametrize("task", [name for name, entry in TASKS.items() if entry.spec.mask_size])
+def test_impossible_mask(
+    original: Callable[[str], Path], tmp_path: Path, rewrite: Rewrite, task: str
+) -> None:
+    folder = Path(shutil.copytree(original(task), tmp_path / task))
+    rewrite(folder, impossible_mask)
+    with pytest.raises(DataError) as raised:
+        verify(folder)
+    first, second = raised.value.problems
+    assert first == "shard-0000.safetensors: action_mask at [0, 4, 2, 5] = 2: expected 0 or 1"
+    assert second.startswith(
+        "shard-0000.safetensors: action_mask at [0, 4, 1] = 0: expected a valid choice at least"
+    )
 
 
 def test_wrong_content_is_made_again(power_set: Path, make: Make, rewrite: Rewrite) -> None:

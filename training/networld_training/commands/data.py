@@ -76,8 +76,7 @@ def _make(arguments: argparse.Namespace) -> int:
     if scenario.task != arguments.task:
         raise ConfigError(
             "--scenario",
-            f"{scenario.id!r} belongs to task {scenario.task!r}: expected one of "
-            f"--task {arguments.task!r}",
+            f"{scenario.id!r} is of task {scenario.task!r}: expected one of task {arguments.task!r}",
         )
     settings = GenerationSettings(
         scenario,
@@ -91,10 +90,11 @@ def _make(arguments: argparse.Namespace) -> int:
     with reporting("episodes", settings.episodes, generation.done) as progress:
         manifest = generation.run(progress.update)
     print(f"data set: {arguments.output}")
-    if len(manifest.shards) < len(scenario.networks):
+    shards, networks = len(manifest.shards), len(scenario.networks)
+    if shards < networks:
         print(
-            f"{len(manifest.shards)} shards are {len(manifest.shards)} of the {len(scenario.networks)} "
-            f"networks of {scenario.id}; make more episodes or smaller shards to have all of them"
+            f"{shards} shards are {shards} of the {networks} networks of {scenario.id}; "
+            "make more episodes or smaller shards to have all of them"
         )
     if arguments.json is not None:
         _write_json(arguments.json, manifest.to_json())

@@ -63,19 +63,28 @@ class BehaviourPolicy:
         for number, component in enumerate(task.spec.actions):
             values = action[..., number]
             if isinstance(component, ActionBins):
-                values = self._jittered(values, component)
+                values = jittered(values, component, self._jitter, self.random)
             explore = self.random.random(values.shape) < self._random_share
             explored = random_values(component, values.shape, self.random, task.action_mask)
             action[..., number] = np.where(explore, explored, values)
         return task.effective_action(action).astype(np.float32)
 
-    def _jittered(self, values: Array, bins: ActionBins) -> Array:
-        """Move values about; one below the range is off or, without "off", the lowest; off stays off."""
-        spread = self._jitter * (bins.high - bins.low)
-        moved = values + spread * self.random.standard_normal(values.shape)
-        lowest = bins.low if bins.off is None else bins.off
-        moved = np.where(moved < bins.low, lowest, np.minimum(moved, bins.high))
-        return np.where(values < bins.low, values, moved)
+
+def jittered(
+    values: Array, bins: ActionBins, spread: Array | float, random: np.random.Generator
+) -> Array:
+    """Move native values about; one below the range is off or, without "off", the lowest; off stays off.
+
+    Args:
+        values: Native values of any shape.
+        bins: The action.
+        spread: Standard deviations of the jitter, in lengths of the action's range.
+        random: Draws it.
+    """
+    moved = values + spread * (bins.high - bins.low) * random.standard_normal(values.shape)
+    lowest = bins.low if bins.off is None else bins.off
+    moved = np.where(moved < bins.low, lowest, np.minimum(moved, bins.high))
+    return np.where(values < bins.low, values, moved)
 
 
 def random_values(

@@ -1,0 +1,169 @@
+"""Who acts in logged data: each cell by its own rule, disturbed as promised, always validly."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from networld_runtime.contract import ActionBins
+from networld_training.data.behaviours import (
+    JITTER,
+    OFF_SHARE,
+    RANDOM_SHARE,
+    BehaviourPolicy,
+    jittered,
+    random_values,
+)
+from networld_training.data.qualities import QUALITIES, Behaviour, Quality
+from networld_training.tasks.base import Task
+from networld_training.tasks.power import OFF_DB, PowerNetwork, PowerTask
+from networld_training.tasks.power.heuristics import POWER_HEURISTICS
+from networld_training.tasks.registry import TASKS, find_task
+from networld_training.tasks.spec import Action, Choice, Information, allowed
+
+SHAPE = (5, 7)
+BINS = st.builds(
+    ActionBins,
+    name=st.just("bins"),
+    low=st.floats(-50, 0),
+    high=st.floats(1, 50),
+    count=st.integers(2, 40),
+    off=st.none() | st.floats(-100, -51),
+)
+CHOICES = st.builds(
+    Choice,
+    name=st.just("choice"),
+    labels=st.integers(1, 9).map(lambda size: tuple("abcdefghi"[:size])),
+    masked=st.booleans(),
+)
+
+
+class Constant:
+    """Always says the same."""
+
+    name = "constant"
+    information: Information = "none"
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def reset(self) -> None:
+        """Do nothing: there is no state."""
+
+    def act(self, task: Task) -> np.ndarray[Any, Any]:
+        """Return the value for every cell."""
+        return np.full(task.shape, self.value)
+
+
+class NeverAsked(Constant):
+    """Fails the test when it is asked."""
+
+    def act(self, task: Task) -> np.ndarray[Any, Any]:
+        """Raise an error."""
+        raise AssertionError(task)
+
+
+def power_task(episodes: int) -> PowerTask:
+    task = PowerTask(PowerNetwork(slots=3, warm_up_slots=1), list(range(episodes)))
+    task.reset()
+    return task
+
+
+@given(st.one_of(BINS, CHOICES), st.integers(0, 2**32), st.data())
+def test_random_values_are_always_allowed(
+    component: Action, seed: int, data: st.DataObject
+) -> None:
+    random = np.random.default_rng(seed)
+    mask = None
+    if isinstance(component, Choice):
+        mask = random.random((*SHAPE, component.size)) < data.draw(st.floats(0, 1))
+        only = random.integers(component.size, size=SHAPE)
+        np.put_along_axis(mask, only[..., None], True, axis=-1)
+    valid, expected = allowed(component, random_values(component, SHAPE, random, mask), mask)
+    assert valid.all(), expected
+
+
+@given(BINS, st.floats(0, 1), st.integers(0, 2**32))
+def test_jittered_values_are_allowed_and_off_stays_off(
+    bins: ActionBins, spread: float, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    values = random_values(bins, SHAPE, random)
+    moved = jittered(values, bins, spread, random)
+    assert allowed(bins, moved)[0].all()
+    off = values < bins.low
+    assert (moved[off] == values[off]).all()
+    np.testing.assert_array_equal(jittered(values, bins, 0.0, random), values)
+
+
+@given(BINS, st.integers(0, 2**32))
+def test_jitter_is_in_lengths_of_the_range(bins: ActionBins, seed: int) -> None:
+    assume(bins.high - bins.low > 5)
+    middle = np.full(400, (bins.low + bins.high) / 2)
+    moved = jittered(middle, bins, 0.05, np.random.default_rng(seed))
+    assert np.std(moved) / (bins.high - bins.low) == pytest.approx(0.05, rel=0.3)
+
+
+def test_off_has_a_share_of_its_own() -> None:
+    bins = ActionBins("power_db", -30.0, 0.0, 31, off=-40.0)
+    values = random_values(bins, (100, 100), np.random.default_rng(0))
+    assert (values == -40).mean() == pytest.approx(OFF_SHARE, abs=0.02)
+
+
+def test_every_allowed_choice_is_as_likely() -> None:
+    choice = Choice("user", ("1", "2", "3", "mute"), masked=True)
+    mask = np.tile([True, False, True, True], (100, 100, 1))
+    values = random_values(choice, (100, 100), np.random.default_rng(0), mask)
+    shares = np.bincount(values.ravel(), minlength=4) / values.size
+    np.testing.assert_allclose(shares, [1 / 3, 0, 1 / 3, 1 / 3], atol=0.02)
+
+
+def test_each_cell_follows_its_own_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(POWER_HEURISTICS, "ten", lambda: Constant(-10.0))
+    monkeypatch.setitem(POWER_HEURISTICS, "twenty", lambda: Constant(-20.0))
+    quality = Quality("two", (Behaviour("ten", 0.25, False), Behaviour("twenty", 0.75, False)))
+    task = power_task(60)
+    policy = BehaviourPolicy(quality, task, np.random.default_rng(0))
+    assert (policy.behaviours == 0).mean() == pytest.approx(0.25, abs=0.06)
+    assert len({tuple(episode) for episode in policy.behaviours}) > 10
+    followed = np.where(policy.behaviours == 0, -10.0, -20.0)
+    expected = np.where(task.measured.active, followed, OFF_DB)
+    np.testing.assert_array_equal(policy.act(task)[..., 0], expected)
+
+
+def test_rule_that_nobody_follows_is_never_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(POWER_HEURISTICS, "never", lambda: NeverAsked(0.0))
+    quality = Quality("one", (Behaviour("never", 0.0, False), Behaviour("full", 1.0, False)))
+    task = power_task(2)
+    BehaviourPolicy(quality, task, np.random.default_rng(0)).act(task)
+
+
+def test_only_disturbed_behaviours_are_disturbed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(POWER_HEURISTICS, "ten", lambda: Constant(-10.0))
+    quality = Quality("both", (Behaviour("ten", 0.5, False), Behaviour("ten", 0.5, True)))
+    task = power_task(150)
+    policy = BehaviourPolicy(quality, task, np.random.default_rng(0))
+    same = policy.act(task)[..., 0] == -10
+    active = task.measured.active
+    assert same[active & (policy.behaviours == 0)].all()
+    share = same[active & (policy.behaviours == 1)].mean()
+    calm = JITTER.count(0.0) / len(JITTER)
+    assert share == pytest.approx(calm * (1 - np.mean(RANDOM_SHARE)), abs=0.07)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_qualities_are_mixtures_of_rules_that_exist(task: str) -> None:
+    assert set(QUALITIES[task]) == {"random", "medium", "expert", "medium-expert", "mixed"}
+    entry = find_task(task)
+    for name, quality in QUALITIES[task].items():
+        assert quality.name == name
+        assert set(quality.rules) <= set(entry.heuristics)
+        assert sum(quality.weights) == pytest.approx(1)
+    assert QUALITIES[task]["expert"].rules == (entry.spec.expert,)
+    medium, both = QUALITIES[task]["medium"], QUALITIES[task]["medium-expert"]
+    assert both.rules == (*medium.rules, entry.spec.expert)
+    assert both.weights == (*(weight / 2 for weight in medium.weights), 0.5)
