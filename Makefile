@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 MINIMUM := .venv-minimum
 SIONNA := .venv-sionna
+BASELINES := .venv-baselines
 SETUP := pyproject.toml constraints.txt runtime/pyproject.toml training/pyproject.toml export/pyproject.toml
 
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: setup demo results test lint types unit test-minimum test-sionna sionna-values bundle bench clean
+.PHONY: setup demo results test lint types unit test-minimum test-sionna sionna-values test-baselines bundle bench clean
 
 setup: $(VENV)/.installed
 
@@ -36,6 +37,14 @@ $(MINIMUM)/.installed: $(SETUP)
 	    onnxruntime==1.23.2 --editable runtime pytest pytest-timeout pytest-xdist hypothesis
 	touch $@
 
+# The MARL libraries are heavy and release rarely: they have an environment of their own.
+$(BASELINES)/.installed: $(SETUP)
+	$(PYTHON) -m venv $(BASELINES)
+	$(BASELINES)/bin/python -m pip install --quiet --constraint constraints.txt pip
+	$(BASELINES)/bin/python -m pip install --quiet --constraint constraints.txt \
+	    --editable runtime --editable training[baselines] --editable export --group dev
+	touch $@
+
 demo: setup
 	$(BIN)/networld demo
 
@@ -60,6 +69,10 @@ unit: setup
 test-minimum: $(MINIMUM)/.installed
 	$(MINIMUM)/bin/pytest tests/runtime
 
+# TorchRL and BenchMARL environments: one short training with each of IPPO, MAPPO and QMIX.
+test-baselines: $(BASELINES)/.installed
+	$(BASELINES)/bin/pytest tests/training/environments
+
 # Has Sionna compute its values again and compares them with the frozen ones.
 test-sionna: $(SIONNA)/.installed
 	$(SIONNA)/bin/pytest tests/training/validation
@@ -74,4 +87,4 @@ bench: setup
 	$(BIN)/pytest benchmarks/bench_base_station.py --benchmark-columns=min,median,iqr,ops
 
 clean:
-	rm -rf $(VENV) $(MINIMUM) $(SIONNA) runs
+	rm -rf $(VENV) $(MINIMUM) $(SIONNA) $(BASELINES) runs
