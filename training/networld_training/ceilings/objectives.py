@@ -6,5 +6,11 @@ from collections.abc import Mapping
 
 from networld_training.ceilings.objective import Objective
 from networld_training.ceilings.power import PowerObjective
+from networld_training.ceilings.sched import SchedObjective
+from networld_training.ceilings.sleep import SleepObjective
 
-OBJECTIVES: Mapping[str, Objective] = {"power": PowerObjective()}
+OBJECTIVES: Mapping[str, Objective] = {
+    "power": PowerObjective(),
+    "sched": SchedObjective(),
+    "sleep": SleepObjective(),
+}

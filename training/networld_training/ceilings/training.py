@@ -8,6 +8,7 @@ a ceiling has no need to generalise.
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -94,8 +95,11 @@ class CeilingTrainer:
             self.model.output.bias.copy_(torch.tensor(self.objective.initial_bias))
         self.average = copy.deepcopy(self.model)
         self._random = np.random.default_rng((SEED_DOMAIN, settings.seed))
-        scenarios = self.entry.scenarios.values()
-        self._courses = [_Course(network) for one in scenarios for network in one.networks]
+        # By scenario, so that those of one network are met as often as those of nine.
+        self._courses = [
+            itertools.cycle([_Course(network) for network in scenario.networks])
+            for scenario in self.entry.scenarios.values()
+        ]
         self._references = self._measure_references()
 
     def run(self, report: Callable[[int, str], None]) -> Mapping[str, Tensor]:
@@ -111,7 +115,7 @@ class CeilingTrainer:
             for group in optimiser.param_groups:
                 group["lr"] = settings.learning_rate * rate
             optimiser.zero_grad()
-            self._loss(self._courses[order.pop()]).backward()  # type: ignore[no-untyped-call]
+            self._loss(next(self._courses[order.pop()])).backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), LARGEST_GRADIENT)
             optimiser.step()
             self._follow()
