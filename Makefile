@@ -9,7 +9,7 @@ SETUP := pyproject.toml constraints.txt runtime/pyproject.toml training/pyprojec
 
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: setup demo results test lint types unit test-minimum test-sionna sionna-values test-baselines bundle bench clean
+.PHONY: setup demo results test lint types unit test-minimum test-sionna sionna-values test-baselines bundle bench bench-simulator clean
 
 setup: $(VENV)/.installed
 
@@ -84,7 +84,11 @@ bundle: setup
 	$(BIN)/networld bundle make
 
 bench: setup
-	$(BIN)/pytest benchmarks/bench_base_station.py --benchmark-columns=min,median,iqr,ops
+	$(BIN)/pytest benchmarks --benchmark-columns=min,median,iqr,ops
+
+# The simulator's speed beside mobile-env, for docs/: wants an idle machine.
+bench-simulator: setup
+	$(BIN)/pytest benchmarks/bench_simulator.py --speed-folder docs --benchmark-columns=min,median,iqr,ops
 
 clean:
 	rm -rf $(VENV) $(MINIMUM) $(SIONNA) $(BASELINES) runs
