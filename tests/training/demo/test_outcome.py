@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from networld_training.demo.drops import DropResults, score_drops
 from networld_training.demo.outcome import (
     AdaptationOutcome,
     DemoOutcome,
@@ -24,7 +25,6 @@ from networld_training.demo.picture import draw
 from networld_training.demo.settings import DemoSettings
 from networld_training.demo.simulated_radio import RadioCounters
 from networld_training.demo.tables import advice, network_table, score_table
-from networld_training.evaluation.drops import DropResults, scores
 
 NEIGHBOURS = {"a": ("b", "c"), "b": ("a",), "c": ("a", "b")}
 LEVELS = {
@@ -61,7 +61,7 @@ def outcome() -> DemoOutcome:
         scenario="umi100",
         broker="amqtt",
         results=results,
-        scores=scores(results),
+        scores=score_drops(results, 0),
         messages=messages,
         messages_before=messages,
         plan_p50_ms=10.0,

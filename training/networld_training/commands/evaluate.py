@@ -4,9 +4,22 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from networld_training.cli import Subparsers, add_command, natural
+
+if TYPE_CHECKING:
+    from networld_training.tasks.scenario import Scenario
+
+DEFAULT_SCENARIO = "power/umi100"
+AGAINST = (
+    "compare all others with this policy, episode by episode; the best rule that knows the mean "
+    "field at most if not given"
+)
+NOT_WITH_BASELINES = (
+    *("scenario", "task", "policy", "bundle", "only", "against", "json", "csv", "picture"),
+    *("published", "path_loss"),
+)
 
 
 def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
@@ -14,14 +27,43 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     parser = add_command(
         subparsers,
         "evaluate",
-        "Judge a bundle and all heuristics on the same drops; or check the simulator itself.",
-        "networld evaluate --bundle bundles/power --episodes 16",
+        "Judge policies on the same episodes; or check the simulator itself.",
+        "networld evaluate --scenario power/umi100 --policy my_policy.py:MyPolicy --episodes 64",
     )
-    parser.add_argument("--bundle", type=Path, help="bundle folder; heuristics alone without it")
-    parser.add_argument("--scenario", default="umi100", help="name of a scenario of the power task")
-    parser.add_argument("--episodes", type=int, default=16, help="drops of users")
-    parser.add_argument("--seed", type=natural, default=0, help="seed of the drops")
-    parser.add_argument("--json", type=Path, help="write the results to this file")
+    parser.add_argument(
+        "--scenario",
+        action="append",
+        metavar="ID",
+        help="where: an id such as power/umi100, or a JSON file of a network of your own; may be "
+        f"repeated; {DEFAULT_SCENARIO} if neither --scenario nor --task is given",
+    )
+    parser.add_argument("--task", help="where: all scenarios of this task")
+    parser.add_argument(
+        "--policy",
+        action="append",
+        metavar="WHAT",
+        default=[],
+        help="judge this beside the task's rules: a bundle's folder, a checkpoint.safetensors, "
+        "file.py:Class or package.module:Class; NAME=WHAT calls it otherwise; may be repeated",
+    )
+    parser.add_argument("--bundle", type=Path, help="the same as --policy, for a bundle's folder")
+    parser.add_argument(
+        "--only", action="store_true", help="no other rules than random, the expert and --policy"
+    )
+    parser.add_argument("--against", metavar="NAME", help=AGAINST)
+    parser.add_argument("--episodes", type=int, default=64, help="episodes in each scenario")
+    parser.add_argument("--seed", type=natural, default=0, help="which episodes")
+    parser.add_argument(
+        "--jobs", type=int, help="processes; 1, or all cores with --all-baselines, if not given"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all results to this file")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the rows to this file")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="write a PNG of the scores")
+    baselines = parser.add_argument_group(
+        "baselines", "all rules in all scenarios of all tasks, as published in docs/results.md"
+    )
+    baselines.add_argument("--all-baselines", action="store_true", help="run them")
+    baselines.add_argument("--output-dir", type=Path, default=Path("docs"), help="where files go")
     published = parser.add_argument_group(
         "published benchmark", "sum rate per link of WMMSE, FP, random and full power"
     )
@@ -41,23 +83,39 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate; return 0."""
+    _check_files(arguments)
+    if arguments.all_baselines:
+        _all_baselines(arguments)
+    elif arguments.published:
+        _write_json(arguments.json, _published(arguments))
+    elif arguments.path_loss:
+        _write_json(arguments.json, _path_loss(arguments))
+    else:
+        _policies(arguments)
+    return 0
+
+
+def _check_files(arguments: argparse.Namespace) -> None:
+    """Raise one error for all files that cannot be written, before the work."""
+    from networld_runtime.errors import ConfigError
+    from networld_runtime.files import obstacle_to_writing
+
+    problems = [
+        f"--{name} {file}: {obstacle}"
+        for name in ("json", "csv", "picture")
+        if (file := getattr(arguments, name)) and (obstacle := obstacle_to_writing(file))
+    ]
+    if problems:
+        raise ConfigError("evaluate", problems)
+
+
+def _write_json(file: Path | None, results: dict[str, Any]) -> None:
     import json
 
-    from networld_runtime.errors import ConfigError
-    from networld_runtime.files import obstacle_to_writing, write_atomically
+    from networld_runtime.files import write_atomically
 
-    obstacle = arguments.json and obstacle_to_writing(arguments.json)
-    if obstacle:
-        raise ConfigError("--json", f"{arguments.json}: {obstacle}")
-    if arguments.published:
-        results = _published(arguments)
-    elif arguments.path_loss:
-        results = _path_loss(arguments)
-    else:
-        results = _policies(arguments)
-    if arguments.json is not None:
-        write_atomically(arguments.json, (json.dumps(results, indent=1) + "\n").encode())
-    return 0
+    if file is not None:
+        write_atomically(file, (json.dumps(results, indent=1) + "\n").encode())
 
 
 def _published(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -88,18 +146,92 @@ def _path_loss(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"path_loss_db": value}
 
 
-def _policies(arguments: argparse.Namespace) -> dict[str, Any]:
+def _policies(arguments: argparse.Namespace) -> None:
     from rich.console import Console
 
+    from networld_runtime.files import write_atomically
     from networld_training.evaluation.comparison import Comparison
-    from networld_training.evaluation.table import policy_table
+    from networld_training.evaluation.picture import draw_results
+    from networld_training.evaluation.results import results_csv, results_json
+    from networld_training.evaluation.table import Line, paired_table, policy_table, show
     from networld_training.progress import reporting
 
+    # The slash tells a folder from the name of a rule.
+    bundles = [f"{arguments.bundle}/"] if arguments.bundle else []
     comparison = Comparison(
-        arguments.bundle, arguments.scenario, arguments.episodes, arguments.seed
+        scenarios=_scenarios(arguments),
+        policies=(*arguments.policy, *bundles),
+        only=arguments.only,
+        episodes=arguments.episodes,
+        seed=arguments.seed,
+        jobs=1 if arguments.jobs is None else arguments.jobs,
+        against=arguments.against,
     )
-    with reporting("slots", comparison.slots) as progress:
+    with reporting("percent", 100) as progress:
         results = comparison.run(progress.update)
-    title = f"{arguments.scenario}, {arguments.episodes} drops, seed {arguments.seed}"
-    Console().print(policy_table(title, results["score"], results["kpis"]))
-    return results
+    console = Console()
+    for result in results:
+        title = f"{result.scenario.id}, {arguments.episodes} episodes, seed {arguments.seed}"
+        show(console, policy_table(title, result.spec.kpis, map(Line.of, result.rows)))
+        if comparison.policies or arguments.against:
+            show(console, paired_table(result.paired(arguments.against)))
+    if arguments.json is not None:
+        write_atomically(arguments.json, results_json(results, arguments.against).encode())
+    if arguments.csv is not None:
+        write_atomically(arguments.csv, results_csv(results).encode())
+    if arguments.picture is not None:
+        draw_results(results, arguments.picture)
+
+
+def _scenarios(arguments: argparse.Namespace) -> list[Scenario]:
+    """Return the scenarios that were asked for; raises one error for all that are not there."""
+    from networld_runtime.errors import ConfigError
+    from networld_training.evaluation.scenario_file import load_scenario
+    from networld_training.tasks.registry import find_scenario, find_task
+
+    found = list(find_task(arguments.task).scenarios.values()) if arguments.task else []
+    texts = arguments.scenario or ([] if arguments.task else [DEFAULT_SCENARIO])
+    problems: list[str] = []
+    for text in dict.fromkeys(texts):
+        find = load_scenario if text.endswith(".json") else find_scenario
+        try:
+            one = find(text)
+        except ConfigError as error:
+            problems += [f"{error.subject}: {problem}" for problem in error.problems]
+            continue
+        found.append(one)
+    if problems:
+        raise ConfigError("evaluate", problems)
+    return list({scenario.id: scenario for scenario in found}.values())
+
+
+def _all_baselines(arguments: argparse.Namespace) -> None:
+    import os
+
+    from networld_runtime.errors import ConfigError
+    from networld_training.evaluation.baselines import (
+        baseline_scenarios,
+        prepare_folder,
+        write_baselines,
+    )
+    from networld_training.evaluation.comparison import Comparison
+    from networld_training.progress import reporting
+
+    others = [f"--{name}" for name in NOT_WITH_BASELINES if getattr(arguments, name)]
+    if others:
+        raise ConfigError("--all-baselines", f"takes no {', '.join(others)}")
+    prepare_folder(arguments.output_dir)
+    comparison = Comparison(
+        scenarios=baseline_scenarios(),
+        episodes=arguments.episodes,
+        seed=arguments.seed,
+        jobs=(os.cpu_count() or 1) if arguments.jobs is None else arguments.jobs,
+    )
+    command = (
+        f"networld evaluate --all-baselines --episodes {comparison.episodes} "
+        f"--seed {comparison.seed}"
+    )
+    with reporting("percent", 100) as progress:
+        files = write_baselines(comparison, arguments.output_dir, command, progress.update)
+    for file in files:
+        print(file)

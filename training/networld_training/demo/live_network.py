@@ -14,13 +14,13 @@ from networld_runtime.errors import BrokerError
 from networld_runtime.mqtt_transport import MqttTransport
 from networld_training.demo.brokers import Meeting, open_broker
 from networld_training.demo.cells import CellError, Cells
+from networld_training.demo.drops import DropResults
 from networld_training.demo.orders import Answers, Orders
 from networld_training.demo.processes import Children
 from networld_training.demo.settings import DemoSettings
 from networld_training.demo.signals import undisturbed
 from networld_training.demo.simulated_radio import SimulatedRadio, SlotReport
 from networld_training.demo.view import View
-from networld_training.evaluation.drops import DropResults
 from networld_training.tasks.power import PowerTask
 
 SITE = "demo"

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from networld_training.demo.drops import DropResults
 from networld_training.demo.orders import Answers
 from networld_training.demo.settings import DemoSettings
 from networld_training.demo.simulated_radio import RadioCounters
-from networld_training.evaluation.drops import DropResults
+from networld_training.evaluation.statistics import Estimate
 
 BASE = "networld-base"
 ADAPTED = "networld"
@@ -101,7 +102,7 @@ class DemoOutcome:
     scenario: str
     broker: str
     results: dict[str, DropResults]
-    scores: dict[str, float]
+    scores: dict[str, Estimate]
     messages: MessageCounts
     messages_before: MessageCounts
     plan_p50_ms: float | None
@@ -137,7 +138,7 @@ class DemoOutcome:
             "scenario": self.scenario,
             "broker": self.broker,
             "cores": os.cpu_count(),
-            "score": self.scores,
+            "score": {name: score.value for name, score in self.scores.items()},
             "kpis": {name: result.means() for name, result in self.results.items()},
             "messages": self.messages.to_json(),
             "plan_ms": {"p50": self.plan_p50_ms, "p99": self.plan_p99_ms},
@@ -147,8 +148,8 @@ class DemoOutcome:
             "adaptation": {
                 "query_loss_before": adaptation.query_loss_before,
                 "query_loss_after": adaptation.query_loss_after,
-                "score_before": self.scores[BASE],
-                "score_after": self.scores[ADAPTED],
+                "score_before": self.scores[BASE].value,
+                "score_after": self.scores[ADAPTED].value,
                 "seconds": adaptation.seconds,
                 "accepted": adaptation.accepted,
                 "reasons": adaptation.reasons,

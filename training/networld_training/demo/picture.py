@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-from networld_runtime.files import write_atomically
 from networld_training.demo.outcome import ADAPTED, BASE, DemoOutcome
 from networld_training.demo.tables import LABELS
+from networld_training.evaluation.drawing import (
+    FAINT,
+    INK,
+    LOWEST_SHOWN,
+    MUTED,
+    make_plain,
+    new_figure,
+    save,
+    score_label,
+    write_title,
+)
 
-DOTS_PER_INCH = 160
-INK, MUTED, FAINT = "#1f2933", "#9aa5b1", "#e4e7eb"
 COLOURS = {ADAPTED: "#0b7a75", BASE: "#66b3ae", "wmmse-pf": "#52606d", "full": "#d97706"}
 CURVES = ("full", BASE, ADAPTED, "wmmse-pf")
-# A rule far below random would leave no room for the others; its bar is cut, its label is not.
-LOWEST_SHOWN = -50.0
 STYLES = {"full": ":", BASE: "--", ADAPTED: "-", "wmmse-pf": "-."}
 
 
@@ -29,30 +32,23 @@ def draw(outcome: DemoOutcome, path: Path) -> None:
     Raises:
         OSError: The file cannot be written.
     """
-    figure = Figure(figsize=(11, 4.6), dpi=DOTS_PER_INCH, facecolor="white", layout="constrained")
-    FigureCanvasAgg(figure)  # no pyplot: nothing global is touched
+    figure = new_figure(11, 4.6)
     left, right = figure.subplots(1, 2, width_ratios=[1.15, 1])
     _draw_scores(left, outcome)
     _draw_rates(right, outcome)
     settings = outcome.settings
-    figure.suptitle(
+    write_title(
+        figure,
         f"NetWorld power control: {outcome.live_cells} live cells over MQTT, "
         f"{settings.episodes} drops of {settings.slots} slots",
-        color=INK,
-        fontsize=13,
-        fontweight="bold",
-        x=0.01,
-        ha="left",
     )
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    write_atomically(path, buffer.getvalue())
+    save(figure, path)
 
 
 def _draw_scores(axes: Axes, outcome: DemoOutcome) -> None:
     """Draw a bar for each policy, the best on top."""
-    names = sorted(outcome.scores, key=outcome.scores.__getitem__)
-    values = [outcome.scores[name] for name in names]
+    names = sorted(outcome.scores, key=lambda name: outcome.scores[name].value)
+    values = [outcome.scores[name].value for name in names]
     ours = [name in (BASE, ADAPTED) for name in names]
     bars = axes.barh(
         [LABELS.get(name, name) for name in names],
@@ -60,7 +56,7 @@ def _draw_scores(axes: Axes, outcome: DemoOutcome) -> None:
         color=[COLOURS[name] if own else MUTED for name, own in zip(names, ours, strict=True)],
         height=0.68,
     )
-    numbers = [_score_label(value) for value in values]
+    numbers = [score_label(value) for value in values]
     labels = axes.bar_label(bars, numbers, padding=4, color=INK, fontsize=10)
     for text, label, own in zip(axes.get_yticklabels(), labels, ours, strict=True):
         for one in (text, label):
@@ -70,15 +66,10 @@ def _draw_scores(axes: Axes, outcome: DemoOutcome) -> None:
     axes.set_xlim(lowest - 32 if lowest < 0 else 0, max(*values, 100) * 1.12)
     axes.set_title("Score on the same drops", loc="left", color=INK, fontsize=11)
     axes.set_xlabel("0: random   100: WMMSE-PF")
-    _plain(axes)
+    make_plain(axes)
     axes.tick_params(axis="y", length=0, labelsize=10)
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x", color=FAINT, linewidth=0.8)
-
-
-def _score_label(score: float) -> str:
-    number = f"{score:.0f}".replace("-", "\N{MINUS SIGN}")
-    return f"\N{LEFTWARDS ARROW} {number}" if score < LOWEST_SHOWN else number
 
 
 def _draw_rates(axes: Axes, outcome: DemoOutcome) -> None:
@@ -103,16 +94,5 @@ def _draw_rates(axes: Axes, outcome: DemoOutcome) -> None:
     axes.set_xlabel("mean rate of a user in b/s/Hz")
     axes.set_ylabel("users with at most this rate in %")
     axes.legend(fontsize=9.5, labelcolor=INK, loc="lower right", framealpha=0.9, edgecolor="none")
-    _plain(axes)
+    make_plain(axes)
     axes.grid(color=FAINT, linewidth=0.8)
-
-
-def _plain(axes: Axes) -> None:
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=INK)
-    axes.xaxis.label.set_color(INK)
-    axes.yaxis.label.set_color(INK)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color(MUTED)

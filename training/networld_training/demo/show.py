@@ -14,6 +14,7 @@ from networld_runtime.bundle import Bundle
 from networld_runtime.errors import ConfigError
 from networld_runtime.files import write_atomically
 from networld_training.demo.cells import CellError
+from networld_training.demo.drops import run_heuristics, score_drops
 from networld_training.demo.live_network import open_network
 from networld_training.demo.outcome import (
     ADAPTED,
@@ -29,8 +30,8 @@ from networld_training.demo.settings import DemoSettings
 from networld_training.demo.signals import ending_in_order
 from networld_training.demo.tables import advice, network_table, score_table
 from networld_training.demo.view import View, make_view
-from networld_training.evaluation.bundle_policy import load_power_bundle
-from networld_training.evaluation.drops import make_heuristics, run_policies, scores
+from networld_training.evaluation.bundle_policy import load_task_bundle
+from networld_training.tasks.power.heuristics import POWER_HEURISTICS
 
 TABLE_WIDTH = 100
 
@@ -45,7 +46,7 @@ def run_demo(settings: DemoSettings) -> None:
             and the results are there.
         ConfigError: A result cannot be written.
     """
-    bundle = load_power_bundle(settings.bundle)
+    bundle = load_task_bundle(settings.bundle, settings.task)
     console = Console()
     if not console.is_terminal:
         console.width = TABLE_WIDTH
@@ -83,15 +84,15 @@ def _perform(settings: DemoSettings, bundle: Bundle, folder: Path, view: View) -
     p50_ms, p99_ms = plan_times_ms(reports)
 
     scenario = settings.scenario()
-    heuristics = make_heuristics()
-    view.phase("heuristics on the same drops", len(heuristics) * scenario.slots, "slots")
-    results |= run_policies(heuristics, scenario, judged, view.advance)
+    slots = len(POWER_HEURISTICS) * scenario.slots
+    view.phase("heuristics on the same drops", slots, "slots")
+    results |= run_heuristics(scenario, judged, view.advance)
     return DemoOutcome(
         settings=settings,
         scenario=scenario.name,
         broker=network.meeting.name,
         results=results,
-        scores=scores(results),
+        scores=score_drops(results, settings.seed),
         messages=count_messages(reports, cells.neighbours),
         messages_before=count_messages(first_reports, cells.neighbours),
         plan_p50_ms=p50_ms,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from rich.table import Table
 
 from networld_training.demo.outcome import ADAPTED, BASE, DemoOutcome, MessageCounts, percentiles
-from networld_training.evaluation.table import policy_table
+from networld_training.evaluation.table import Line, policy_table
+from networld_training.tasks.power.contract import POWER_SPEC
 
 BEARABLE_SHARE = 0.02
 
@@ -28,10 +29,16 @@ def score_table(outcome: DemoOutcome) -> Table:
     return policy_table(
         f"Policies on the same {outcome.settings.episodes} drops "
         "(score: 0 is random, 100 is WMMSE-PF)",
-        outcome.scores,
-        {name: result.means() for name, result in outcome.results.items()},
-        LABELS,
-        (BASE, ADAPTED),
+        POWER_SPEC.kpis,
+        [
+            Line(
+                label=LABELS.get(name, name),
+                score=score,
+                kpis=outcome.results[name].means(),
+                highlighted=name in (BASE, ADAPTED),
+            )
+            for name, score in outcome.scores.items()
+        ],
     )
 
 

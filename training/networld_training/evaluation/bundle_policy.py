@@ -7,26 +7,29 @@ from pathlib import Path
 import numpy as np
 
 from networld_runtime.bundle import Bundle, load_bundle
-from networld_runtime.contract import FloatArray
+from networld_runtime.contract import Contract, FloatArray
 from networld_runtime.errors import BundleError
 from networld_runtime.message import MeanFieldMessage, encode
 from networld_runtime.neighbours import Neighbours
 from networld_runtime.planner import Planner, PlannerSettings
-from networld_training.tasks.power import PowerTask
+from networld_training.tasks.base import Task
+from networld_training.tasks.registry import find_contract
 from networld_training.tasks.spec import Information
 
 SIMULATED_SLOT_S = 3600.0
 """A simulated slot may take long: only slot numbers count for the age of a message."""
 
 
-def load_power_bundle(path: Path) -> Bundle:
-    """Load a bundle and check that the simulator speaks its contract.
+def load_task_bundle(path: Path, task: str) -> Bundle:
+    """Load a bundle for a task and check that the simulator speaks its contract.
 
     Raises:
         BundleError: The bundle is missing, damaged or of another contract.
+        ConfigError: The world model does not learn this task.
     """
-    bundle = load_bundle(path, PowerTask.contract.task)
-    if bundle.contract.digest() != PowerTask.contract.digest():
+    contract = find_contract(task)
+    bundle = load_bundle(path, task)
+    if bundle.contract.digest() != contract.digest():
         raise BundleError(
             str(path),
             "was made for another contract of the task than this version simulates; export it again",
@@ -71,11 +74,11 @@ class BundlePolicy:
         self.neighbours = {}
         self.slot = 0
 
-    def act(self, task: PowerTask) -> FloatArray:
+    def act(self, task: Task) -> FloatArray:
         """Return the actions `[E, K]` of this slot."""
         contract = self.planner.contract
         if not self.neighbours:
-            self.neighbours = _listeners(task)
+            self.neighbours = _listeners(contract, task)
         observation = task.observation
         latents = {place: self.planner.encode(observation[place]) for place in self.neighbours}
         action = np.empty(task.shape, dtype=np.float32)
@@ -90,12 +93,12 @@ class BundlePolicy:
         return action
 
 
-def _listeners(task: PowerTask) -> dict[tuple[int, int], Neighbours]:
+def _listeners(contract: Contract, task: Task) -> dict[tuple[int, int], Neighbours]:
     """Return what each cell knows of its neighbours, by episode and cell."""
     episodes, cells = task.shape
     return {
         (episode, cell): Neighbours(
-            task.contract,
+            contract,
             [_name(int(other)) for other in task.neighbours[cell]],
             maximum_age_slots=1,
             slot_s=SIMULATED_SLOT_S,

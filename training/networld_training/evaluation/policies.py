@@ -1,0 +1,147 @@
+"""What can be evaluated: rules by name, bundles, checkpoints and users' own classes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from networld_runtime.errors import ConfigError, NetWorldError
+from networld_training.evaluation.own_policy import load_own_policy
+from networld_training.evaluation.scores import RANDOM
+from networld_training.tasks.base import Rule
+from networld_training.tasks.registry import TASKS
+from networld_training.tasks.scenario import Scenario
+from networld_training.tasks.spec import Information
+
+_NAMED = re.compile(r"([\w.-]+)=(.+)")
+_CLASS = re.compile(r".+:[A-Za-z_]\w*")
+# About how many times as long as with a rule a slot takes: for the estimate of what is left.
+_EFFORT = {"rule": 1, "class": 1, "checkpoint": 40, "bundle": 40}
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A policy of an evaluation; plain data, so that another process can make it.
+
+    Attributes:
+        task: Name of the task.
+        text: As the user named it, without `NAME=`.
+        kind: `rule`, `bundle`, `checkpoint` or `class`.
+        name: Name in tables.
+        information: What it knows.
+    """
+
+    task: str
+    text: str
+    kind: str
+    name: str
+    information: Information
+
+    @property
+    def effort(self) -> int:
+        """About how many times as long as with a rule a slot takes."""
+        return _EFFORT[self.kind]
+
+    def make(self, seed: int) -> Rule[Any]:
+        """Return a fresh policy; `seed` is that of a bundle's planner.
+
+        Raises:
+            NetWorldError: It cannot be made, as for `find_contenders`.
+        """
+        return _make(self.kind, self.text, self.task, seed)
+
+    def fits(self, scenario: Scenario) -> bool:
+        """Return whether the policy can act in a scenario; it may have a method that says so."""
+        says = getattr(self.make(0), "fits", None)
+        return says is None or all(says(network) for network in scenario.networks)
+
+
+def find_contenders(task: str, texts: Sequence[str], *, only: bool = False) -> list[Contender]:
+    """Return the policies of an evaluation: the rules of a task first, then those that are named.
+
+    Args:
+        task: Name of the task.
+        texts: A rule's name, a bundle's folder, a checkpoint's file, or `file.py:Class` or
+            `package.module:Class`; each may be called otherwise by `NAME=` before it.
+        only: Take no other rules than the references, `random` and the task's expert.
+
+    Raises:
+        NetWorldError: Policies do not load or have the same name; lists all of them.
+    """
+    entry = TASKS[task]
+    rules = [RANDOM, entry.spec.expert] if only else list(entry.heuristics)
+    found = [_contender(task, rule) for rule in rules]
+    failures: list[NetWorldError] = []
+    for text in texts:
+        try:
+            one = _contender(task, text)
+        except NetWorldError as error:
+            failures.append(error)
+            continue
+        if one not in found:
+            found.append(one)
+    if len(failures) == 1:
+        raise failures[0]
+    names = [one.name for one in found]
+    problems = [line for failure in failures for line in failure.render().splitlines()]
+    problems += [
+        f"{name!r} is the name of several; call one otherwise, as in --policy other={one.text}"
+        for name, one in dict(zip(names, found, strict=True)).items()
+        if names.count(name) > 1
+    ]
+    if problems:
+        raise ConfigError("--policy", problems)
+    return found
+
+
+def split_name(text: str) -> tuple[str | None, str]:
+    """Return the name that `NAME=` gives a policy, if any, and what it stands before."""
+    named = _NAMED.fullmatch(text)
+    return (named[1], named[2]) if named else (None, text)
+
+
+def _contender(task: str, text: str) -> Contender:
+    name, text = split_name(text)
+    kind = _kind(task, text)
+    policy = _make(kind, text, task, 0)
+    return Contender(task, text, kind, name or policy.name, policy.information)
+
+
+def _kind(task: str, text: str) -> str:
+    rules = TASKS[task].heuristics
+    if text in rules:
+        return "rule"
+    if _CLASS.fullmatch(text):
+        return "class"
+    if text.endswith(".safetensors"):
+        return "checkpoint"
+    if "/" in text or Path(text).is_dir():
+        return "bundle"
+    raise ConfigError(
+        f"--policy {text}",
+        f"no rule of the task {task} ({', '.join(rules)}), no folder of a bundle, no checkpoint "
+        "(.safetensors) and no class (file.py:ClassName)",
+    )
+
+
+def _make(kind: str, text: str, task: str, seed: int) -> Rule[Any]:
+    if kind == "rule":
+        return TASKS[task].heuristics[text]()
+    if kind == "class":
+        return load_own_policy(text)
+    if kind == "checkpoint":
+        from networld_training.evaluation.checkpoint_policy import (  # noqa: PLC0415 - torch is slow
+            CheckpointPolicy,
+            load_task_model,
+        )
+
+        return CheckpointPolicy(load_task_model(Path(text), task))
+    from networld_training.evaluation.bundle_policy import (  # noqa: PLC0415 - as is ONNX Runtime
+        BundlePolicy,
+        load_task_bundle,
+    )
+
+    return BundlePolicy(load_task_bundle(Path(text), task), seed=seed)
