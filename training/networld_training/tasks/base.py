@@ -193,7 +193,11 @@ class Policy(Protocol[TaskT_contra]):
 
 
 class Rule(Policy[TaskT_contra], Protocol[TaskT_contra]):
-    """A policy with a name in tables and a label of what it knows."""
+    """A policy with a name in tables and a label of what it knows.
+
+    A rule that cannot act in every network has a method `fits(network) -> bool`, too; evaluations leave it
+    out where it does not fit.
+    """
 
     @property
     def name(self) -> str:

@@ -13,7 +13,9 @@ import numpy as np
 
 from networld_runtime.errors import ConfigError
 from networld_training.radio.arrays import BoolArray, FloatArray, IntArray
+from networld_training.radio.geometry import RINGS
 from networld_training.radio.load import associate, couple_loads
+from networld_training.tasks.network import Network
 from networld_training.tasks.sleep.modes import ACTIVE, DEEP, LIGHT
 from networld_training.tasks.sleep.task import SleepTask
 from networld_training.tasks.spec import Information
@@ -39,13 +41,19 @@ class Genie:
     Args:
         name: Name in tables.
         search: Finds the sets.
+        most_cells: Cells of the largest network that the search can do.
     """
 
     information: Information = "genie"
 
-    def __init__(self, name: str, search: Search) -> None:
+    def __init__(self, name: str, search: Search, most_cells: int = max(RINGS)) -> None:
         self.name = name
         self._search = search
+        self._most_cells = most_cells
+
+    def fits(self, network: Network) -> bool:
+        """Return whether the search can do this network."""
+        return network.cells <= self._most_cells
 
     def reset(self) -> None:
         """Do nothing: there is no state."""

@@ -11,6 +11,7 @@ from networld_training.radio.arrays import BoolArray, FloatArray
 from networld_training.tasks.base import Rule
 from networld_training.tasks.sleep.contract import LARGEST_OFFSET_DB, SLEEP_SPEC
 from networld_training.tasks.sleep.genie import (
+    LARGEST_EXHAUSTIVE,
     PATIENCE_SLOTS,
     Genie,
     exhaustive_search,
@@ -157,6 +158,6 @@ SLEEP_HEURISTICS: Mapping[str, Callable[[], Rule[SleepTask]]] = {
     "threshold-neighbour": ThresholdNeighbour,
     "balance-offset": BalanceOffset,
     "greedy": partial(Genie, "greedy", flip_search),
-    "exhaustive": partial(Genie, "exhaustive", exhaustive_search),
+    "exhaustive": partial(Genie, "exhaustive", exhaustive_search, LARGEST_EXHAUSTIVE),
 }
 """What makes each rule, by name; `exhaustive` is for seven cells only."""
