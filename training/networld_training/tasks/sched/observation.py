@@ -21,6 +21,9 @@ from networld_training.tasks.sched.contract import (
     STRONGEST,
 )
 
+# Which of gain, interference, leakage (4) and incoming gains (4) are of the own first user.
+_OF_FIRST_USER = np.array([True] * 2 + [False] * (1 + STRONGEST) + [True] * (1 + STRONGEST))
+
 
 @dataclass
 class Measurements:
@@ -130,9 +133,9 @@ def observed(measured: Measurements, last: FloatArray) -> npt.NDArray[np.float32
         axis=-1,
     )
     # The leakage does not concern the own first user: it is known without one.
-    of_own = np.array([True, True, *[False] * (1 + STRONGEST), *[True] * (1 + STRONGEST)])
-    floors = np.where(of_own, 10 ** (FLOOR_DB / 10), first_user)
-    first_user = np.where(measured.waiting[..., None], first_user, floors)
+    idle = np.where(_OF_FIRST_USER, 10 ** (FLOOR_DB / 10), first_user)
+    idle[..., 1] = 1.0
+    first_user = np.where(measured.waiting[..., None], first_user, idle)
     return np.concatenate(
         [
             per_user.reshape(*measured.attached.shape, -1),
