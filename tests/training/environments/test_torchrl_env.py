@@ -74,7 +74,7 @@ def test_resets_rotate_through_the_networks_and_never_repeat_a_seed() -> None:
     networks = (POWER, replace(POWER, speed_m_s=9.0))
     scenario = Scenario("networld/power/two-v0", "speed", networks)
     env = NetworkTorchEnv(scenario, 3, seed=5)
-    seeds = []
+    seeds: list[int] = []
     for turn in range(4):
         env.reset()
         assert env.task.network == networks[(5 + turn) % 2]

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
 
 from networld_runtime.contract import Contract
 from networld_runtime.errors import ConfigError
-from networld_training.tasks.base import Rule, Task
-from networld_training.tasks.network import Network
+from networld_training.tasks.entry import TaskEntry, added_tasks
 from networld_training.tasks.power.contract import POWER_CONTRACT
 from networld_training.tasks.power.heuristics import POWER_HEURISTICS
 from networld_training.tasks.power.network import PowerNetwork
@@ -24,40 +21,19 @@ from networld_training.tasks.sleep.heuristics import SLEEP_HEURISTICS
 from networld_training.tasks.sleep.network import SleepNetwork
 from networld_training.tasks.sleep.scenarios import SLEEP_SCENARIOS
 from networld_training.tasks.sleep.task import SleepTask
-from networld_training.tasks.spec import TaskSpec
-
-
-@dataclass(frozen=True)
-class TaskEntry:
-    """Everything that belongs to a task.
-
-    Attributes:
-        make: Makes a batch of episodes from a network and seeds.
-        network: The task's type of network.
-        heuristics: Makers of its rules, by name; `random` and the task's expert are among them.
-        scenarios: Its scenarios, by name.
-    """
-
-    make: type[Task]
-    network: type[Network]
-    heuristics: Mapping[str, Callable[[], Rule[Any]]]
-    scenarios: Mapping[str, Scenario]
-
-    @property
-    def spec(self) -> TaskSpec:
-        """The task's interface."""
-        return self.make.spec
 
 
 def _by_name(scenarios: tuple[Scenario, ...]) -> dict[str, Scenario]:
     return {scenario.name: scenario for scenario in scenarios}
 
 
-TASKS: Mapping[str, TaskEntry] = {
+_OWN = {
     "power": TaskEntry(PowerTask, PowerNetwork, POWER_HEURISTICS, _by_name(POWER_SCENARIOS)),
     "sched": TaskEntry(SchedTask, SchedNetwork, SCHED_HEURISTICS, _by_name(SCHED_SCENARIOS)),
     "sleep": TaskEntry(SleepTask, SleepNetwork, SLEEP_HEURISTICS, _by_name(SLEEP_SCENARIOS)),
 }
+
+TASKS: Mapping[str, TaskEntry] = {**_OWN, **added_tasks(_OWN)}
 
 CONTRACTS: Mapping[str, Contract] = {"power": POWER_CONTRACT}
 """Contracts of the tasks that the world model learns, by name."""
