@@ -11,14 +11,12 @@ from hypothesis import strategies as st
 
 from networld_runtime.contract import ActionBins
 from networld_training.data.behaviours import (
-    JITTER,
     OFF_SHARE,
-    RANDOM_SHARE,
     BehaviourPolicy,
     jittered,
     random_values,
 )
-from networld_training.data.qualities import QUALITIES, Behaviour, Quality
+from networld_training.data.qualities import QUALITIES, Behaviour, Quality, qualities_of
 from networld_training.tasks.base import Task
 from networld_training.tasks.power import OFF_DB, PowerNetwork, PowerTask
 from networld_training.tasks.power.heuristics import POWER_HEURISTICS
@@ -151,19 +149,40 @@ def test_only_disturbed_behaviours_are_disturbed(monkeypatch: pytest.MonkeyPatch
     active = task.measured.active
     assert same[active & (policy.behaviours == 0)].all()
     share = same[active & (policy.behaviours == 1)].mean()
-    calm = JITTER.count(0.0) / len(JITTER)
-    assert share == pytest.approx(calm * (1 - np.mean(RANDOM_SHARE)), abs=0.07)
+    calm = quality.jitters.count(0.0) / len(quality.jitters)
+    assert share == pytest.approx(calm * (1 - np.mean(quality.random_shares)), abs=0.07)
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_qualities_are_mixtures_of_rules_that_exist(task: str) -> None:
-    assert set(QUALITIES[task]) == {"random", "medium", "expert", "medium-expert", "mixed"}
-    entry = find_task(task)
-    for name, quality in QUALITIES[task].items():
+    qualities, entry = qualities_of(task), find_task(task)
+    assert set(qualities) == {"random", "medium", "expert", "medium-expert", "mixed"}
+    for name, quality in qualities.items():
         assert quality.name == name
         assert set(quality.rules) <= set(entry.heuristics)
         assert sum(quality.weights) == pytest.approx(1)
-    assert QUALITIES[task]["expert"].rules == (entry.spec.expert,)
-    medium, both = QUALITIES[task]["medium"], QUALITIES[task]["medium-expert"]
+    assert qualities["expert"].rules == (entry.spec.expert,)
+    medium, both = qualities["medium"], qualities["medium-expert"]
     assert both.rules == (*medium.rules, entry.spec.expert)
     assert both.weights == (*(weight / 2 for weight in medium.weights), 0.5)
+
+
+def test_task_that_is_not_listed_has_qualities_made_from_its_rules(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(QUALITIES, "power")
+    qualities = qualities_of("power")
+    realisable = ("random-bins", "full", "reuse-3", "price-own", "price-mean", "price-each")
+    assert qualities["random"].rules == ("random",)
+    assert qualities["expert"].rules == ("wmmse-pf",)
+    assert qualities["medium"].rules == realisable
+    assert qualities["mixed"].rules == ("random", *realisable, "wmmse-pf")
+    assert qualities["mixed"].weights == (1 / 8,) * 8
+
+
+def test_task_with_no_other_rules_mixes_random_and_expert(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(QUALITIES, "power")
+    for name in set(POWER_HEURISTICS) - {"random", "wmmse-pf"}:
+        monkeypatch.delitem(POWER_HEURISTICS, name)
+    medium = qualities_of("power")["medium"]
+    assert (medium.rules, medium.weights) == (("random", "wmmse-pf"), (0.5, 0.5))

@@ -12,7 +12,7 @@ import pytest
 from networld_runtime.errors import ConfigError, DataError
 from networld_training.data.generate import Generation, GenerationSettings, simulate
 from networld_training.data.manifest import Manifest, read_finished_manifest, read_manifest
-from networld_training.data.qualities import QUALITIES
+from networld_training.data.qualities import QUALITIES, qualities_of
 from networld_training.data.shards import SEEDS, read_shard
 from networld_training.tasks.base import shared_reward
 from networld_training.tasks.power.contract import OFF_DB
@@ -137,7 +137,7 @@ def test_settings_name_every_bad_value(settings_of: SettingsOf) -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "quality"), [(task, quality) for task in TASKS for quality in QUALITIES[task]]
+    ("task", "quality"), [(task, quality) for task in TASKS for quality in qualities_of(task)]
 )
 def test_every_quality_of_every_task_is_intact(
     tmp_path: Path, make: Make, task: str, quality: str

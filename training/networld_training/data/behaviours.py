@@ -15,10 +15,6 @@ from networld_training.tasks.spec import Action
 
 Array = np.ndarray[Any, Any]
 
-JITTER = (0.0, 1 / 15, 1 / 5)
-"""Standard deviations of the jitter of a continuous action, in lengths of its range."""
-RANDOM_SHARE = (0.0, 0.1, 0.3)
-"""Shares of slots in which a cell acts at random."""
 OFF_SHARE = 1 / 3
 """Share of "off" among the random values of an action that has it."""
 
@@ -45,8 +41,8 @@ class BehaviourPolicy:
             len(quality.behaviours), size=task.shape, p=quality.weights
         )
         disturbed = np.array([one.disturbed for one in quality.behaviours])[self.behaviours]
-        self._jitter = random.choice(JITTER, size=task.shape) * disturbed
-        self._random_share = random.choice(RANDOM_SHARE, size=task.shape) * disturbed
+        self._jitter = random.choice(quality.jitters, size=task.shape) * disturbed
+        self._random_share = random.choice(quality.random_shares, size=task.shape) * disturbed
         make = find_task(task.spec.name).heuristics
         self._rules: dict[int, Rule[Any]] = {
             int(index): make[quality.rules[index]]() for index in np.unique(self.behaviours)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-from networld_runtime.files import write_atomically
 from networld_training.data.figures import ActionFigures, BehaviourFigures, FeatureFigures
 from networld_training.data.inspection import Inspection
+from networld_training.evaluation.drawing import (
+    FAINT,
+    INK,
+    MUTED,
+    make_plain,
+    new_figure,
+    save,
+    write_title,
+)
 
-DOTS_PER_INCH = 130
-INK, MUTED, FAINT = "#1f2933", "#9aa5b1", "#e4e7eb"
 BELOW, ABOVE, COUNTS = "#4c78a8", "#d97706", "#0b7a75"
 RULES = ("#0b7a75", "#d97706", "#4c78a8", "#a23b72", "#7a8b00", "#6b4fa0", "#52606d", "#c0392b")
 HISTOGRAM_BINS = 24
@@ -30,26 +33,16 @@ def draw(found: Inspection, path: Path) -> None:
     """
     manifest = found.manifest
     height = max(3.2 * (1 + len(found.actions)), 0.24 * len(found.features) + 1.5)
-    figure = Figure(
-        figsize=(12, height), dpi=DOTS_PER_INCH, facecolor="white", layout="constrained"
-    )
-    FigureCanvasAgg(figure)  # no pyplot: nothing global is touched
+    figure = new_figure(12, height)
     grid = figure.add_gridspec(1 + len(found.actions), 2)
     _draw_returns(figure.add_subplot(grid[0, 0]), found.behaviours)
     for row, action in enumerate(found.actions):
         _draw_action(figure.add_subplot(grid[1 + row, 0]), action)
     _draw_features(figure.add_subplot(grid[:, 1]), found.features)
-    figure.suptitle(
-        f"{manifest.dataset_id}: {manifest.episodes} episodes of {manifest.scenario}",
-        color=INK,
-        fontsize=12,
-        fontweight="bold",
-        x=0.01,
-        ha="left",
+    write_title(
+        figure, f"{manifest.dataset_id}: {manifest.episodes} episodes of {manifest.scenario}"
     )
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    write_atomically(path, buffer.getvalue())
+    save(figure, path)
 
 
 def _draw_returns(axes: Axes, behaviours: tuple[BehaviourFigures, ...]) -> None:
@@ -110,10 +103,5 @@ def _draw_features(axes: Axes, features: tuple[FeatureFigures, ...]) -> None:
 
 
 def _plain(axes: Axes) -> None:
-    axes.set_axisbelow(True)
+    make_plain(axes)
     axes.grid(color=FAINT, linewidth=0.8)
-    axes.tick_params(colors=INK)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color(MUTED)

@@ -7,11 +7,17 @@ does, so `expert` data cannot be imitated from what a cell observes; every mixtu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from networld_runtime.errors import ConfigError
+from networld_training.tasks.registry import find_task
+
+JITTERS = (0.0, 1 / 15, 1 / 5)
+RANDOM_SHARES = (0.0, 0.1, 0.3)
+# A random order to sleep costs a cell and its neighbours several slots: they would never do well.
+RANDOM_SHARES_OF_SLEEP = (0.0, 0.02, 0.1)
 
 
 @dataclass(frozen=True)
@@ -31,10 +37,20 @@ class Behaviour:
 
 @dataclass(frozen=True)
 class Quality:
-    """A mixture of behaviours; a data set's `behaviours` are indices into it."""
+    """A mixture of behaviours, and how much those are disturbed that are.
+
+    Attributes:
+        name: Name of the quality.
+        behaviours: The mixture; a data set's `behaviours` are indices into it.
+        jitters: Standard deviations of the jitter of a continuous action, in lengths of its range; a cell
+            draws one of them for an episode.
+        random_shares: Shares of slots in which a component of the action is random; likewise.
+    """
 
     name: str
     behaviours: tuple[Behaviour, ...]
+    jitters: tuple[float, ...] = JITTERS
+    random_shares: tuple[float, ...] = RANDOM_SHARES
 
     @property
     def rules(self) -> tuple[str, ...]:
@@ -53,16 +69,29 @@ class Quality:
         Raises:
             KeyError, TypeError: A key is missing or unknown.
         """
-        return cls(data["name"], tuple(Behaviour(**one) for one in data["behaviours"]))
+        return cls(
+            data["name"],
+            tuple(Behaviour(**one) for one in data["behaviours"]),
+            tuple(data["jitters"]),
+            tuple(data["random_shares"]),
+        )
 
 
 def _qualities(
-    random: str, medium: Mapping[str, float], expert: str, mixed: Mapping[str, float]
+    random: str,
+    medium: Mapping[str, float],
+    expert: str,
+    mixed: Mapping[str, float],
+    random_shares: tuple[float, ...] = RANDOM_SHARES,
 ) -> dict[str, Quality]:
     """Return the five qualities of a task from the rules that make them up."""
     both = {rule: (weight / 2, True) for rule, weight in medium.items()} | {expert: (0.5, False)}
     return {
-        name: Quality(name, tuple(Behaviour(rule, *how) for rule, how in rules.items()))
+        name: Quality(
+            name,
+            tuple(Behaviour(rule, *how) for rule, how in rules.items()),
+            random_shares=random_shares,
+        )
         for name, rules in {
             "random": {random: (1.0, False)},
             "medium": {rule: (weight, True) for rule, weight in medium.items()},
@@ -110,22 +139,49 @@ QUALITIES: Mapping[str, Mapping[str, Quality]] = {
             "threshold-neighbour": 0.35,
             "greedy": 0.15,
         },
+        random_shares=RANDOM_SHARES_OF_SLEEP,
     ),
 }
-"""Qualities by task and name."""
+"""Qualities of NetWorld's own tasks, by task and name."""
+
+
+def qualities_of(task: str) -> Mapping[str, Quality]:
+    """Return the qualities of a task; a task that is not listed above has them made from its rules.
+
+    Then `medium` are all rules but `random` and those that know the whole network, and `mixed` are those,
+    `random` and the expert, each as likely.
+
+    Raises:
+        ConfigError: There is no such task.
+    """
+    if task in QUALITIES:
+        return QUALITIES[task]
+    entry = find_task(task)
+    random, expert = "random", entry.spec.expert
+    medium = [
+        name
+        for name, make in entry.heuristics.items()
+        if name not in {random, expert} and make().information != "genie"
+    ]
+    return _qualities(
+        random=random,
+        medium=_evenly(medium or [random, expert]),
+        expert=expert,
+        mixed=_evenly([random, *medium, expert]),
+    )
 
 
 def find_quality(task: str, name: str) -> Quality:
     """Return a quality of a task.
 
     Raises:
-        ConfigError: The task has no qualities, or none of this name.
+        ConfigError: There is no such task, or no quality of this name.
     """
-    if task not in QUALITIES:
-        raise ConfigError(
-            "task", f"{task!r} has no data qualities; tasks that have: {', '.join(QUALITIES)}"
-        )
-    if name not in QUALITIES[task]:
-        known = ", ".join(QUALITIES[task])
-        raise ConfigError("data set", f"quality = {name!r}: expected one of {known}")
-    return QUALITIES[task][name]
+    known = qualities_of(task)
+    if name not in known:
+        raise ConfigError("data set", f"quality = {name!r}: expected one of {', '.join(known)}")
+    return known[name]
+
+
+def _evenly(rules: Sequence[str]) -> dict[str, float]:
+    return dict.fromkeys(rules, 1 / len(rules))

@@ -81,15 +81,16 @@ def _actions(found: Inspection) -> Table:
 
 
 def _features(found: Inspection) -> Table:
-    table = Table(title="Features; below and above are outside the range", title_justify="left")
-    table.add_column("feature", overflow="fold")
-    for heading in ("range", "lowest", "mean", "highest", "below", "above"):
+    table = Table(title="Features; share of values below and above the range", title_justify="left")
+    table.add_column("feature", no_wrap=True)
+    for heading in ("range", "seen", "below", "above"):
         table.add_column(heading, justify="right", no_wrap=True)
     for one in found.features:
         table.add_row(
             one.name,
             f"{one.low:g} to {one.high:g}",
-            *(f"{value:.3g}" for value in (one.lowest, one.mean, one.highest)),
-            *(f"{share:.1%}" for share in (one.below, one.above)),
+            f"{one.lowest:.3g} to {one.highest:.3g}",
+            f"{one.below:.1%}",
+            f"{one.above:.1%}",
         )
     return table
