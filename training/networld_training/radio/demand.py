@@ -84,17 +84,18 @@ def draw_demand(
     """
     kept = float(np.exp(-1 / model.activity_slots))
     renewed = float(np.sqrt(1 - kept**2))
+    start = 2 * np.pi * np.array([stream.traffic.random() for stream in streams])
+    phase = start[:, None] + 2 * np.pi * np.arange(slots) / model.day_slots
+    log_activity = np.stack([stream.traffic.standard_normal((slots, areas)) for stream in streams])
+    for slot in range(1, slots):
+        log_activity[:, slot] *= renewed
+        log_activity[:, slot] += kept * log_activity[:, slot - 1]
+    sigma = model.activity_sigma
+    activity = np.exp(sigma * log_activity - sigma**2 / 2)
+    by_area = model.peak_mbit_s * (model.slot_s / FILE_MBIT) * activity
+    by_area *= model.profile(phase)[..., None]
     files = np.empty((len(streams), slots, area.shape[1]), dtype=np.uint16)
-    phases = np.empty((len(streams), slots))
     for episode, stream in enumerate(streams):
-        start = 2 * np.pi * stream.traffic.random()
-        phases[episode] = start + 2 * np.pi * np.arange(slots) / model.day_slots
-        log_activity = stream.traffic.standard_normal((slots, areas))
-        for slot in range(1, slots):
-            log_activity[slot] = kept * log_activity[slot - 1] + renewed * log_activity[slot]
-        sigma = model.activity_sigma
-        activity = np.exp(sigma * log_activity - sigma**2 / 2)
-        mean_mbit_s = model.peak_mbit_s * model.profile(phases[episode])[:, None] * activity
-        mean_files = mean_mbit_s[:, area[episode]] * (model.slot_s / FILE_MBIT)
-        files[episode] = np.minimum(stream.traffic.poisson(mean_files), np.iinfo(np.uint16).max)
-    return Demand(files, phases, model.slot_s)
+        drawn = stream.traffic.poisson(by_area[episode][:, area[episode]])
+        files[episode] = np.minimum(drawn, np.iinfo(np.uint16).max)
+    return Demand(files, phase, model.slot_s)

@@ -14,12 +14,12 @@ from networld_runtime.contract import FloatArray
 from networld_training.radio.arrays import FloatArray as DoubleArray
 from networld_training.radio.arrays import IntArray
 from networld_training.radio.channel import Channel
-from networld_training.radio.demand import Demand, draw_demand
+from networld_training.radio.demand import FILE_MBIT, Demand, draw_demand
 from networld_training.radio.energy import SlotEnergy, slot_energy
 from networld_training.radio.load import associate, couple_loads
 from networld_training.tasks.base import Task
 from networld_training.tasks.sleep.contract import SLEEP_SPEC
-from networld_training.tasks.sleep.modes import ACTIVE, state_machine
+from networld_training.tasks.sleep.modes import ACTIVE, DEEP, LIGHT, state_machine
 from networld_training.tasks.sleep.network import SleepNetwork
 from networld_training.tasks.sleep.observation import (
     Measurements,
@@ -98,10 +98,8 @@ class SleepTask(Task):
         self.state = np.full(self.shape, ACTIVE)
         self.memory = empty_memory(*self.shape)
         self._serve(np.zeros(self.shape, dtype=np.int64), np.zeros(self.shape), -1)
-        episodes = len(self.seeds)
-        self._utility, self._energy, self._offered, self._served, self._switches = np.zeros(
-            (5, episodes)
-        )
+        self._utility, self._energy, self._switches = np.zeros((3, len(self.seeds)))
+        self._offered, self._served, self._unserved = np.zeros((3, len(self.seeds)))
 
     def _advance(self, action: DoubleArray) -> tuple[DoubleArray, dict[str, DoubleArray]]:
         awake_before = self.state == ACTIVE
@@ -117,6 +115,7 @@ class SleepTask(Task):
         self._energy += used.sum(axis=-1)
         self._offered += offered.sum(axis=-1)
         self._served += self.measured.served_mbit_s.sum(axis=-1)
+        self._unserved += unserved.sum(axis=-1)
         self._switches += (awake_before != (self.state == ACTIVE)).sum(axis=-1)
         details = {
             "energy": used,
@@ -134,23 +133,34 @@ class SleepTask(Task):
         features = sleep_features(self.measured, self.memory, self.state, phase, self.offset_db)
         return features.astype(np.float32)
 
+    def effective_action(self, action: DoubleArray) -> DoubleArray:
+        """Return actions as they take effect: from deep sleep nothing leads to light sleep."""
+        effective = np.array(action)
+        stays = (self.state == DEEP) & (action[..., 0] == LIGHT)
+        effective[..., 0][stays] = DEEP
+        return effective
+
+    def balance(self) -> dict[str, DoubleArray]:
+        """Return the traffic offered less what was served, by serving cell, and not served, by best cell."""
+        left_mbit_s = self._offered - self._served - self._unserved
+        return {"traffic_mbit": left_mbit_s * self.network.slot_s}
+
     def metrics(self) -> dict[str, DoubleArray]:
         """Return the figures of merit over the slots so far, each `[E]`.
 
         `mean_utility` of slots and cells, `power` per cell in the unit of the table, `unserved_share` of the
         offered traffic, `switches_per_hour` of a cell between serving and not serving, and
-        `energy_per_mbit` served.
+        `energy_per_mbit` served, of which one file is taken for granted.
         """
         slots = max(self.slot, 1)
         cell_s = self.network.cells * slots * self.network.slot_s
         served_mbit = self._served * self.network.slot_s
-        lost = np.maximum(self._offered - self._served, 0.0)
         return {
             "mean_utility": self._utility / slots,
             "power": self._energy / cell_s,
-            "unserved_share": lost / np.maximum(self._offered, np.finfo(float).tiny),
+            "unserved_share": self._unserved / np.maximum(self._offered, np.finfo(float).tiny),
             "switches_per_hour": self._switches * 3600 / cell_s,
-            "energy_per_mbit": self._energy / np.maximum(served_mbit, np.finfo(float).tiny),
+            "energy_per_mbit": self._energy / np.maximum(served_mbit, FILE_MBIT),
         }
 
     def _serve(
