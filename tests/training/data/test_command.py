@@ -45,7 +45,9 @@ def test_set_that_lacks_networks_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["data", "make", "--output", str(tmp_path), *TINY]) == 0
-    assert "2 shards are 2 of the 9 networks of networld/power/train-v0" in capsys.readouterr().out
+    assert (
+        "only 2 of the 9 networks of networld/power/train-v0 are in it" in capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize(

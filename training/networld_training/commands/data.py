@@ -93,7 +93,7 @@ def _make(arguments: argparse.Namespace) -> int:
     shards, networks = len(manifest.shards), len(scenario.networks)
     if shards < networks:
         print(
-            f"{shards} shards are {shards} of the {networks} networks of {scenario.id}; "
+            f"only {shards} of the {networks} networks of {scenario.id} are in it, one a shard; "
             "make more episodes or smaller shards to have all of them"
         )
     if arguments.json is not None:
