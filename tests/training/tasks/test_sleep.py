@@ -151,7 +151,7 @@ def test_energy_is_that_of_the_states_and_each_transition_once() -> None:
         action[..., 0] *= generator.random(task.shape) < 0.3
         load = task.step(action).details["load"].astype(float)
         for e, k in np.ndindex(task.shape):
-            old, new = before[e, k], task.state[e, k]
+            old, new = int(before[e, k]), int(task.state[e, k])
             if new == ACTIVE:
                 late = 0.64 if old == LIGHT else 0.0
                 expected[e] += late * 2.1 + (10 - late - 10 * load[e, k]) * 5 + 260 * load[e, k]

@@ -25,6 +25,11 @@ _MESSAGE = {feature.name: index for index, feature in enumerate(SLEEP_SPEC.messa
 _OFFSETS_DB = np.linspace(-LARGEST_OFFSET_DB, LARGEST_OFFSET_DB, 13)
 
 
+# What a user's new cell may need more for it than the old one did. In the table of set 2 a cell that sleeps
+# saves 2.9 of the 21 that a cell transmits with on top: 0.14 of a slot at most.
+HANDOVER_EXCESS = 0.05
+
+
 class _Stateless:
     information: Information = "none"
 
@@ -80,67 +85,89 @@ class RandomBins(_Stateless):
 
 
 class ThresholdOwn(_Stateless):
-    """Sleeps when its own load is low, and wakes up after a while to see whether it still is."""
+    """Sleeps when its own load is low and its users have another cell close by.
+
+    Asleep it learns nothing: it wakes up after a while to see whether that still holds.
+    """
 
     name = "threshold-own"
     information: Information = "local"
-    sleep_load = 0.05
-    rest_slots = 12
+    sleep_load = 0.1
+    rest_slots = 6
     awake_slots = 2
 
     def act(self, task: SleepTask) -> FloatArray:
-        """Return orders from the cells' own loads."""
+        """Return orders from what the cells measured themselves."""
         measured, since = task.measured, task.memory.slots_in_state
         idle = measured.awake & (measured.load < self.sleep_load) & (since >= self.awake_slots)
-        resting = ((task.state == LIGHT) | (task.state == DEEP)) & (since < self.rest_slots)
-        return _orders(task, idle | resting)
+        idle &= measured.handover_load - measured.load < HANDOVER_EXCESS
+        resting = _asleep(task) & (since < self.rest_slots)
+        return _orders(task, (idle & _turn(task)) | resting)
 
 
 class ThresholdNeighbour(_Stateless):
-    """Sleeps when the neighbours can take its users, wakes up when they are busy.
+    """Sleeps when the neighbours can take its users, wakes up when they are busy with such users.
 
     A cell knows what share of a slot its users would need elsewhere, and hears the mean load of the
-    neighbours awake, their number, and the mean share that they cannot serve. A third of the cells may
-    change in a slot, in turn: they all hear about the same.
+    neighbours awake, their number, and the mean shares that they cannot serve and that they need for the
+    users of sleeping cells. All cells hear about the same, so only a third of them may fall asleep, or wake
+    up because the others are busy, in a slot; where traffic is lost, every sleeping neighbour wakes up.
     """
 
     name = "threshold-neighbour"
     information: Information = "mean-field"
-    sleep_load = 0.35
-    wake_load = 0.5
-    wake_unserved = 0.01
+    # Chosen among 180 drawn settings on 40 drops with seeds from 3000 at 2 and 4 Mbit/s; the best twenty lie
+    # within 5 % of what the genie gains.
+    sleep_load = 0.4
+    wake_load = 0.6
+    fostered_load = 0.25
+    unserved_share = 0.01
 
     def act(self, task: SleepTask) -> FloatArray:
         """Return orders from the own load and the messages of one slot ago."""
-        measured, field = task.measured, task.mean_field
-        load, unserved = field[..., _MESSAGE["load"]], field[..., _MESSAGE["unserved_share"]]
-        awake = field[..., _MESSAGE["awake"]] * task.neighbours.shape[1]
-        turn = task.layout.reuse_colour == task.slot % 3
-        heard = ~np.isnan(task.received[..., _MESSAGE["awake"]]).all(axis=-1, keepdims=True)
-        taken = load + measured.handover_load / np.maximum(awake, 1)
-        bearable = (taken < self.sleep_load) & (unserved < self.wake_unserved) & (awake >= 1)
-        idle = measured.awake & bearable & turn & heard
-        busy = (load > self.wake_load) | (unserved > self.wake_unserved) | (awake < 1)
-        asleep = (task.state == LIGHT) | (task.state == DEEP)
-        return _orders(task, idle | (asleep & ~(busy & turn)))
+        measured, neighbours = task.measured, task.neighbours.shape[1]
+        load, unserved, fostered, awake = (
+            task.mean_field[..., _MESSAGE[name]]
+            for name in ("load", "unserved_share", "fostered_load", "awake")
+        )
+        lost = (unserved > self.unserved_share) | (awake == 0)
+        awake = awake * neighbours
+        idle = measured.awake & ~lost & (measured.unserved_share < self.unserved_share)
+        idle &= load + measured.handover_load / np.maximum(awake, 1) < self.sleep_load
+        idle &= measured.handover_load - measured.load < HANDOVER_EXCESS
+        # What the neighbours do for each sleeping cell, this one among them.
+        done = fostered * awake / (neighbours - awake + 1)
+        busy = (load > self.wake_load) | (done > self.fostered_load)
+        turn = _turn(task)
+        return _orders(task, (idle & turn) | (_asleep(task) & ~lost & ~(busy & turn)))
 
 
 class BalanceOffset(_Stateless):
-    """All cells active; those busier than their neighbours attract fewer users."""
+    """All cells active; an overloaded one attracts fewer users as long as its neighbours are less busy."""
 
     name = "balance-offset"
     information: Information = "mean-field"
-    step_db = 6.0
+    overload = 0.9
+    step_db = 1.0
+    kept = 0.8
 
     def act(self, task: SleepTask) -> FloatArray:
-        """Return active, and offsets that follow the difference of loads of one slot ago."""
-        told = ~np.isnan(task.received[..., _MESSAGE["load"]])
-        busier = task.measured.load - task.mean_field[..., _MESSAGE["load"]]
-        busier *= told.any(axis=-1, keepdims=True)
-        offset_db = np.clip(
-            task.offset_db - self.step_db * busier, -LARGEST_OFFSET_DB, LARGEST_OFFSET_DB
-        )
-        return np.stack([np.zeros(task.shape), offset_db], axis=-1)
+        """Return active, and offsets that follow the difference to the loads of one slot ago."""
+        load = task.measured.load
+        told = task.mean_field[..., _MESSAGE["awake"]] > 0
+        busier = np.maximum(load - task.mean_field[..., _MESSAGE["load"]], 0.0)
+        lowered_db = task.offset_db - self.step_db * busier
+        offset_db = np.where((load > self.overload) & told, lowered_db, self.kept * task.offset_db)
+        return np.stack([np.zeros(task.shape), np.maximum(offset_db, -LARGEST_OFFSET_DB)], axis=-1)
+
+
+def _turn(task: SleepTask) -> BoolArray:
+    """Return which cells may change now `[K]`: a third, in turn, no two adjacent ones."""
+    return np.asarray(task.layout.reuse_colour == task.slot % 3)
+
+
+def _asleep(task: SleepTask) -> BoolArray:
+    return (task.state == LIGHT) | (task.state == DEEP)
 
 
 def _orders(task: SleepTask, asleep: BoolArray) -> FloatArray:
