@@ -30,10 +30,9 @@ def load_scenario(file: str) -> Scenario:
     """
     path = Path(file)
     data = _read(path)
-    if data.get("task") not in TASKS:
-        expected = f"expected one of {', '.join(TASKS)}"
-        raise ConfigError(str(path), f"task = {data.get('task')!r}: {expected}")
-    task = str(data["task"])
+    task = data.get("task")
+    if not (isinstance(task, str) and task in TASKS):
+        raise ConfigError(str(path), f"task = {task!r}: expected one of {', '.join(TASKS)}")
     network = TASKS[task].network
     kinds = get_type_hints(network)
     known = {field.name: kinds[field.name] for field in fields(network)}

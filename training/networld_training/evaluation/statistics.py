@@ -10,13 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats  # type: ignore[import-untyped]
 
 from networld_training.radio.arrays import FloatArray, IntArray
 
 RESAMPLES = 5000
 CONFIDENCE = 0.95
-TRIMMED = 0.25
 # Keeps what is resampled apart from everything else that is drawn from a small seed.
 SEED_DOMAIN = 0x626F6F74
 # Indices that are drawn at a time: bounds memory.
@@ -35,9 +33,12 @@ class Estimate:
 def interquartile_mean(values: npt.ArrayLike) -> FloatArray:
     """Return the mean of the middle half of the last axis, `[...]` from `[..., E]`.
 
-    A quarter of the values, rounded down, is cut off at each end.
+    A quarter of the values, rounded down, is cut off at each end, as `scipy.stats.trim_mean` does, which
+    is several times slower.
     """
-    return np.asarray(stats.trim_mean(values, TRIMMED, axis=-1), dtype=np.float64)
+    ordered = np.sort(np.asarray(values, dtype=np.float64), axis=-1)
+    count = ordered.shape[-1]
+    return np.asarray(ordered[..., count // 4 : count - count // 4].mean(axis=-1))
 
 
 def improvement_probability(difference: npt.ArrayLike) -> FloatArray:

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing.queues import SimpleQueue
 
@@ -99,6 +100,10 @@ def _run_in_processes(
         futures = {index: pool.submit(_run, works[index]) for index in order}
         try:
             _watch(list(futures.values()), channel, advance)
+        except BrokenProcessPool as error:
+            raise NetWorldError(
+                "--jobs", "a process was lost, killed or out of memory; take fewer jobs or episodes"
+            ) from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in multiprocessing.active_children():

@@ -1,0 +1,227 @@
+"""What can be evaluated, and what is said when it cannot."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from networld_export.commands.export import add_planner_options
+from networld_runtime.errors import BundleError, ConfigError, DataError, NetWorldError
+from networld_runtime.planner import PlannerSettings
+from networld_training.environments.rollout import run_policy
+from networld_training.evaluation.bundle_policy import BundlePolicy, load_task_bundle
+from networld_training.evaluation.checkpoint_policy import (
+    EXPORTED_SETTINGS,
+    CheckpointPolicy,
+    load_task_model,
+)
+from networld_training.evaluation.comparison import Comparison
+from networld_training.evaluation.own_policy import load_own_policy
+from networld_training.evaluation.policies import find_contenders
+from networld_training.model.checkpoint import Checkpoint, save_checkpoint
+from networld_training.model.settings import PRESETS
+from networld_training.model.world_model import WorldModel
+from networld_training.tasks.power import PowerNetwork, PowerTask
+from networld_training.tasks.power.contract import POWER_CONTRACT
+from networld_training.tasks.scenario import Scenario
+
+GOOD = """
+import numpy as np
+
+class Good:
+    name = "good"
+    information = "local"
+
+    def reset(self):
+        pass
+
+    def act(self, task):
+        return np.zeros(task.action_shape)
+"""
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """The checkpoint that `tiny_bundle` was exported from."""
+    settings = PRESETS["tiny"]
+    torch.manual_seed(0)
+    model = WorldModel({"power": POWER_CONTRACT}, settings.size)
+    tensors = {f"average.{name}": value for name, value in model.state_dict().items()}
+    path = tmp_path / "checkpoint.safetensors"
+    save_checkpoint(path, Checkpoint(1, 0, settings, {"power": POWER_CONTRACT}, tensors))
+    return path
+
+
+def own(folder: Path, source: str, name: str = "Good") -> str:
+    (folder / "own.py").write_text(source)
+    return f"{folder / 'own.py'}:{name}"
+
+
+def test_rules_come_first_and_a_policy_may_be_called_otherwise(tmp_path: Path) -> None:
+    text = own(tmp_path, GOOD)
+    found = find_contenders("power", [text, f"better={text}", "full"])
+    assert [one.name for one in found[-2:]] == ["good", "better"]
+    assert found[0].name == "random"
+    assert [one.name for one in found].count("full") == 1
+    few = find_contenders("power", ["full"], only=True)
+    assert [one.name for one in few] == ["random", "wmmse-pf", "full"]
+
+
+def test_an_own_class_is_judged_beside_the_rules(short: Scenario, tmp_path: Path) -> None:
+    comparison = Comparison((short,), (own(tmp_path, GOOD),), episodes=3)
+    (result,) = comparison.run(lambda _: None)
+    rows = {row.policy: row for row in result.rows}
+    assert rows["good"].score == rows["full"].score  # it does the same
+    assert rows["good"].information == "local"
+
+
+def test_a_class_of_an_installed_module_will_do() -> None:
+    policy = load_own_policy("networld_training.tasks.power.heuristics:Full")
+    assert policy.name == "full"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("fulll", "no rule of the task power"),
+        ("no/such/folder", "no manifest.json found"),
+        ("nowhere.safetensors", "no checkpoint there"),
+        ("nowhere.py:Good", "no file nowhere.py"),
+        ("no_such_module:Good", "'no_such_module' does not load: ModuleNotFoundError"),
+    ],
+)
+def test_what_is_not_there_is_said(text: str, said: str) -> None:
+    with pytest.raises(NetWorldError, match=said):
+        find_contenders("power", [text])
+
+
+def test_all_that_is_not_there_is_told_together() -> None:
+    with pytest.raises(ConfigError, match="3 problems"):
+        find_contenders("power", ["fulll", "nowhere.py:Good", "nowhere.safetensors"])
+
+
+def test_two_policies_of_one_name_are_refused(tmp_path: Path) -> None:
+    text = own(tmp_path, GOOD.replace('"good"', '"full"'))
+    with pytest.raises(ConfigError, match="'full' is the name of several"):
+        find_contenders("power", [text])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("class Good", "class Better", "has no class 'Good'; it defines Better"),
+        ("import numpy as np", "import nunpy", "own.py does not load: ModuleNotFoundError"),
+        ("import numpy as np", "import numpy as", "own.py does not load: SyntaxError"),
+        ("reset(self)", "__init__(self, size)", "cannot be made without arguments"),
+        ('name = "good"', "name = 3", "name = 3: expected a string"),
+        ('"local"', '"everything"', "expected one of none, local, mean-field, one-hop, genie"),
+        ("def reset", "def restart", r"has no method reset: expected reset\(\)"),
+        ("def act", "act = None\n\n    def do", r"has no method act: expected act\(task\)"),
+    ],
+)
+def test_a_class_that_is_no_policy_is_refused(
+    old: str, new: str, said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load_own_policy(own(tmp_path, GOOD.replace(old, new)))
+
+
+def test_all_that_a_class_lacks_is_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="4 problems"):
+        load_own_policy(own(tmp_path, "class Good:\n    pass\n"))
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        ("np.zeros((2, 3))", r"act returned shape \(2, 3\), expected numbers of shape \(2, 7, 1\)"),
+        ("None", "act returned"),
+        ("'full'", "act returned str, expected numbers"),
+        ("np.full(task.action_shape, 3.0)", "power_db = 3 of cell 0 in episode 0"),
+        ("np.full(task.action_shape, np.nan)", "power_db = nan of cell 0"),
+        ("1 / 0", r"act failed in slot 0: ZeroDivisionError: division by zero \(.*own.py, line 12"),
+        ("task.nothing", "act failed in slot 0: AttributeError"),
+    ],
+)
+def test_what_a_class_does_wrong_is_said(returned: str, said: str, tmp_path: Path) -> None:
+    text = own(tmp_path, GOOD.replace("np.zeros(task.action_shape)", returned))
+    task = PowerTask(PowerNetwork(slots=2, warm_up_slots=1), [0, 1])
+    with pytest.raises(NetWorldError, match=said):
+        run_policy(task, load_own_policy(text))
+
+
+def test_a_reset_that_fails_is_said(tmp_path: Path) -> None:
+    text = own(tmp_path, GOOD.replace("pass", "raise ValueError('no')"))
+    with pytest.raises(ConfigError, match="reset failed: ValueError: no"):
+        load_own_policy(text).reset()
+
+
+def test_an_own_class_may_say_what_it_fits(short: Scenario, tmp_path: Path) -> None:
+    source = GOOD + "\n    def fits(self, network):\n        return network.cells > 7\n"
+    with pytest.raises(ConfigError, match="does not fit test/power/short-v0"):
+        assert Comparison((short,), (own(tmp_path, source),)).entries
+
+
+def test_bundle_and_checkpoint_act_alike_without_noise(tiny_bundle: Path, checkpoint: Path) -> None:
+    """Temperature 0 leaves no randomness: graphs and torch must agree, slot by slot."""
+    settings = PlannerSettings(steps=2, candidates=2, temperature=0.0, guidance_scale=0.3)
+    planners = [
+        BundlePolicy(load_task_bundle(tiny_bundle, "power"), settings),
+        CheckpointPolicy(load_task_model(checkpoint, "power"), settings),
+    ]
+    task = PowerTask(PowerNetwork(slots=4, warm_up_slots=5), [3, 4])
+    actions: list[list[np.ndarray[tuple[int, ...], np.dtype[np.float64]]]] = []
+    for planner in planners:
+        task.reset()
+        planner.reset()
+        done = False
+        actions.append([])
+        while not done:
+            actions[-1].append(np.asarray(planner.act(task), dtype=np.float64))
+            done = task.step(np.full(task.shape, -3.0)).done
+    spread = np.std(actions[0])
+    assert spread > 0
+    assert np.allclose(actions[0], actions[1], atol=0.01 * spread + 1e-4)
+
+
+def test_a_checkpoints_episodes_do_not_depend_on_each_other(checkpoint: Path) -> None:
+    settings = PlannerSettings(steps=2, candidates=2)
+    policy = CheckpointPolicy(load_task_model(checkpoint, "power"), settings)
+    network = PowerNetwork(slots=3, warm_up_slots=5)
+    both = run_policy(PowerTask(network, [5, 6]), policy)["mean_log_rate"]
+    alone = run_policy(PowerTask(network, [6]), policy)["mean_log_rate"]
+    assert both[1] == pytest.approx(alone[0], rel=1e-3)
+
+
+def test_a_checkpoint_plans_as_the_exporter_sets_it() -> None:
+    parser = argparse.ArgumentParser()
+    add_planner_options(parser)
+    assert PlannerSettings(**vars(parser.parse_args([]))) == EXPORTED_SETTINGS
+
+
+def test_bundle_and_checkpoint_are_found_by_their_paths(
+    tiny_bundle: Path, checkpoint: Path, short: Scenario
+) -> None:
+    policies = (str(tiny_bundle), str(checkpoint))
+    (result,) = Comparison((short,), policies, only=True, episodes=3).run(lambda _: None)
+    rows = {row.policy: row.information for row in result.rows}
+    assert rows["networld"] == rows["networld-checkpoint"] == "mean-field"
+
+
+def test_tasks_without_a_contract_take_no_bundle(tiny_bundle: Path, checkpoint: Path) -> None:
+    for text in (str(tiny_bundle), str(checkpoint)):
+        with pytest.raises(ConfigError, match="task 'sleep': the world model does not learn it"):
+            find_contenders("sleep", [text])
+
+
+def test_a_damaged_bundle_or_checkpoint_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text("{}")
+    (tmp_path / "bad.safetensors").write_text("nothing")
+    with pytest.raises(BundleError, match="damaged"):
+        find_contenders("power", [str(tmp_path)])
+    with pytest.raises(DataError, match="not a checkpoint"):
+        find_contenders("power", [str(tmp_path / "bad.safetensors")])
