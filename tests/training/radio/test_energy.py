@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from networld_training.radio.energy import ENERGY_TABLES, slot_energy
 
 # As the tables have them: times in milliseconds, energies in relative power times milliseconds.
-POWERS = {
+POWERS: dict[str, tuple[float, ...]] = {
     "category-1-set-1": (1, 25, 55, 280, 110),
     "category-1-set-2": (1, 25, 50, 200, 90),
     "category-2-set-1": (1, 2.1, 5.5, 32, 6.5),

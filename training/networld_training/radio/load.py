@@ -81,10 +81,18 @@ class _Response(NamedTuple):
 
 def take_out(values: FloatArray, cell: IntArray) -> FloatArray:
     """Return the entries `[B, U]` of `[B, U, K]` for each user's cell, and put 0 in their place."""
-    flat = np.arange(cell.size) * values.shape[-1] + cell.ravel()
-    taken = np.take(values, flat).reshape(cell.shape)
-    np.put(values, flat, 0.0)
-    return np.asarray(taken)
+    cells = values.shape[-1]
+    where = cell + np.arange(0, cell.size * cells, cells).reshape(cell.shape)
+    flat = values.reshape(-1)
+    taken = flat[where]
+    flat[where] = 0.0
+    return taken
+
+
+def of_cell(values: FloatArray, cell: IntArray) -> FloatArray:
+    """Return the entries `[B, U]` of `[B, K]` for each user's cell."""
+    starts = np.arange(0, values.size, values.shape[-1])
+    return np.asarray(np.take(values, cell + starts[:, None]))
 
 
 def associate(gain: FloatArray, offset_db: FloatArray, awake: BoolArray) -> IntArray:
@@ -140,7 +148,7 @@ def couple_loads(
     return Loads(
         load=load,
         needed=result.needed,
-        served_share=covered * np.take_along_axis(share, serving, axis=-1),
+        served_share=covered * of_cell(share, serving),
         interference=np.maximum(result.inverse_ratio * signal, 1.0),
         efficiency=covered * result.rate,
         member=member,
@@ -167,7 +175,7 @@ def _fixed_point(links: _Links, tolerance: float) -> _Response:
             )
             now = _Response(*(values[moving] for values in now))
         step = np.linalg.solve(_steepness(links, now), excess[..., None])[..., 0]
-        load = np.clip(load - step, 0.0, links.available)
+        load = np.minimum(np.maximum(load - step, 0.0), links.available)
         now = _response(links, load)
         for values, latest in zip(result, now, strict=True):
             values[pending] = latest
@@ -179,7 +187,8 @@ def _response(links: _Links, load: FloatArray) -> _Response:
     inverse_ratio += links.noise
     rate = np.log2(1 + 1 / inverse_ratio)
     rate *= EFFICIENCY
-    np.clip(rate, _LOWEST_RATE, MAXIMUM_SPECTRAL_EFFICIENCY, out=rate)
+    np.maximum(rate, _LOWEST_RATE, out=rate)
+    np.minimum(rate, MAXIMUM_SPECTRAL_EFFICIENCY, out=rate)
     needed = np.matmul(links.member, (links.demand / rate)[..., None])[..., 0]
     return _Response(inverse_ratio, rate, needed)
 

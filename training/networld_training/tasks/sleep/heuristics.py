@@ -167,7 +167,7 @@ def _turn(task: SleepTask) -> BoolArray:
 
 
 def _asleep(task: SleepTask) -> BoolArray:
-    return (task.state == LIGHT) | (task.state == DEEP)
+    return np.asarray((task.state == LIGHT) | (task.state == DEEP))
 
 
 def _orders(task: SleepTask, asleep: BoolArray) -> FloatArray:

@@ -14,7 +14,7 @@ import numpy as np
 
 from networld_training.radio.arrays import BoolArray, FloatArray, IntArray
 from networld_training.radio.link import MINIMUM_SINR, spectral_efficiency
-from networld_training.radio.load import Loads, take_out
+from networld_training.radio.load import Loads, of_cell, take_out
 from networld_training.tasks.sleep.contract import (
     LARGEST_GAP_DB,
     LARGEST_LOAD,
@@ -106,13 +106,13 @@ def measure(
     ratio = np.maximum(own, 1.0) / np.where(alone, 1.0, signal)
     gap_db = np.where(alone, LARGEST_GAP_DB, 10 * np.log10(ratio))
     # Handed over, a user gets its second cell as signal, and its own one is silent.
-    second_load = np.take_along_axis(loads.load, second, axis=-1)
+    second_load = of_cell(loads.load, second)
     rest = np.maximum(loads.interference - second_load * signal, 1.0)
     handed_over = np.maximum(spectral_efficiency(signal / rest), _LOWEST_EFFICIENCY)
     needed = np.zeros_like(demand)
     np.divide(demand, loads.efficiency, out=needed, where=loads.efficiency > 0)
     at_home = serving == strongest
-    fostered = ~np.take_along_axis(awake, strongest, axis=-1)
+    asleep = of_cell(1.0 - awake, strongest)
     per_user = np.stack(
         [
             demand_mbit_s,
@@ -121,7 +121,7 @@ def measure(
             gap_db,
             loads.efficiency,
             demand / handed_over,
-            needed * fostered,
+            needed * asleep,
             np.ones_like(demand),
         ],
         axis=-1,
