@@ -13,19 +13,20 @@ from networld_training.tasks.sleep.genie import PATIENCE_SLOTS, set_cost
 from networld_training.tasks.sleep.modes import ACTIVE, DEEP, LIGHT
 from networld_training.tasks.sleep.task import SleepTask
 
-# A difference of costs in reference power at which it counts half; unserved traffic makes huge ones.
-COST_SCALE = 5.0
+# Unit and largest size of a target, in reference power: unserved traffic makes huge ones.
+COST_UNIT = 5.0
+LARGEST_TARGET = 4.0
 
 
 class SleepObjective:
-    """One logit: whether the cell should serve users. Offsets stay 0.
+    """One expectation: what its sleeping costs the network beyond being awake. Offsets stay 0.
 
     A third of the cells may change their minds in a slot, in turn, because all of them hear about the
     same; a cell goes from light to deep sleep after some time, as in the task's rules.
     """
 
     output_size = 1
-    initial_bias = (2.0,)
+    initial_bias = (1.0,)
 
     def decide(self, task: SleepTask, output: np.ndarray[Any, Any]) -> FloatArray:
         """Return orders and offsets `[E, K, 2]`."""
@@ -35,32 +36,46 @@ class SleepObjective:
         return np.stack([np.where(awake, ACTIVE, down), np.zeros(task.shape)], axis=-1)
 
     def loss(self, task: SleepTask, output: Tensor) -> Tensor:
-        """Return the probability of being awake times what that costs beyond sleeping.
+        """Return the squared error of the expectation.
 
         What a cell in deep sleep decides shows in the next slot; until then it cannot serve.
         """
         deep = task.state == DEEP
         decided = self._awake(task, output.detach().numpy())
-        now = _excess_cost(task, 0, decided & ~deep)
-        following = _excess_cost(task, 1, decided)
-        excess = np.where(deep, following, now)
-        excess = excess / (np.abs(excess) + COST_SCALE)
-        probability = torch.sigmoid(output[..., 0])
-        return (probability * torch.from_numpy(excess).float()).mean()
+        turn = np.broadcast_to(self._turn(task), task.shape)
+        excess = np.zeros(task.shape)
+        for ahead, awake, asked in ((0, decided & ~deep, turn & ~deep), (1, decided, turn & deep)):
+            excess[asked] = _excess_cost(task, ahead, awake, asked)
+        target = np.clip(-excess / COST_UNIT, -LARGEST_TARGET, LARGEST_TARGET)
+        error = (output[..., 0] - torch.from_numpy(target).float()).square()
+        counted = error * torch.from_numpy(turn.astype(np.float32))
+        return counted.sum() / float(turn.sum())
+
+    def _turn(self, task: SleepTask) -> BoolArray:
+        return np.asarray(task.layout.reuse_colour == task.slot % 3)
 
     def _awake(self, task: SleepTask, output: np.ndarray[Any, Any]) -> BoolArray:
         asleep = (task.state == LIGHT) | (task.state == DEEP)
-        turn = task.layout.reuse_colour == task.slot % 3
-        return np.where(turn, output[..., 0] > 0, ~asleep)
+        return np.where(self._turn(task), output[..., 0] > 0, ~asleep)
 
 
-def _excess_cost(task: SleepTask, ahead: int, awake: BoolArray) -> FloatArray:
-    """Return the cost of the network with a cell awake minus that with it asleep, others as they are."""
-    episodes, cells = awake.shape
+def _excess_cost(task: SleepTask, ahead: int, awake: BoolArray, asked: BoolArray) -> FloatArray:
+    """Return what the network costs with a cell awake less what it costs with it asleep, others as they are.
+
+    Args:
+        task: The episodes.
+        ahead: 0 for the present slot, 1 for the next.
+        awake: What all cells decided `[E, K]`.
+        asked: The n cells in question `[E, K]`.
+
+    Returns:
+        Differences `[n]`, in the order of `asked`.
+    """
+    episode, cell = np.nonzero(asked)
     cost = set_cost(task, ahead, task.state == ACTIVE)
-    flips = np.eye(cells, dtype=np.bool_)
-    sets = np.concatenate([awake[:, None], awake[:, None] ^ flips], axis=1)
-    costs = cost(np.repeat(np.arange(episodes), cells + 1), sets.reshape(-1, cells))
-    costs = costs.reshape(episodes, cells + 1)
-    change = costs[:, 1:] - costs[:, :1]
-    return np.where(awake, -change, change)
+    row = np.arange(len(episode))
+    with_cell, without = awake[episode], awake[episode]
+    with_cell[row, cell] = True
+    without[row, cell] = False
+    costs = cost(np.concatenate([episode, episode]), np.concatenate([with_cell, without]))
+    return costs[: len(row)] - costs[len(row) :]
