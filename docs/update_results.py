@@ -49,14 +49,20 @@ def results_section(results: dict[str, Any], evaluation: dict[str, Any]) -> str:
         f"{adaptation['query_loss_before']:.2f} to {adaptation['query_loss_after']:.2f}; the score "
         f"went from {adaptation['score_before']:.1f} to {adaptation['score_after']:.1f}."
     )
-    scores = evaluation["score"]
+    found = {row["policy"]: row["score"] for row in evaluation["rows"]}
+    best = max(found["price-mean"], found["price-each"], key=lambda score: score["iqm"])
     rows.append("")
     rows.append(
-        f"On {evaluation['episodes']} other drops, without MQTT: NetWorld {scores['networld']:.1f}, "
-        f"the best price rule {max(scores['price-mean'], scores['price-each']):.1f} "
-        "(`networld evaluate`, docs/evaluation.json)."
+        f"On {evaluation['episodes']} other drops, without MQTT: NetWorld "
+        f"{with_interval(found['networld'])}, the best price rule {with_interval(best)} "
+        "(`networld evaluate`, docs/evaluation.json; 95 % intervals)."
     )
     return "\n".join(rows)
+
+
+def with_interval(score: dict[str, float]) -> str:
+    """Return a score as `81.5 [76.0, 86.9]`."""
+    return f"{score['iqm']:.1f} [{score['low']:.1f}, {score['high']:.1f}]"
 
 
 def updated_readme() -> str:

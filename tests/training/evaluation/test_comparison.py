@@ -14,6 +14,7 @@ from networld_training.environments.rollout import run_policy
 from networld_training.evaluation.comparison import Comparison
 from networld_training.evaluation.episodes import draw_seeds
 from networld_training.evaluation.results import ScenarioResult, is_ordered
+from networld_training.evaluation.scores import ScoredEpisodes
 from networld_training.evaluation.statistics import Estimate
 from networld_training.tasks.power import PowerTask
 from networld_training.tasks.power.heuristics import POWER_HEURISTICS
@@ -157,6 +158,17 @@ def test_order_holds_only_where_no_intervals_overlap(short: Scenario) -> None:
     wide = [*rows[:2], replace(rows[2], score=Estimate(50, 1, 101))]
     assert not is_ordered(wide, ["random", "full", "wmmse-pf"])
     assert is_ordered(wide, ["random", "full"])
+
+
+def test_networks_are_the_strata_of_the_intervals(mixed: Scenario) -> None:
+    (result,) = run(mixed, episodes=9, only=True, policies=("full",))
+    (row,) = (row for row in result.rows if row.policy == "full")
+    scores = [
+        ScoredEpisodes("here", result.spec, result.metrics, strata, 0).scores()["full"]
+        for strata in ([0, 1, 2] * 3, [0] * 9)
+    ]
+    assert row.score == scores[0]
+    assert row.score != scores[1]
 
 
 def test_kpis_are_means_over_the_episodes(short: Scenario) -> None:

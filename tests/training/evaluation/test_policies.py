@@ -25,6 +25,7 @@ from networld_training.evaluation.policies import find_contenders
 from networld_training.model.checkpoint import Checkpoint, save_checkpoint
 from networld_training.model.settings import PRESETS
 from networld_training.model.world_model import WorldModel
+from networld_training.tasks.base import Rule
 from networld_training.tasks.power import PowerNetwork, PowerTask
 from networld_training.tasks.power.contract import POWER_CONTRACT
 from networld_training.tasks.scenario import Scenario
@@ -169,7 +170,7 @@ def test_an_own_class_may_say_what_it_fits(short: Scenario, tmp_path: Path) -> N
 def test_bundle_and_checkpoint_act_alike_without_noise(tiny_bundle: Path, checkpoint: Path) -> None:
     """Temperature 0 leaves no randomness: graphs and torch must agree, slot by slot."""
     settings = PlannerSettings(steps=2, candidates=2, temperature=0.0, guidance_scale=0.3)
-    planners = [
+    planners: list[Rule[PowerTask]] = [
         BundlePolicy(load_task_bundle(tiny_bundle, "power"), settings),
         CheckpointPolicy(load_task_model(checkpoint, "power"), settings),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -33,7 +34,7 @@ def made_up(episodes: int = 16, seed: int = 0) -> dict[str, Metrics]:
     return {name: {KPI: value} for name, value in values.items()}
 
 
-def scored(metrics: dict[str, Metrics], spec: TaskSpec = POWER_SPEC) -> ScoredEpisodes:
+def scored(metrics: Mapping[str, Metrics], spec: TaskSpec = POWER_SPEC) -> ScoredEpisodes:
     episodes = len(metrics["random"][KPI])
     return ScoredEpisodes("here", spec, metrics, [0] * episodes, 0)
 

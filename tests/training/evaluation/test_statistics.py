@@ -16,8 +16,14 @@ from networld_training.evaluation.statistics import (
     interquartile_mean,
     interval,
 )
+from networld_training.radio.arrays import FloatArray, IntArray
 
 VALUES = arrays(np.float64, st.integers(1, 30), elements=st.floats(-100, 100))
+
+
+def drawn_episodes(episodes: IntArray) -> FloatArray:
+    """Return the draws themselves, as bootstrap's statistics are shaped."""
+    return episodes.T.astype(np.float64)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +72,7 @@ def test_improvement_by_hand() -> None:
 
 def test_episodes_are_drawn_within_their_stratum() -> None:
     strata = np.array([0, 1, 2] * 4)
-    drawn = bootstrap(lambda episodes: episodes.T, strata.tolist(), 0, 200)
+    drawn = bootstrap(drawn_episodes, strata.tolist(), 0, 200).astype(np.int64)
     assert drawn.shape == (12, 200)
     counts = [(strata[drawn] == name).sum(axis=0) for name in range(3)]
     assert (np.array(counts) == 4).all()
@@ -74,14 +80,12 @@ def test_episodes_are_drawn_within_their_stratum() -> None:
 
 
 def test_an_episode_alone_in_its_stratum_is_drawn_with_the_others() -> None:
-    drawn = bootstrap(lambda episodes: episodes.T, [0, 1, 2], 0, 200)
+    drawn = bootstrap(drawn_episodes, [0, 1, 2], 0, 200)
     assert all(len(np.unique(place)) == 3 for place in drawn)
 
 
 def test_the_same_seed_draws_the_same_episodes() -> None:
-    first, again, other = (
-        bootstrap(lambda episodes: episodes.T, [0] * 9, seed, 50) for seed in (1, 1, 2)
-    )
+    first, again, other = (bootstrap(drawn_episodes, [0] * 9, seed, 50) for seed in (1, 1, 2))
     assert (first == again).all()
     assert (first != other).any()
 
