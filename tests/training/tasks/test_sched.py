@@ -135,6 +135,29 @@ def test_sinr_served_bits_utility_and_reward_by_hand() -> None:
     assert task.queues.dropped_files.any()
 
 
+def test_cells_without_users_do_not_take_what_others_serve() -> None:
+    network = SchedNetwork(slots=12, hotspot_sigma=3.0, waiting_files=8.0, speed_m_s=0.0)
+    task = started(tuple(range(20)), network)
+    assert (task.measured.attached == 0).any()
+    for _ in range(12):
+        measured, queued = task.measured, task.queues.bits.copy()
+        outcome = task.step(first(task))
+        user = measured.user[..., 0]
+        efficiency = outcome.details["spectral_efficiency"].astype(np.float64)
+        backlog = np.take_along_axis(queued, user, axis=-1)
+        expected = np.where(measured.waiting, np.minimum(backlog, efficiency * 1e5), 0.0)
+        assert np.allclose(outcome.details["served_mbit"], expected / 1e6, atol=2e-6)
+
+
+def test_nothing_leaks_to_cells_without_backlog() -> None:
+    task = started(tuple(range(20)))
+    measured = task.measured
+    silent = ~measured.waiting[:, task.neighbours]
+    assert silent.any()
+    assert (measured.leakage[silent] == 0).all()
+    assert (measured.leakage[~silent] > 0).all()
+
+
 def test_mask_allows_those_who_wait_and_silence() -> None:
     task = started(tuple(range(12)), SchedNetwork(slots=12, hotspot_sigma=1.5))
     for _ in range(5):

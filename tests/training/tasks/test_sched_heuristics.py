@@ -6,13 +6,16 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from networld_training.environments.rollout import run_policy
 from networld_training.radio.arrays import FloatArray
 from networld_training.radio.link import spectral_efficiency
 from networld_training.tasks.sched import MUTE, SchedNetwork, SchedTask
 from networld_training.tasks.sched.coordination import coordinated
-from networld_training.tasks.sched.heuristics import SCHED_HEURISTICS
+from networld_training.tasks.sched.heuristics import LOSS_BORNE, OTHERS_ACTIVE, SCHED_HEURISTICS
+from networld_training.tasks.sched.observation import sched_message
 
 SHORT = SchedNetwork(slots=12, offered_mbit_s=28.8)
 
@@ -197,6 +200,86 @@ def test_without_a_message_the_muting_rule_is_maxweight() -> None:
     assert (rule.act(task) != plain.act(task)).any()
     task.reset()
     assert (rule.act(task) == plain.act(task)).all()
+
+
+@pytest.mark.parametrize("name", ["mute-own", "mute-mean", "mute-each"])
+def test_muting_against_a_plain_reference(name: str) -> None:
+    task = SchedTask(SHORT, range(6))
+    task.reset()
+    rule = SCHED_HEURISTICS[name]()
+    silences = 0
+    for _ in range(5):
+        task.step(SCHED_HEURISTICS["maxweight"]().act(task))
+        action, measured = rule.act(task), task.measured
+        own = sched_message(measured, task.last)
+        for episode, cell in np.ndindex(6, 7):
+            if not measured.waiting[episode, cell]:
+                assert action[episode, cell] == MUTE
+                continue
+            loss = 0.0
+            for number, neighbour in enumerate(task.neighbours[cell]):
+                told = {
+                    "mute-own": own[episode, cell],
+                    "mute-mean": task.mean_field[episode, cell],
+                    "mute-each": task.received[episode, neighbour],
+                }[name]
+                if np.isnan(told[0]):
+                    continue
+                signal, incoming = 10 ** (float(told[1]) / 10), 10 ** (float(told[2]) / 10)
+                leaked = measured.leakage[episode, cell, number]
+                without = spectral_efficiency(signal / (OTHERS_ACTIVE * incoming + 1))
+                beside = spectral_efficiency(signal / (OTHERS_ACTIVE * incoming + 1 + leaked))
+                loss += float(np.expm1(told[0]) * (without - beside))
+            backlog = measured.backlog_bits[episode, cell, 0]
+            interference = OTHERS_ACTIVE * measured.incoming[episode, cell] + 1
+            rate = spectral_efficiency(measured.signal[episode, cell] / interference)
+            gain = backlog / 1e6 * min(float(rate), backlog / 1e5)
+            if loss != pytest.approx(LOSS_BORNE * gain, rel=1e-4):
+                assert (action[episode, cell] == MUTE) == (loss > LOSS_BORNE * gain)
+                silences += loss > LOSS_BORNE * gain
+    assert silences > 10
+
+
+def plain_coordination(gain: FloatArray, backlog: FloatArray) -> list[int]:
+    """Greedy removal in one episode, from gains `[K, N, K]` and backlogs `[K, N]`."""
+    cells, users = backlog.shape
+
+    def value(cell: int, user: int, active: set[int]) -> float:
+        others = sum(gain[cell, user, other] for other in active - {cell})
+        rate = spectral_efficiency(gain[cell, user, cell] / (others + 1))
+        return float(backlog[cell, user] * min(float(rate), backlog[cell, user]))
+
+    def left(choice: list[int]) -> set[int]:
+        def total(active: set[int]) -> float:
+            return sum(value(cell, choice[cell], active) for cell in active)
+
+        active = {cell for cell in range(cells) if backlog[cell].max() > 0}
+        while active:
+            fewer = max((active - {cell} for cell in sorted(active)), key=total)
+            if total(fewer) <= total(active) + 1e-12:
+                break
+            active = fewer
+        return active
+
+    beside = left([0] * cells)
+    best = [
+        int(np.argmax([value(cell, user, beside) for user in range(users)]))
+        for cell in range(cells)
+    ]
+    active = left(best)
+    return [best[cell] if cell in active else -1 for cell in range(cells)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_coordination_against_a_plain_reference(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    gain = 10 ** generator.uniform(-1, 4, (2, 5, 3, 5))
+    waits = generator.random((2, 5, 3)) < 0.8
+    backlog = np.where(waits, generator.uniform(0, 6, (2, 5, 3)), 0.0)
+    found = coordinated(gain, backlog)
+    for episode in range(2):
+        assert found[episode].tolist() == plain_coordination(gain[episode], backlog[episode])
 
 
 def test_all_gains_alike_the_weakest_pair_is_silent() -> None:

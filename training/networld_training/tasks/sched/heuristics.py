@@ -80,8 +80,7 @@ class RoundRobin:
         if self._served is None:
             self._served = np.full(task.serving_cell.shape, -1, dtype=np.int64)
         user, episodes = task.measured.user, np.arange(task.shape[0])
-        turn = -self._served[episodes[:, None, None], user] - user / task.network.users
-        place = _best(task, turn)
+        place = _best(task, -self._served[episodes[:, None, None], user])
         episode, cell = np.nonzero(task.measured.waiting)
         self._served[episode, user[episode, cell, place[episode, cell]]] = task.slot
         return _or_mute(place, task.measured.waiting)
@@ -163,8 +162,7 @@ class Mute(_Stateless):
             return heard(task.received, task.neighbours)
         if self.information == "local":
             return sched_message(task.measured, task.last)[..., None, :]
-        silent = np.isnan(heard(task.received, task.neighbours)).all(axis=2)
-        return np.where(silent, np.nan, task.mean_field)[..., None, :]
+        return task.mean_field[..., None, :].astype(np.float64)
 
 
 class Genie(_Stateless):
@@ -191,7 +189,7 @@ def _uniform(task: SchedTask) -> FloatArray:
     return np.stack([stream.policy.random(task.shape[1]) for stream in task.streams])
 
 
-def _best(task: SchedTask, key: FloatArray) -> IntArray:
+def _best(task: SchedTask, key: FloatArray | IntArray) -> IntArray:
     """Return the place of the user with backlog and the highest key `[E, K]`."""
     return np.asarray(np.argmax(np.where(task.measured.backlog_bits > 0, key, -np.inf), axis=-1))
 
