@@ -115,6 +115,15 @@ def test_users_below_minus_6_db_are_out_of_coverage() -> None:
     assert idle.efficiency[0, 1] > 0
 
 
+def test_who_is_out_of_reach_anyway_costs_nobody_else_coverage() -> None:
+    gain = np.array([[[0.2, 0.0], [20.0, 4.0]]])
+    demand = np.array([[1.0, 0.1]])
+    loads = couple_loads(gain, np.array([[0, 1]]), demand, np.ones((1, 2)))
+    assert loads.efficiency[0, 0] == 0
+    assert loads.served_share[0].tolist() == [0, 1]
+    assert loads.load[0] == pytest.approx([0, 0.1 / (0.8 * np.log2(5))], rel=1e-6)
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(0.01, 3.0))
 def test_who_is_covered_is_above_minus_6_db(seed: int, demand: float) -> None:

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from networld_runtime.errors import ConfigError
 from networld_training.radio.arrays import FloatArray
+from networld_training.radio.channel import Channel
 from networld_training.radio.energy import ENERGY_TABLES
+from networld_training.radio.streams import spawn_streams
 from networld_training.tasks.registry import TASKS
 from networld_training.tasks.sleep import SleepNetwork, SleepTask
 from networld_training.tasks.sleep.contract import SLEEP_SPEC
@@ -409,6 +411,20 @@ def test_no_policy_changes_traffic_or_channel() -> None:
         other.step(ordered(other, DEEP, (0, 1, 2)))
     assert (one.demand_mbit_s() == other.demand_mbit_s()).all()
     assert (one.user_gain == other.user_gain).all()
+
+
+def test_users_move_with_the_channel() -> None:
+    task = started((4, 5))
+    streams = [spawn_streams(seed) for seed in (4, 5)]
+    channel = Channel(SHORT.channel_config(fading=False), streams)
+    first = task.user_gain
+    for _ in range(7):
+        assert (task.user_gain == channel.gain * SHORT.full_power_over_noise).all()
+        best = task.user_gain.argmax(axis=-1)
+        task.step(np.zeros(task.action_shape))
+        assert (task.serving_cell == best).all()
+        channel.advance()
+    assert (task.user_gain != first).all()
 
 
 def test_larger_layouts() -> None:

@@ -116,8 +116,9 @@ def couple_loads(
 ) -> Loads:
     """Return the loads of cells that interfere with each other.
 
-    Users that would be below -6 dB with everybody connected are out of coverage; without them all
-    others are above. Within a cell every user gets the same share of its demand.
+    Users below -6 dB are out of coverage: those who are without any interference, and those who would be
+    with all others connected; without them everybody else is above. Within a cell every user gets the
+    same share of its demand.
 
     Args:
         gain: Gains at full power over the noise `[B, U, K]`.

@@ -112,7 +112,7 @@ def measure(
     needed = np.zeros_like(demand)
     np.divide(demand, loads.efficiency, out=needed, where=loads.efficiency > 0)
     at_home = serving == strongest
-    asleep = of_cell(1.0 - awake, strongest)
+    asleep = of_cell(np.where(awake, 0.0, 1.0), strongest)
     per_user = np.stack(
         [
             demand_mbit_s,
