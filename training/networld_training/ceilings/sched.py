@@ -11,43 +11,51 @@ from torch import Tensor
 from networld_training.radio.arrays import FloatArray, IntArray
 from networld_training.radio.link import MAXIMUM_SPECTRAL_EFFICIENCY, spectral_efficiency
 from networld_training.tasks.sched.contract import LISTED, MUTE
+from networld_training.tasks.sched.heuristics import LOSS_BORNE
 from networld_training.tasks.sched.task import SchedTask
 
-# Bounds of a target: what a choice is worth, relative to the backlog of the cell's first user.
-TARGETS = (-4.0, 2.0)
+# A target is relative to the backlog of the cell's first user, and not larger than this.
+LARGEST_TARGET = 4.0
 
 
 class SchedObjective:
-    """What each place of the list is expected to be worth; silence is worth 0."""
+    """Expectations: what each place of the list is worth to the cell, and what sending costs the others.
 
-    output_size = LISTED
-    initial_bias = tuple(0.5 - 0.1 * place for place in range(LISTED))
+    As in the task's rules, a cell bears `LOSS_BORNE` times its own worth before it is silent: two cells that
+    spare each other at once help nobody.
+    """
+
+    output_size = LISTED + 1
+    initial_bias = (*(0.5 - 0.05 * place for place in range(LISTED)), 0.0)
 
     def decide(self, task: SchedTask, output: np.ndarray[Any, Any]) -> FloatArray:
-        """Return the choice that is expected to be worth most of those that the mask allows `[E, K, 1]`."""
+        """Return the choice that is expected to be worth most, or silence `[E, K, 1]`."""
         waiting = np.asarray(task.action_mask)[..., :LISTED]
-        worth = np.where(waiting, output, -np.inf)
-        best = np.argmax(worth, axis=-1)
-        silent = worth.max(axis=-1) <= 0
-        return np.where(silent, MUTE, best)[..., None].astype(np.float64)
+        worth = np.where(waiting, output[..., :LISTED], -np.inf)
+        silent = LOSS_BORNE * worth.max(axis=-1) < output[..., LISTED]
+        choice = np.where(silent, MUTE, np.argmax(worth, axis=-1))
+        return choice[..., None].astype(np.float64)
 
     def loss(self, task: SchedTask, output: Tensor) -> Tensor:
         """Return the squared error of the expectations."""
         choice = self.decide(task, output.detach().numpy())[..., 0].astype(np.int64)
-        # What a cell divides by must be known to it, or the sign of its expectation may change.
+        worth, harm = _worth_and_harm(task, choice)
+        # What a cell divides by must be known to it, or its decision would change.
         bits = task.measured.backlog_bits[..., :1].astype(np.float64)
         largest = MAXIMUM_SPECTRAL_EFFICIENCY * task.network.bandwidth_hz * task.network.slot_s
         scale = np.maximum(bits * np.minimum(bits, largest), 1.0)
-        target = torch.from_numpy(np.clip(_worth(task, choice) / scale, *TARGETS)).float()
-        waiting = torch.from_numpy(np.asarray(task.action_mask)[..., :LISTED]).float()
-        return ((output - target).square() * waiting).sum() / waiting.sum().clamp(min=1)
+        targets = np.concatenate([worth, harm[..., None]], axis=-1) / scale
+        target = torch.from_numpy(np.minimum(targets, LARGEST_TARGET)).float()
+        waiting = np.asarray(task.action_mask)[..., :LISTED]
+        counted = np.concatenate([waiting, waiting[..., :1]], axis=-1)
+        weight = torch.from_numpy(counted.astype(np.float32))
+        return ((output - target).square() * weight).sum() / weight.sum().clamp(min=1)
 
 
-def _worth(task: SchedTask, choice: IntArray) -> FloatArray:
-    """Return what each choice adds to the network's backlog-weighted rates (MaxWeight) `[E, K, 8]`.
+def _worth_and_harm(task: SchedTask, choice: IntArray) -> tuple[FloatArray, FloatArray]:
+    """Return what each user is worth `[E, K, 8]`, and what the others lose if a cell sends `[E, K]`.
 
-    The others do what they decided. Silence is worth 0; a user is worth its own backlog times what it
-    would be served, less what the neighbours' users lose by the interference.
+    Both are backlog-weighted rates (MaxWeight) in the interference of what the others decided.
     """
     measured = task.measured
     episodes, cells, _ = measured.user.shape
@@ -77,4 +85,4 @@ def _worth(task: SchedTask, choice: IntArray) -> FloatArray:
     harm -= weighted_rate(chosen_signal, silent + chosen_gain, bits)
     harm *= sending[..., None]
     harm[:, own, own] = 0.0
-    return np.asarray(worth - harm.sum(axis=1)[..., None])
+    return worth, harm.sum(axis=1)

@@ -45,7 +45,8 @@ class SleepObjective:
         turn = np.broadcast_to(self._turn(task), task.shape)
         excess = np.zeros(task.shape)
         for ahead, awake, asked in ((0, decided & ~deep, turn & ~deep), (1, decided, turn & deep)):
-            excess[asked] = _excess_cost(task, ahead, awake, asked)
+            if asked.any():
+                excess[asked] = _excess_cost(task, ahead, awake, asked)
         target = np.clip(-excess / COST_UNIT, -LARGEST_TARGET, LARGEST_TARGET)
         error = (output[..., 0] - torch.from_numpy(target).float()).square()
         counted = error * torch.from_numpy(turn.astype(np.float32))

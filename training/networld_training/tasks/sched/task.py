@@ -126,6 +126,12 @@ class SchedTask(Task):
     def _tell(self) -> DoubleArray:
         return sched_message(self.measured, self.last)
 
+    def balance(self) -> dict[str, DoubleArray]:
+        """Return the bits that arrived less those served, waiting and dropped `[E]`."""
+        queues = self.queues
+        kept = self.network.file_bits * queues.accepted_files - queues.served_bits - queues.bits
+        return {"queue_bits": np.asarray(kept.sum(axis=-1), dtype=np.float64)}
+
     def metrics(self) -> dict[str, DoubleArray]:
         """Return the figures of merit over the slots so far, each `[E]`.
 
