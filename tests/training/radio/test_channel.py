@@ -122,7 +122,7 @@ def users_by_cell(radio: Channel) -> IntArray:
     """Return how many users are nearest to each grid position `[E, K]`."""
     layout = radio.config.layout
     nearest = layout.distances_m(radio.position_m).argmin(axis=-1)
-    return (nearest[..., None] == np.arange(layout.cells)).sum(axis=1)
+    return np.asarray((nearest[..., None] == np.arange(layout.cells)).sum(axis=1))
 
 
 def test_every_cell_has_its_users_without_hotspots() -> None:
