@@ -150,7 +150,7 @@ class SleepTask(Task):
 
         `mean_utility` of slots and cells, `power` per cell in the unit of the table, `unserved_share` of the
         offered traffic, `switches_per_hour` of a cell between serving and not serving, and
-        `energy_per_mbit` served, of which one file is taken for granted.
+        `energy_per_mbit` served (at least one file).
         """
         slots = max(self.slot, 1)
         cell_s = self.network.cells * slots * self.network.slot_s
