@@ -116,8 +116,8 @@ class ThresholdNeighbour(_Stateless):
 
     name = "threshold-neighbour"
     information: Information = "mean-field"
-    # Chosen among 184 drawn settings on 16 or 40 drops with seeds from 3000, at 2 and 4 Mbit/s. The twelve best
-    # are alike: at 4 Mbit/s they gain 54 to 58 % of what `greedy` gains over `always-on`.
+    # Chosen among 184 drawn settings on 16 or 40 drops with seeds from 3000, at 2 and 4 Mbit/s. The twelve
+    # best are alike: at 4 Mbit/s they gain 54 to 58 % of what `greedy` gains over `always-on`.
     sleep_load = 0.4
     wake_load = 0.6
     fostered_load = 0.25
