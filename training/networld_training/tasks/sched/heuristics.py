@@ -56,6 +56,7 @@ class RandomValid(_Stateless):
     """One of the valid actions, silence included, each as likely: covers the action space."""
 
     name = "random-valid"
+    information: Information = "none"
 
     def act(self, task: SchedTask) -> FloatArray:
         """Return a random valid action, from the episodes' own streams."""
