@@ -155,6 +155,14 @@ def test_an_instance_does_not_depend_on_its_batch() -> None:
         assert (alone.served_share == together.served_share[one]).all()
 
 
+def test_the_order_of_gains_in_memory_does_not_matter() -> None:
+    gain, serving, wanted = drawn(5, 0.8)
+    loads = couple_loads(gain, serving, wanted, np.ones((4, 5)))
+    turned = couple_loads(np.asfortranarray(gain), serving, wanted, np.ones((4, 5)))
+    assert turned.load == pytest.approx(loads.load, abs=TOLERANCE)
+    assert turned.interference == pytest.approx(loads.interference, rel=1e-5)
+
+
 def test_association_by_hand() -> None:
     gain = np.array([[[10.0, 9.0, 1.0], [10.0, 2.0, 1.0]]])
     awake = np.ones((1, 3), dtype=np.bool_)

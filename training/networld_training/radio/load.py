@@ -80,7 +80,7 @@ class _Response(NamedTuple):
 
 
 def take_out(values: FloatArray, cell: IntArray) -> FloatArray:
-    """Return the entries `[B, U]` of `[B, U, K]` for each user's cell, and put 0 in their place."""
+    """Return the entries `[B, U]` of `[B, U, K]`, in C order, for each user's cell, and put 0 there."""
     cells = values.shape[-1]
     where = cell + np.arange(0, cell.size * cells, cells).reshape(cell.shape)
     flat = values.reshape(-1)
@@ -127,7 +127,8 @@ def couple_loads(
         available: Share of time that each cell can give to its users `[B, K]`; 0 is asleep.
         tolerance: Largest residual of a load.
     """
-    interferers = gain * (available > 0)[:, None, :]
+    # In C order, as `take_out` changes it in place.
+    interferers = np.multiply(gain, (available > 0)[:, None, :], order="C")
     signal = take_out(interferers, serving)
     noise = 1 / np.maximum(signal, _TINY)
     interferers *= noise[..., None]

@@ -98,7 +98,7 @@ def measure(
         awake: Whether a cell serves users `[E, K]`.
         loads: The solution of the load coupling.
     """
-    others = gain * awake[:, None, :]
+    others = np.multiply(gain, awake[:, None, :], order="C")
     own = take_out(others, serving)
     second = np.argmax(others, axis=-1)
     signal = take_out(others, second)
