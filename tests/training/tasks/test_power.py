@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from networld_training.radio.link import spectral_efficiency
 from networld_training.tasks.power import OFF_DB, PowerNetwork, PowerTask
 from networld_training.tasks.power.contract import POWER_CONTRACT
 from networld_training.tasks.registry import TASKS
+from networld_training.tasks.spec import ActionError
 
 SHORT = PowerNetwork(warm_up_slots=10, slots=12)
 INDEX = {feature.name: i for i, feature in enumerate(POWER_CONTRACT.features)}
@@ -260,3 +262,18 @@ def test_every_wrong_key_is_named() -> None:
     ]
     with pytest.raises(ConfigError, match="inter_site_distance_m = 15"):
         PowerNetwork(inter_site_distance_m=15.0)
+
+
+@pytest.mark.parametrize("seeds", [(), (-1,), (3, 1.5), ("4",)])
+def test_seeds_are_whole_numbers_from_0(seeds: tuple[Any, ...]) -> None:
+    found = repr(seeds[-1]) if seeds else "none"
+    with pytest.raises(ConfigError, match=f"seeds: {found}, expected whole numbers from 0"):
+        PowerTask(SHORT, seeds)
+
+
+@pytest.mark.parametrize("action", [[["loud"] * 7], [[0.0], [0.0, 0.0]], [[{}] * 7]])
+def test_actions_that_are_no_numbers_are_refused(action: Any) -> None:
+    task = started((1,), SHORT)
+    with pytest.raises(ActionError, match=r"are no numbers of shape \(1, 7, 1\)"):
+        task.step(action)
+    assert task.slot == 0

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from networld_runtime.contract import FloatArray
+from networld_runtime.errors import ConfigError
 from networld_training.radio.arrays import BoolArray, IntArray
 from networld_training.radio.arrays import FloatArray as DoubleArray
 from networld_training.radio.streams import Streams, spawn_streams
@@ -50,7 +51,7 @@ class Task(ABC):
 
     Args:
         network: Where cells stand and how users move.
-        seeds: Seeds of the episodes.
+        seeds: Seeds of the episodes, whole numbers from 0.
 
     Attributes:
         spec: Observations, messages, actions and figures of merit.
@@ -62,6 +63,9 @@ class Task(ABC):
         action_mask: Valid choices in the present slot `[E, K, A]`; None if no action is masked.
         received: What each cell told in the slot before, as it arrived `[E, K, M]`; NaN where it told
             nothing, and everywhere in the first slot.
+
+    Raises:
+        ConfigError: There is no seed, or one is no whole number from 0.
     """
 
     spec: ClassVar[TaskSpec]
@@ -74,6 +78,7 @@ class Task(ABC):
     def __init__(self, network: Network, seeds: Sequence[int]) -> None:
         self.network = network
         self.seeds = tuple(seeds)
+        _check_seeds(self.seeds)
         self.layout = network.layout()
         self.neighbours: IntArray = self.layout.neighbours
         self.shape = (len(self.seeds), network.cells)
@@ -168,7 +173,12 @@ class Task(ABC):
         """Return what the cells tell in the present slot, before they act, `[E, K, M]`."""
 
     def _checked(self, action: npt.ArrayLike) -> DoubleArray:
-        values = np.asarray(action, dtype=np.float64)
+        try:
+            values = np.asarray(action, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise ActionError(
+                "actions", f"are no numbers of shape {self.action_shape}: {error}"
+            ) from error
         if values.shape == self.shape and self.action_shape[-1] == 1:
             values = values[..., None]
         if values.shape != self.action_shape:
@@ -177,6 +187,13 @@ class Task(ABC):
         if problems:
             raise ActionError("actions", problems)
         return values
+
+
+def _check_seeds(seeds: tuple[object, ...]) -> None:
+    wrong = [seed for seed in seeds if not (isinstance(seed, int | np.integer) and int(seed) >= 0)]
+    if wrong or not seeds:
+        found = f"{wrong[0]!r}" if wrong else "none"
+        raise ConfigError("seeds", f"{found}, expected whole numbers from 0, at least one")
 
 
 TaskT_contra = TypeVar("TaskT_contra", bound=Task, contravariant=True)
