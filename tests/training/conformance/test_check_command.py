@@ -97,7 +97,7 @@ def test_an_environment_by_class_or_maker(
         ([CLASS, "--network", "wrong.json"], "slots = 2.5: expected a whole number"),
         ([CLASS, "--network", "wrong.json"], "speed_m_s = 'fast': expected a number"),
         ([CLASS, "--network", "range.json"], "cells = 8: expected one of"),
-        ([CLASS, "--slots", "0"], "slots = 0: expected at least 1"),
+        ([CLASS, "--slots", "0"], "slots = 0: expected a whole number, at least 1"),
         ([CLASS, "--scenario", "power/umi100"], "power/umi100 is not one of ToyTask"),
         ([CLASS, "--scenario", "power/moon"], "'power/moon' is not a scenario"),
         (["json:JSONDecoder", "--pettingzoo", "--slots", "3"], "--slots: is for tasks"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -72,3 +73,15 @@ def test_short_names_and_unknown_ones() -> None:
 
 def test_the_name_is_what_stands_before_the_version() -> None:
     assert Scenario("networld/power/a-v-b-v12", "layout", ()).name == "a-v-b"
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_counts_are_whole_and_quantities_finite(task: str) -> None:
+    network = next(iter(TASKS[task].scenarios.values())).networks[0]
+    for name, value in asdict(network).items():
+        if isinstance(value, str):
+            continue
+        wrong = float(value) if isinstance(value, int) else math.inf
+        change: dict[str, Any] = {name: wrong}
+        with pytest.raises(ConfigError, match=f"{name} = {wrong}: expected"):
+            replace(network, **change)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from networld_runtime.errors import check_values
 from networld_training.radio.channel import ChannelConfig
 from networld_training.radio.geometry import RINGS, HexagonalLayout
@@ -12,6 +14,14 @@ from networld_training.radio.link import noise_dbm
 from networld_training.radio.propagation import MODELS
 
 Check = tuple[str, bool, str]
+
+
+def whole(network: Network, attribute: str, low: int, high: int | None = None) -> Check:
+    """Return the check that an attribute is a whole number from `low` on, up to `high` if given."""
+    value = getattr(network, attribute)
+    fits = isinstance(value, int | np.integer) and low <= value and (high is None or value <= high)
+    expected = f"at least {low}" if high is None else f"{low} to {high}"
+    return attribute, bool(fits), f"a whole number, {expected}"
 
 
 @dataclass(frozen=True)
@@ -65,22 +75,23 @@ class Network:
         if self.model in MODELS:
             # Room for a user between its site and the edge of the cell.
             smallest_m = 2 * MODELS[self.model].minimum_distance_m
-        yield "cells", self.cells in RINGS, f"one of {sorted(RINGS)}, which wrap around"
-        yield "users_per_cell", self.users_per_cell >= 1, "at least 1"
+        wraps = whole(self, "cells", 1)[1] and self.cells in RINGS
+        yield "cells", wraps, f"one of {sorted(RINGS)}, which wrap around"
+        yield whole(self, "users_per_cell", 1)
         yield "model", self.model in MODELS, f"one of {sorted(MODELS)}"
-        far_enough = self.inter_site_distance_m > smallest_m
-        yield "inter_site_distance_m", far_enough, f"more than {smallest_m:g}"
+        apart = smallest_m < self.inter_site_distance_m <= 1e5
+        yield "inter_site_distance_m", apart, f"more than {smallest_m:g}, at most 100000"
         yield "site_jitter", 0 <= self.site_jitter < 0.5, "0 to less than 0.5"
-        yield "layout_seed", self.layout_seed >= 0, "0 or more"
+        yield whole(self, "layout_seed", 0)
         yield "hotspot_sigma", 0 <= self.hotspot_sigma <= 3, "0 to 3"
         yield "carrier_hz", 5e8 <= self.carrier_hz <= 1e11, "0.5 to 100 GHz (TR 38.901)"
-        yield "bandwidth_hz", self.bandwidth_hz > 0, "a positive number"
+        yield "bandwidth_hz", 0 < self.bandwidth_hz <= 1e11, "more than 0, at most 100 GHz"
         yield "transmit_power_dbm", -50 <= self.transmit_power_dbm <= 80, "-50 to 80"
         yield "noise_figure_db", 0 <= self.noise_figure_db <= 40, "0 to 40"
         yield "speed_m_s", 0 <= self.speed_m_s <= 100, "0 to 100"
         yield "slot_s", 0 < self.slot_s <= 3600, "more than 0, at most 3600"
-        yield "slots", self.slots >= 1, "at least 1"
-        yield "large_scale_slots", self.large_scale_slots >= 1, "at least 1"
+        yield whole(self, "slots", 1)
+        yield whole(self, "large_scale_slots", 1)
 
     @property
     def users(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from networld_training.tasks.network import Check, Network
+from networld_training.tasks.network import Check, Network, whole
 
 
 @dataclass(frozen=True)
@@ -26,5 +26,5 @@ class PowerNetwork(Network):
 
     def _checks(self) -> Iterator[Check]:
         yield from super()._checks()
-        yield "warm_up_slots", self.warm_up_slots >= 1, "at least 1"
+        yield whole(self, "warm_up_slots", 1)
         yield "averaging", 0 < self.averaging < 1, "between 0 and 1"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from networld_training.tasks.network import Check, Network
+from networld_training.tasks.network import Check, Network, whole
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class SchedNetwork(Network):
     def _checks(self) -> Iterator[Check]:
         yield from super()._checks()
         yield "offered_mbit_s", 0 < self.offered_mbit_s <= 1e4, "more than 0, at most 10000"
-        yield "file_bytes", 1 <= self.file_bytes <= 10**9, "1 to 10^9"
-        yield "buffer_files", 1 <= self.buffer_files <= 1000, "1 to 1000"
+        yield whole(self, "file_bytes", 1, 10**9)
+        yield whole(self, "buffer_files", 1, 1000)
         yield "waiting_files", 0 <= self.waiting_files <= 1000, "0 to 1000"
         yield "averaging", 0 < self.averaging < 1, "between 0 and 1"
 

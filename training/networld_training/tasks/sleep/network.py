@@ -51,10 +51,10 @@ class SleepNetwork(Network):
         yield "peak_demand_mbit_s", 0 < self.peak_demand_mbit_s <= 1000, "more than 0, at most 1000"
         yield "night_share", 0 <= self.night_share <= 1, "0 to 1"
         yield "activity_sigma", 0 <= self.activity_sigma <= 2, "0 to 2"
-        yield "activity_slots", self.activity_slots > 0, "a positive number"
+        yield "activity_slots", 0 < self.activity_slots <= 1e6, "more than 0, at most 1000000"
         yield "energy_table", self.energy_table in ENERGY_TABLES, f"one of {sorted(ENERGY_TABLES)}"
-        yield "unserved_weight", self.unserved_weight >= 0, "0 or more"
-        yield "reference_power", self.reference_power > 0, "a positive number"
+        yield "unserved_weight", 0 <= self.unserved_weight <= 1e6, "0 to 1000000"
+        yield "reference_power", 0 < self.reference_power <= 1e6, "more than 0, at most 1000000"
         if self.energy_table in ENERGY_TABLES:
             longest_s = self.energy.deep_transition_s
             waking = f"at least the {longest_s:g} s that waking takes with {self.energy_table}"
