@@ -43,8 +43,9 @@ def draw_results(results: Sequence[ScenarioResult], path: Path) -> None:
     rows = -(-len(results) // columns)
     figure = new_figure(2.2 + 2.4 * columns, 1.2 + rows * (0.7 + 0.22 * len(order)))
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
-    for panel in panels[len(results) :]:
-        panel.set_visible(False)
+    for place in range(len(results), len(panels)):
+        panels[place].set_visible(False)
+        panels[place - columns].tick_params(labelbottom=True)
     for panel, result in zip(panels, results, strict=False):
         _draw_panel(panel, result, order)
     handles = [
@@ -92,7 +93,8 @@ def _draw_policy(axes: Axes, row: Row, place: int) -> None:
     colour, score = COLOURS[row.information], row.score
     if score.value < LOWEST_SHOWN:
         label = score_label(score.value)
-        axes.text(LOWEST_SHOWN, place, label, color=colour, fontsize=8, va="center")
+        edge = axes.get_yaxis_transform()  # x from 0 to 1, y as the data
+        axes.text(0.02, place, label, transform=edge, color=colour, fontsize=8, va="center")
         return
     low, high = np.clip((score.low, score.high), LOWEST_SHOWN, None)
     axes.plot([low, high], [place, place], color=colour, linewidth=2, solid_capstyle="round")
