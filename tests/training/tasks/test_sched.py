@@ -209,7 +209,8 @@ def test_a_user_without_backlog_cannot_be_chosen() -> None:
     episode, cell, place = (int(axis[0]) for axis in np.nonzero(~task.action_mask))
     action = np.full(task.shape, float(MUTE))
     action[episode, cell] = place
-    problem = f"user = {place} of cell {cell} in episode {episode}.*mask allows"
+    valid = ", ".join(map(str, np.nonzero(task.action_mask[episode, cell])[0]))
+    problem = f"user = {place} of cell {cell} in episode {episode}.*mask allows \\({valid} now\\)"
     with pytest.raises(ActionError, match=problem):
         task.step(action)
 

@@ -176,6 +176,9 @@ def action_problems(
         valid, expected = allowed(component, values, mask)
         if not valid.all():
             episode, cell = (int(axis[0]) for axis in np.nonzero(~valid))
+            if mask is not None and isinstance(component, Choice) and component.masked:
+                now = np.flatnonzero(mask[episode, cell])
+                expected += f" ({', '.join(map(str, now))} now)"
             problems.append(
                 f"{component.name} = {values[episode, cell]:g} of cell {cell} in episode {episode}: "
                 f"expected {expected}"
