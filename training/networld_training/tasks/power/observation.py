@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from networld_training.radio.arrays import BoolArray, FloatArray, IntArray
+from networld_training.tasks.gains import strongest
 from networld_training.tasks.power.contract import FLOOR_DB, HISTORY, SHOWN_OFF_DB, STRONGEST
 
 # Chosen among six values on 64 drops with seeds from 3000, networks umi100 and umi200; the tests
@@ -42,12 +43,6 @@ class Measurements:
     leakage: FloatArray
 
 
-def leakage(gain: FloatArray, active: BoolArray, neighbours: IntArray) -> FloatArray:
-    """Return what cells send to the users of their neighbours at full power, `[E, K, 6]`."""
-    sources = np.arange(len(neighbours))[:, None]
-    return np.asarray(gain[:, neighbours, sources] * active[:, neighbours])
-
-
 def present_features(measured: Measurements) -> FloatArray:
     """Return the features of the present slot, `[E, K, 16]`; an idle cell shows floors."""
     cells = measured.active.shape[1]
@@ -57,7 +52,7 @@ def present_features(measured: Measurements) -> FloatArray:
     others = np.array(measured.large_scale_gain)
     others[:, own, own] = 0.0
     serving = measured.large_scale_gain[:, own, own]
-    margins = _strongest(others) / serving[..., None]
+    margins = strongest(others, STRONGEST) / serving[..., None]
     idle = ~measured.active[..., None]
     user_features = np.concatenate(
         [
@@ -71,12 +66,12 @@ def present_features(measured: Measurements) -> FloatArray:
         [
             np.where(idle, [FLOOR_DB, 0.0, 0.0], user_features),
             _db(measured.leakage.sum(axis=-1))[..., None],
-            _db(_strongest(measured.leakage)),
+            _db(strongest(measured.leakage, STRONGEST)),
             np.where(idle, 0.0, -10 * np.log10(margins)),
             measured.attached[..., None],
             measured.active[..., None],
             np.where(idle, FLOOR_DB, _db(incoming.sum(axis=-1))[..., None]),
-            np.where(idle, FLOOR_DB, _db(_strongest(incoming))),
+            np.where(idle, FLOOR_DB, _db(strongest(incoming, STRONGEST))),
         ],
         axis=-1,
     )
@@ -138,8 +133,3 @@ def remember(
 
 def _db(linear: FloatArray) -> FloatArray:
     return np.asarray(10 * np.log10(np.maximum(linear, 10 ** (FLOOR_DB / 10))))
-
-
-def _strongest(values: FloatArray) -> FloatArray:
-    """Return the three largest entries of the last axis, largest first."""
-    return np.sort(values, axis=-1)[..., : -STRONGEST - 1 : -1]

@@ -17,6 +17,7 @@ from networld_training.radio.attachment import hand_over, strongest_cell
 from networld_training.radio.channel import Channel
 from networld_training.radio.link import spectral_efficiency
 from networld_training.tasks.base import Task
+from networld_training.tasks.gains import leakage
 from networld_training.tasks.power.contract import (
     LOWEST_POWER_DB,
     OFF_DB,
@@ -27,7 +28,6 @@ from networld_training.tasks.power.network import PowerNetwork
 from networld_training.tasks.power.observation import (
     Measurements,
     empty_history,
-    leakage,
     power_message,
     present_features,
     remember,

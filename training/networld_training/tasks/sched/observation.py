@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from networld_training.radio.arrays import BoolArray, FloatArray, IntArray
+from networld_training.tasks.gains import strongest
 from networld_training.tasks.sched.contract import (
     FLOOR_DB,
     LISTED,
@@ -96,12 +97,6 @@ def ranked_users(
     return np.where(present, listed.reshape(present.shape), 0), present, attached
 
 
-def leakage(gain: FloatArray, waiting: BoolArray, neighbours: IntArray) -> FloatArray:
-    """Return what cells send to the first users of their neighbours at full power `[E, K, 6]`."""
-    sources = np.arange(len(neighbours))[:, None]
-    return np.asarray(gain[:, neighbours, sources] * waiting[:, neighbours])
-
-
 def observed(measured: Measurements, last: FloatArray) -> npt.NDArray[np.float32]:
     """Return the features `[E, K, D]`; a cell without backlog shows floors for its first user.
 
@@ -126,9 +121,9 @@ def observed(measured: Measurements, last: FloatArray) -> npt.NDArray[np.float32
             measured.signal[..., None],
             measured.interference[..., None],
             measured.leakage.sum(axis=-1, keepdims=True),
-            _strongest(measured.leakage),
+            strongest(measured.leakage, STRONGEST),
             measured.incoming[..., None],
-            _strongest(incoming),
+            strongest(incoming, STRONGEST),
         ],
         axis=-1,
     )
@@ -176,8 +171,3 @@ def sched_message(measured: Measurements, last: FloatArray) -> FloatArray:
 
 def _db(linear: FloatArray) -> FloatArray:
     return np.asarray(10 / np.log(10) * np.log(np.maximum(linear, 10 ** (FLOOR_DB / 10))))
-
-
-def _strongest(values: FloatArray) -> FloatArray:
-    """Return the three largest entries of the last axis, largest first."""
-    return np.sort(values, axis=-1)[..., : -STRONGEST - 1 : -1]

@@ -19,11 +19,11 @@ from networld_training.radio.link import spectral_efficiency
 from networld_training.radio.queues import FileQueues
 from networld_training.radio.traffic import draw_arrivals
 from networld_training.tasks.base import Task
+from networld_training.tasks.gains import leakage
 from networld_training.tasks.sched.contract import LOWEST_RATE, MEGABIT, MUTE, SCHED_SPEC
 from networld_training.tasks.sched.network import SchedNetwork
 from networld_training.tasks.sched.observation import (
     Measurements,
-    leakage,
     observed,
     ranked_users,
     sched_message,
