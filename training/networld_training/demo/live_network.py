@@ -163,7 +163,7 @@ def open_network(
         network = LiveNetwork(settings, meeting, transport, site, bundle, view)
         stack.callback(_leave, transport, network.orders, meeting.shared)
         transport.connect()
-        neighbours = PowerTask(settings.scenario(), []).neighbours.tolist()
+        neighbours = settings.scenario().layout().neighbours.tolist()
         children = stack.enter_context(Children(polite=True))
         cells = Cells(children, settings, meeting, site, neighbours, folder)
         network.await_cells(cells)
