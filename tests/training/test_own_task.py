@@ -16,9 +16,9 @@ import pytest
 from networld_runtime.errors import ConfigError
 from networld_training import cli
 from networld_training.conformance import check_parallel_env
-from networld_training.conformance.target import load_object
 from networld_training.environments.parallel_env import NetworkParallelEnv
 from networld_training.environments.rollout import run_policy
+from networld_training.own_code import load_object
 from networld_training.tasks.entry import added_tasks
 
 ROOT = Path(__file__).parents[2]

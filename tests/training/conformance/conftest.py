@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from networld_training.conformance.target import load_object
+from networld_training.own_code import load_object
 from networld_training.tasks.base import Task
 from networld_training.tasks.network import Network
 

@@ -61,11 +61,17 @@ def _checked(arguments: argparse.Namespace) -> Report:
 
     from networld_runtime.errors import ConfigError
     from networld_training.conformance import check_parallel_env, check_task
-    from networld_training.conformance.target import load_object
+    from networld_training.own_code import load_object
     from networld_training.tasks.base import Task
     from networld_training.tasks.registry import TASKS
 
     text = arguments.target
+    if text not in TASKS and ":" not in text:
+        raise ConfigError(
+            "target",
+            f"{text!r}: expected the name of a task ({', '.join(TASKS)}), package.module:Class or "
+            "file.py:Class",
+        )
     found = TASKS[text].make if text in TASKS else load_object(text)
     if isinstance(found, type) and issubclass(found, Task):
         return check_task(found, _network(arguments, found), arguments.seed)

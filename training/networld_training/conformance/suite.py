@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -12,6 +11,7 @@ from networld_training.conformance import books, environment, interface, randomn
 from networld_training.conformance.environment import EnvironmentSubject
 from networld_training.conformance.task_subject import MakeTask, TaskSubject
 from networld_training.conformance.verdict import NotApplicableError, ViolationError
+from networld_training.own_code import described
 from networld_training.tasks.network import Network
 
 Result = Literal["ok", "failed", "not applicable"]
@@ -172,8 +172,6 @@ def _finding(check: Check, subject: Any) -> Finding:
     except NotApplicableError as reason:
         result, said = "not applicable", str(reason)
     except Exception as error:
-        # Code under check may raise anything; the last line of it says where.
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        said = f"{type(error).__name__}: {error} ({place.filename}, line {place.lineno})"
-        result = "failed"
+        # Code under check may raise anything.
+        result, said = "failed", described(error)
     return Finding(check.name, result, said, check.demand, check.hint)

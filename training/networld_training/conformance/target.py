@@ -1,49 +1,21 @@
-"""Finds what is to be checked: a class by module or file, and a network from JSON."""
+"""The network in which a task is checked: what the task declares, with values from JSON."""
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import importlib.util
 import json
-import sys
 from dataclasses import MISSING, fields
 from pathlib import Path
-from types import ModuleType
 from typing import Any, get_type_hints
 
 from networld_runtime.config_table import suggestion
 from networld_runtime.errors import ConfigError
 from networld_training.tasks.base import Task
 from networld_training.tasks.network import Network
-from networld_training.tasks.registry import TASKS
 
 UNNAMED = "own"
 """Name of a network that gives none."""
 
 _SIMPLE = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}
-
-
-def load_object(target: str) -> Any:
-    """Return what `package.module:Name` or `folder/file.py:Name` names.
-
-    A file's folder, and the current one for a module, are searched for what it imports.
-
-    Raises:
-        ConfigError: The file, module or name is not there, or it cannot be imported.
-    """
-    where, colon, name = target.rpartition(":")
-    if not colon or not where or not name:
-        raise ConfigError(
-            "target",
-            f"{target!r}: expected the name of a task ({', '.join(TASKS)}), package.module:Class "
-            "or file.py:Class",
-        )
-    module = _load_file(Path(where)) if where.endswith(".py") else _load_module(where)
-    if not hasattr(module, name):
-        known = [one for one, value in vars(module).items() if isinstance(value, type)]
-        raise ConfigError(target, f"{where} has no {name!r}{suggestion(name, known)}")
-    return getattr(module, name)
 
 
 def network_type(make: type[Task]) -> type[Network]:
@@ -107,46 +79,6 @@ def read_network(kind: type[Network], path: Path) -> Network:
     if not isinstance(values, dict):
         raise ConfigError(str(path), f"{values!r:.60}: expected an object with attributes")
     return make_network(kind, values, str(path))
-
-
-def _load_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise ConfigError(str(path), "there is no such file")
-    whole = path.resolve()
-    # A name of its own, so that no installed module is shadowed and copies can be pickled.
-    digest = hashlib.sha256(str(whole).encode()).hexdigest()[:8]
-    name = f"{path.stem}_{digest}"
-    if name in sys.modules:
-        return sys.modules[name]
-    specification = importlib.util.spec_from_file_location(name, whole)
-    if specification is None or specification.loader is None:
-        raise ConfigError(str(path), "is not a Python file")
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[name] = module
-    _search(whole.parent)
-    try:
-        specification.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
-        raise ConfigError(str(path), _import_problem(error)) from error
-    return module
-
-
-def _load_module(name: str) -> ModuleType:
-    _search(Path.cwd())
-    try:
-        return importlib.import_module(name)
-    except Exception as error:
-        raise ConfigError(name, _import_problem(error)) from error
-
-
-def _search(folder: Path) -> None:
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
-
-
-def _import_problem(error: Exception) -> str:
-    return f"cannot be imported, {type(error).__name__}: {error}"
 
 
 def _is(value: Any, expected: type) -> bool:

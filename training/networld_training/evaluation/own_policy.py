@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import inspect
-import traceback
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from networld_runtime.errors import ConfigError
+from networld_training.own_code import described, load_object
 from networld_training.radio.arrays import FloatArray
 from networld_training.tasks.base import Task
 from networld_training.tasks.network import Network
@@ -38,7 +34,10 @@ class OwnPolicy:
 
     def fits(self, network: Network) -> bool:
         """Return what the object says of the network; without a word it fits them all."""
-        return bool(getattr(self._policy, "fits", lambda _: True)(network))
+        try:
+            return bool(getattr(self._policy, "fits", lambda _: True)(network))
+        except Exception as error:
+            raise ConfigError(self._text, f"fits failed: {described(error)}") from error
 
     def reset(self) -> None:
         """Forget the last batch of episodes.
@@ -49,7 +48,7 @@ class OwnPolicy:
         try:
             self._policy.reset()
         except Exception as error:
-            raise ConfigError(self._text, f"reset failed: {_described(error)}") from error
+            raise ConfigError(self._text, f"reset failed: {described(error)}") from error
 
     def act(self, task: Task) -> FloatArray:
         """Return the object's actions `[E, K, C]`.
@@ -61,8 +60,8 @@ class OwnPolicy:
         try:
             returned = self._policy.act(task)
         except Exception as error:
-            described = _described(error)
-            raise ConfigError(self._text, f"act failed in slot {task.slot}: {described}") from error
+            where = f"act failed in slot {task.slot}"
+            raise ConfigError(self._text, f"{where}: {described(error)}") from error
         shapes = [task.action_shape] + ([task.shape] if task.action_shape[-1] == 1 else [])
         expected = f"expected numbers of shape {' or '.join(map(str, shapes))}"
         try:
@@ -88,50 +87,17 @@ def load_own_policy(text: str) -> OwnPolicy:
     Raises:
         ConfigError: There is no such class, it cannot be made, or it is no policy; lists all that it lacks.
     """
-    place, _, name = text.rpartition(":")
-    module = _load_file(text, Path(place)) if place.endswith(".py") else _load_module(text, place)
-    made = getattr(module, name, None)
+    made = load_object(text)
     if not inspect.isclass(made):
-        classes = [
-            each
-            for each, value in vars(module).items()
-            if inspect.isclass(value) and value.__module__ == module.__name__
-        ]
-        known = ", ".join(classes) or "no class"
-        raise ConfigError(text, f"{place} has no class {name!r}; it defines {known}")
+        raise ConfigError(text, f"is {made!r:.60}: expected a class")
     try:
         policy = made()
     except Exception as error:
-        raise ConfigError(text, f"cannot be made without arguments: {_described(error)}") from error
+        raise ConfigError(text, f"cannot be made without arguments: {described(error)}") from error
     problems = _problems(policy)
     if problems:
         raise ConfigError(text, problems)
     return OwnPolicy(text, policy)
-
-
-def _load_file(text: str, path: Path) -> ModuleType:
-    if not path.is_file():
-        raise ConfigError(text, f"no file {path}")
-    specification = importlib.util.spec_from_file_location(path.stem, path)
-    assert specification is not None  # noqa: S101
-    assert specification.loader is not None  # noqa: S101
-    module = importlib.util.module_from_spec(specification)
-    try:
-        specification.loader.exec_module(module)
-    except Exception as error:
-        raise ConfigError(text, f"{path} does not load: {_described(error)}") from error
-    return module
-
-
-def _load_module(text: str, name: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except Exception as error:
-        raise ConfigError(
-            text,
-            f"{name!r} does not load: {_described(error)}; install the package, or name the file, "
-            "as in my_policy.py:MyPolicy",
-        ) from error
 
 
 def _problems(policy: Any) -> list[str]:
@@ -149,10 +115,3 @@ def _problems(policy: Any) -> list[str]:
         if not callable(getattr(policy, method, None))
     ]
     return problems
-
-
-def _described(error: Exception) -> str:
-    """Return an error with the line where it happened."""
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {error}{where}"
