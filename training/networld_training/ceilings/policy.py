@@ -10,7 +10,7 @@ import numpy as np
 from networld_runtime.errors import DataError
 from networld_training.radio.arrays import FloatArray
 from networld_training.tasks.base import Task
-from networld_training.tasks.spec import Information, normalised
+from networld_training.tasks.spec import Information
 
 if TYPE_CHECKING:
     from networld_training.ceilings.model import CeilingModel
@@ -43,7 +43,7 @@ class CeilingPolicy:
         """Return the actions `[E, K, C]` of this slot."""
         import torch  # noqa: PLC0415 - a second that other rules need not wait for
 
-        observation = normalised(task.spec.features, task.observation)
+        observation = self._objective.observe(task)
         with torch.no_grad():
             output = self._model(
                 torch.from_numpy(observation),
@@ -64,14 +64,13 @@ def load_ceiling(task: str) -> CeilingPolicy:
 
     from networld_training.ceilings.model import CeilingModel  # noqa: PLC0415
     from networld_training.ceilings.objectives import OBJECTIVES  # noqa: PLC0415
-    from networld_training.tasks.registry import find_task  # noqa: PLC0415
 
     path = WEIGHTS / f"{task}.safetensors"
     repair = f"train it with `networld ceiling --task {task}`"
     if not path.is_file():
         raise DataError(str(path), f"missing; {repair}")
     objective = OBJECTIVES[task]
-    model = CeilingModel(len(find_task(task).spec.features), objective.output_size)
+    model = CeilingModel(objective.input_size, objective.output_size)
     try:
         model.load_state_dict(load_file(path))
     except RuntimeError as error:

@@ -8,17 +8,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from networld_runtime.contract import FloatArray as NormalisedArray
 from networld_training.radio.arrays import FloatArray
 from networld_training.radio.link import EFFICIENCY, MAXIMUM_SPECTRAL_EFFICIENCY
-from networld_training.tasks.power.contract import LOWEST_POWER_DB, OFF_DB
+from networld_training.tasks.power.contract import LOWEST_POWER_DB, OFF_DB, POWER_SPEC
 from networld_training.tasks.power.task import PowerTask
+from networld_training.tasks.spec import normalised
 
 
 class PowerObjective:
     """One output: the power, as a share of the range from off to full in dB."""
 
+    input_size = len(POWER_SPEC.features)
     output_size = 1
     initial_bias = (1.0,)
+
+    def observe(self, task: PowerTask) -> NormalisedArray:
+        """Return the observations."""
+        return normalised(POWER_SPEC.features, task.observation)
 
     def decide(self, task: PowerTask, output: np.ndarray[Any, Any]) -> FloatArray:
         """Return powers in dB of full power `[E, K, 1]`."""

@@ -8,14 +8,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from networld_runtime.contract import FloatArray as NormalisedArray
 from networld_training.radio.arrays import FloatArray, IntArray
 from networld_training.radio.link import MAXIMUM_SPECTRAL_EFFICIENCY, spectral_efficiency
-from networld_training.tasks.sched.contract import LISTED, MUTE
-from networld_training.tasks.sched.heuristics import LOSS_BORNE
+from networld_training.tasks.sched.contract import LISTED, MEGABIT, MUTE, SCHED_SPEC
+from networld_training.tasks.sched.heuristics import LOSS_BORNE, Mute
 from networld_training.tasks.sched.task import SchedTask
+from networld_training.tasks.spec import normalised
 
 # A target is relative to the backlog of the cell's first user, and not larger than this.
 LARGEST_TARGET = 4.0
+# In Mbit b/s/Hz; keeps ratios finite.
+SMALLEST_WEIGHT = 1e-3
 
 
 class SchedObjective:
@@ -25,8 +29,29 @@ class SchedObjective:
     spare each other at once help nobody.
     """
 
+    input_size = len(SCHED_SPEC.features) + len(SCHED_SPEC.message) + 3
     output_size = LISTED + 1
     initial_bias = (*(0.5 - 0.05 * place for place in range(LISTED)), 0.0)
+
+    def __init__(self) -> None:
+        self._rule = Mute("mean-field")
+
+    def observe(self, task: SchedTask) -> NormalisedArray:
+        """Return the observations, the mean field, and what `mute-mean` makes of them."""
+        own, loss = self._rule.weigh(task)
+        bits = task.measured.backlog_bits[..., 0]
+        unit = np.maximum(bits / MEGABIT * MAXIMUM_SPECTRAL_EFFICIENCY, SMALLEST_WEIGHT)
+        ratio = np.log((loss + SMALLEST_WEIGHT) / (own + SMALLEST_WEIGHT))
+        weighed = np.stack([own / unit, loss / unit, ratio / LARGEST_TARGET], axis=-1)
+        return np.concatenate(
+            [
+                normalised(SCHED_SPEC.features, task.observation),
+                normalised(SCHED_SPEC.message, task.mean_field),
+                np.clip(weighed, -LARGEST_TARGET, LARGEST_TARGET),
+            ],
+            axis=-1,
+            dtype=np.float32,
+        )
 
     def decide(self, task: SchedTask, output: np.ndarray[Any, Any]) -> FloatArray:
         """Return the choice that is expected to be worth most, or silence `[E, K, 1]`."""

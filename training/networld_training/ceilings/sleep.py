@@ -8,14 +8,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from networld_runtime.contract import FloatArray as NormalisedArray
 from networld_training.radio.arrays import BoolArray, FloatArray
+from networld_training.tasks.sleep.contract import SLEEP_SPEC
 from networld_training.tasks.sleep.genie import PATIENCE_SLOTS, set_cost
 from networld_training.tasks.sleep.modes import ACTIVE, DEEP, LIGHT
 from networld_training.tasks.sleep.task import SleepTask
+from networld_training.tasks.spec import normalised
 
 # Unit and largest size of a target, in reference power: unserved traffic makes huge ones.
-COST_UNIT = 5.0
-LARGEST_TARGET = 4.0
+COST_UNIT = 2.0
+LARGEST_TARGET = 5.0
 
 
 class SleepObjective:
@@ -25,8 +28,15 @@ class SleepObjective:
     same; a cell goes from light to deep sleep after some time, as in the task's rules.
     """
 
+    input_size = len(SLEEP_SPEC.features) + len(SLEEP_SPEC.message)
     output_size = 1
     initial_bias = (1.0,)
+
+    def observe(self, task: SleepTask) -> NormalisedArray:
+        """Return the observations and the mean field."""
+        seen = normalised(SLEEP_SPEC.features, task.observation)
+        field = normalised(SLEEP_SPEC.message, task.mean_field)
+        return np.concatenate([seen, field], axis=-1)
 
     def decide(self, task: SleepTask, output: np.ndarray[Any, Any]) -> FloatArray:
         """Return orders and offsets `[E, K, 2]`."""

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from networld_training.tasks.scenario import Scenario
 
 DEFAULT_SCENARIO = "power/umi100"
+EPISODES = 64
+BASELINE_EPISODES = 32
 AGAINST = (
     "compare all others with this policy, episode by episode; the best rule that knows the mean "
     "field at most if not given"
@@ -51,7 +53,12 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         "--only", action="store_true", help="no other rules than random, the expert and --policy"
     )
     parser.add_argument("--against", metavar="NAME", help=AGAINST)
-    parser.add_argument("--episodes", type=int, default=64, help="episodes in each scenario")
+    parser.add_argument(
+        "--episodes",
+        type=int,
+        help=f"episodes in each scenario; {EPISODES} if not given. With --all-baselines "
+        f"{BASELINE_EPISODES}, and four times as many in the reference scenarios",
+    )
     parser.add_argument("--seed", type=natural, default=0, help="which episodes")
     parser.add_argument(
         "--jobs", type=int, help="processes; 1, or all cores with --all-baselines, if not given"
@@ -162,7 +169,7 @@ def _policies(arguments: argparse.Namespace) -> None:
         scenarios=_scenarios(arguments),
         policies=(*arguments.policy, *bundles),
         only=arguments.only,
-        episodes=arguments.episodes,
+        episodes=EPISODES if arguments.episodes is None else arguments.episodes,
         seed=arguments.seed,
         jobs=1 if arguments.jobs is None else arguments.jobs,
         against=arguments.against,
@@ -171,7 +178,7 @@ def _policies(arguments: argparse.Namespace) -> None:
         results = comparison.run(progress.update)
     console = Console()
     for result in results:
-        title = f"{result.scenario.id}, {arguments.episodes} episodes, seed {arguments.seed}"
+        title = f"{result.scenario.id}, {len(result.seeds)} episodes, seed {arguments.seed}"
         show(console, policy_table(title, result.spec.kpis, map(Line.of, result.rows)))
         if comparison.policies or arguments.against:
             show(console, paired_table(result.paired(arguments.against)))
@@ -210,6 +217,7 @@ def _all_baselines(arguments: argparse.Namespace) -> None:
 
     from networld_runtime.errors import ConfigError
     from networld_training.evaluation.baselines import (
+        REFERENCE_FACTOR,
         baseline_scenarios,
         prepare_folder,
         write_baselines,
@@ -223,7 +231,8 @@ def _all_baselines(arguments: argparse.Namespace) -> None:
     prepare_folder(arguments.output_dir)
     comparison = Comparison(
         scenarios=baseline_scenarios(),
-        episodes=arguments.episodes,
+        episodes=BASELINE_EPISODES if arguments.episodes is None else arguments.episodes,
+        reference_factor=REFERENCE_FACTOR,
         seed=arguments.seed,
         jobs=(os.cpu_count() or 1) if arguments.jobs is None else arguments.jobs,
     )

@@ -20,6 +20,10 @@ from networld_training.tasks.scenario import Scenario
 PACKAGES = ("networld-training", "numpy", "scipy")
 
 
+# More episodes where rules are told apart, fewer where worlds are.
+REFERENCE_FACTOR = 4
+
+
 def baseline_scenarios() -> list[Scenario]:
     """Return the scenarios of all tasks, in each task the references first."""
     return [
@@ -85,7 +89,8 @@ def _made(comparison: Comparison, command: str, minutes: float) -> str:
     packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     processes = f"{comparison.jobs} process{'es' if comparison.jobs > 1 else ''}"
     return (
-        f"Made by `{command}`: {comparison.episodes} episodes in each scenario, seed "
+        f"Made by `{command}`: {comparison.episodes} episodes in each scenario, "
+        f"{comparison.reference_factor} times as many in the reference scenarios, seed "
         f"{comparison.seed}, {minutes:.1f} minutes with {processes} "
         f"(Python {platform.python_version()}, {packages})."
     )

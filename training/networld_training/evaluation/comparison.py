@@ -28,6 +28,7 @@ class Comparison:
         policies: Policies beside the tasks' rules, as `find_contenders` reads them.
         only: Take no other rules than the references.
         episodes: Number of episodes in each scenario.
+        reference_factor: Reference scenarios have so many times more episodes.
         seed: Seed that they are drawn from.
         jobs: Processes that work at the same time; results do not depend on it.
         against: Policy that the others are compared with; None leaves it open.
@@ -40,6 +41,7 @@ class Comparison:
     policies: Sequence[str] = ()
     only: bool = False
     episodes: int = 64
+    reference_factor: int = 1
     seed: int = 0
     jobs: int = 1
     against: str | None = None
@@ -50,6 +52,7 @@ class Comparison:
             self,
             (
                 ("episodes", 1 <= self.episodes <= 100_000, "1 to 100000"),
+                ("reference_factor", self.reference_factor >= 1, "at least 1"),
                 ("seed", self.seed >= 0, "0 or more"),
                 ("jobs", 1 <= self.jobs <= 256, "1 to 256"),
             ),
@@ -83,7 +86,8 @@ class Comparison:
                 problems.append(
                     f"--against {self.against}: no policy in {scenario.id}; there: {known}"
                 )
-            seeds = draw_seeds(self.episodes, self.seed, len(scenario.networks))
+            factor = self.reference_factor if scenario.axis == "reference" else 1
+            seeds = draw_seeds(factor * self.episodes, self.seed, len(scenario.networks))
             entries.append(Entry(scenario, fitting, tuple(seeds)))
         if problems:
             raise ConfigError("evaluate", problems)

@@ -138,13 +138,20 @@ class Mute(_Stateless):
 
     def act(self, task: SchedTask) -> FloatArray:
         """Return the first user of the list, or silence."""
+        own, loss = self.weigh(task)
+        return _or_mute(np.zeros(task.shape), task.measured.waiting & (own * LOSS_BORNE >= loss))
+
+    def weigh(self, task: SchedTask) -> tuple[FloatArray, FloatArray]:
+        """Return the weighted rate of the first user, and what the neighbours' would lose by it.
+
+        Both are `[E, K]` in Mbit b/s/Hz.
+        """
         measured, network = task.measured, task.network
         backlog = measured.backlog_bits[..., 0]
         most = backlog / (network.bandwidth_hz * network.slot_s)
         expected = OTHERS_ACTIVE * measured.incoming + 1
         rate = np.minimum(spectral_efficiency(measured.signal / expected), most)
-        worth_it = backlog / MEGABIT * rate * LOSS_BORNE >= self._loss(task)
-        return _or_mute(np.zeros(task.shape), measured.waiting & worth_it)
+        return backlog / MEGABIT * rate, self._loss(task)
 
     def _loss(self, task: SchedTask) -> FloatArray:
         """Return the weighted rate that the neighbours would lose, Mbit b/s/Hz `[E, K]`."""
