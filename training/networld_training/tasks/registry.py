@@ -71,13 +71,16 @@ def find_scenario(text: str) -> Scenario:
     """Return the scenario with this id; `power/umi100` is short for `networld/power/umi100-v0`.
 
     Raises:
-        ConfigError: There is none; names the scenarios that are like it.
+        ConfigError: There is none; names the task's scenarios, or the tasks.
     """
-    if text in SCENARIOS:
-        return SCENARIOS[text]
-    task, _, name = text.removeprefix("networld/").partition("/")
+    short = text.removeprefix("networld/")
+    if f"networld/{short}" in SCENARIOS:
+        return SCENARIOS[f"networld/{short}"]
+    task, _, name = short.partition("/")
     if task in TASKS and name in TASKS[task].scenarios:
         return TASKS[task].scenarios[name]
-    known = TASKS[task].scenarios.values() if task in TASKS else SCENARIOS.values()
-    listed = ", ".join(scenario.id for scenario in known)
-    raise ConfigError("scenario", f"{text!r} is not a scenario; known: {listed}")
+    if task in TASKS:
+        known = ", ".join(f"{task}/{one}" for one in TASKS[task].scenarios)
+    else:
+        known = f"{', '.join(f'{one}/...' for one in TASKS)}; `networld scenarios` lists them all"
+    raise ConfigError("scenario", f"{text!r} is not a scenario; known: {known}")
