@@ -148,8 +148,11 @@ def test_all_that_a_class_lacks_is_told_at_once(tmp_path: Path) -> None:
         ("np.zeros((2, 3))", r"act returned shape \(2, 3\), expected numbers of shape \(2, 7, 1\)"),
         ("None", "act returned"),
         ("'full'", "act returned str, expected numbers"),
-        ("np.full(task.action_shape, 3.0)", "power_db = 3 of cell 0 in episode 0"),
-        ("np.full(task.action_shape, np.nan)", "power_db = nan of cell 0"),
+        (
+            "np.full(task.action_shape, 3.0)",
+            "own.py:Good in slot 0: power_db = 3 of cell 0 in episode 0",
+        ),
+        ("np.full(task.action_shape, np.nan)", "own.py:Good in slot 0: power_db = nan of cell 0"),
         ("1 / 0", r"act failed in slot 0: ZeroDivisionError: division by zero \(.*own.py, line 12"),
         ("task.nothing", "act failed in slot 0: AttributeError"),
     ],

@@ -12,7 +12,7 @@ from networld_training.own_code import described, load_object
 from networld_training.radio.arrays import FloatArray
 from networld_training.tasks.base import Task
 from networld_training.tasks.network import Network
-from networld_training.tasks.spec import INFORMATION, ActionError, Information
+from networld_training.tasks.spec import INFORMATION, ActionError, Information, action_problems
 
 
 class OwnPolicy:
@@ -71,6 +71,10 @@ class OwnPolicy:
             raise ActionError(self._text, f"act returned {kind}, {expected}") from error
         if action.shape not in shapes:
             raise ActionError(self._text, f"act returned shape {action.shape}, {expected}")
+        action = action.reshape(task.action_shape)
+        problems = action_problems(task.spec, action, task.action_mask)
+        if problems:
+            raise ActionError(f"{self._text} in slot {task.slot}", problems)
         return action
 
 
