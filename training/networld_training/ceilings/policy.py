@@ -63,13 +63,13 @@ def load_ceiling(task: str) -> CeilingPolicy:
     from safetensors.torch import load_file  # noqa: PLC0415
 
     from networld_training.ceilings.model import CeilingModel  # noqa: PLC0415
-    from networld_training.ceilings.objectives import OBJECTIVES  # noqa: PLC0415
+    from networld_training.ceilings.objectives import find_objective  # noqa: PLC0415
 
     path = WEIGHTS / f"{task}.safetensors"
     repair = f"train it with `networld ceiling --task {task}`"
     if not path.is_file():
         raise DataError(str(path), f"missing; {repair}")
-    objective = OBJECTIVES[task]
+    objective = find_objective(task)
     model = CeilingModel(objective.input_size, objective.output_size)
     try:
         model.load_state_dict(load_file(path))

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from networld_runtime.errors import check_values
 from networld_training.ceilings.model import CeilingModel
-from networld_training.ceilings.objectives import OBJECTIVES
+from networld_training.ceilings.objectives import find_objective
 from networld_training.ceilings.policy import CeilingPolicy
 from networld_training.environments.rollout import run_policy
 from networld_training.tasks.base import Task
@@ -87,7 +87,7 @@ class CeilingTrainer:
     def __init__(self, task: str, settings: CeilingSettings) -> None:
         self.settings = settings
         self.entry = find_task(task)
-        self.objective = OBJECTIVES[task]
+        self.objective = find_objective(task)
         torch.manual_seed(settings.seed)
         self.model = CeilingModel(self.objective.input_size, self.objective.output_size)
         with torch.no_grad():
