@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from networld_runtime.contract import Feature
+from networld_runtime.errors import ConfigError
 from networld_training.conformance import Report, check_task
 from networld_training.conformance.suite import TASK_CHECKS
 from networld_training.conformance.task_subject import TaskSubject
@@ -131,6 +132,11 @@ def says_another_slot(toy: Toy) -> Toy:
     return with_method(toy, spec=replace(toy.spec, slot_s=0.5))
 
 
+def declares_no_mask(toy: Toy) -> Toy:
+    plain = replace(toy.spec.actions[0], masked=False)
+    return with_method(toy, spec=replace(toy.spec, actions=(plain, toy.spec.actions[1])))
+
+
 def masks_everything(toy: Toy) -> Toy:
     def observe(self: Any) -> Any:
         seen = toy._observe(self)
@@ -212,6 +218,10 @@ def is_selfish(toy: Toy) -> Toy:
     return with_method(toy, step=step)
 
 
+def is_worth_nothing(toy: Toy) -> Toy:
+    return draws(toy, lambda: np.nan)
+
+
 def measures_less(toy: Toy) -> Toy:
     return with_method(toy, metrics=lambda self: {"sent": toy.metrics(self)["sent"]})
 
@@ -272,6 +282,7 @@ BROKEN: list[tuple[str, Callable[[Toy], Toy], str]] = [
     ("observations-fit", observes_doubles, "float64, expected float32"),
     ("observations-fit", observes_nan, "slot 6: nan at [0, 0, 0]"),
     ("feature-ranges-fit", says_narrow_ranges, "queue: 100% of the values outside -2 to -1"),
+    ("masks-hold", declares_no_mask, "no Choice of the spec has masked=True"),
     ("masks-hold", masks_everything, "no choice is valid for cell 3, episode 0"),
     ("masks-hold", forgets_its_mask, "was taken, expected ActionError"),
     ("masks-hold", refuses_what_the_mask_allows, "choice 2, which the mask allows"),
@@ -281,8 +292,9 @@ BROKEN: list[tuple[str, Callable[[Toy], Toy], str]] = [
     ("messages-arrive", tells_at_once, "something else than was told"),
     ("messages-arrive", tells_out_of_range, "queue: 100% of the values outside 0 to 80"),
     ("rewards-are-shared", is_selfish, "the mean utility of it and its neighbours"),
+    ("rewards-are-shared", is_worth_nothing, "slot 1, utility: nan at [0, 0], expected finite"),
     ("metrics-are-complete", measures_less, "differ in mean_queue"),
-    ("metrics-are-complete", measures_nan, "not finite"),
+    ("metrics-are-complete", measures_nan, "slot 1, mean_queue: nan at [0], expected finite numbers"),
     ("balance-is-zero", loses_bits, "bits unaccounted for"),
     ("length-is-kept", ends_early, "done is True after 5 of 6 slots"),
     ("order-is-demanded", begins_by_itself, "a step before reset was taken"),
@@ -347,6 +359,20 @@ def test_an_error_in_the_task_is_a_finding_with_its_place(
     (finding,) = [f for f in report.failures if f.check == "metrics-are-complete"]
     assert "KeyError: 'lost'" in finding.said
     assert "test_task_checks.py, line" in finding.said
+
+
+def test_a_task_that_is_unfinished_is_refused_with_all_that_it_lacks(toy_network: Network) -> None:
+    class Unfinished(Task):
+        def _begin(self) -> None:
+            pass
+
+        def metrics(self) -> dict[str, Any]:
+            return {}
+
+    with pytest.raises(ConfigError, match="Unfinished: 4 problems") as raised:
+        check_task(Unfinished, toy_network)
+    assert "has no method _advance" in str(raised.value)
+    assert "has no spec" in str(raised.value)
 
 
 def test_require_says_what_failed_and_what_to_do(toy_task: Toy, toy_network: Network) -> None:

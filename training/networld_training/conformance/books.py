@@ -6,7 +6,7 @@ import numpy as np
 
 from networld_runtime.contract import Feature
 from networld_training.conformance.task_subject import TaskSubject, valid_action
-from networld_training.conformance.verdict import NotApplicableError, ViolationError
+from networld_training.conformance.verdict import NotApplicableError, ViolationError, check_array
 from networld_training.radio.arrays import FloatArray
 from networld_training.tasks.messages import as_received
 
@@ -46,10 +46,7 @@ def rewards_are_shared(subject: TaskSubject) -> None:
     """A reward is the mean of the utilities of the cell and its neighbours; utilities are finite."""
     for task, outcome in subject.slots():
         for name, values in (("utility", outcome.utility), ("reward", outcome.reward)):
-            if values.shape != task.shape or not np.isfinite(values).all():
-                raise ViolationError(
-                    f"slot {task.slot}: {name} {values.shape} or not finite, expected {task.shape}"
-                )
+            check_array(f"slot {task.slot}, {name}", values, task.shape)
         utility = outcome.utility.astype(np.float64)
         around = np.stack([utility[:, cells].sum(axis=1) for cells in task.neighbours], axis=1)
         expected = (utility + around) / (1 + task.neighbours.shape[1])
@@ -72,11 +69,7 @@ def metrics_are_complete(subject: TaskSubject) -> None:
             odd = ", ".join(sorted(metrics.keys() ^ names))
             raise ViolationError(f"metrics and spec.kpis differ in {odd}")
         for name, values in metrics.items():
-            shape = np.shape(values)
-            if shape != task.shape[:1] or not np.isfinite(values).all():
-                raise ViolationError(
-                    f"slot {task.slot}: {name} {shape} or not finite, expected {task.shape[:1]}"
-                )
+            check_array(f"slot {task.slot}, {name}", np.asarray(values), task.shape[:1])
 
 
 def balance_is_zero(subject: TaskSubject) -> None:

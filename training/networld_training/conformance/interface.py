@@ -9,7 +9,7 @@ import numpy as np
 
 from networld_training.conformance.records import difference
 from networld_training.conformance.task_subject import TaskSubject, valid_action
-from networld_training.conformance.verdict import NotApplicableError, ViolationError
+from networld_training.conformance.verdict import NotApplicableError, ViolationError, check_array
 from networld_training.radio.arrays import BoolArray, FloatArray
 from networld_training.tasks.base import Task
 from networld_training.tasks.spec import Action, ActionError, Choice, native_bounds
@@ -51,14 +51,14 @@ def observations_fit(subject: TaskSubject) -> None:
     """Observations are finite float32 `[E, K, D]` in every slot, returned as they are kept."""
     task = subject.task()
     expected = (*task.shape, len(task.spec.features))
-    _check_array("reset", task.reset(), expected, np.float32)
+    check_array("reset", task.reset(), expected, np.float32)
     for played, outcome in subject.slots():
         where = f"slot {played.slot}"
-        _check_array(where, outcome.observation, expected, np.float32)
+        check_array(where, outcome.observation, expected, np.float32)
         if not np.array_equal(outcome.observation, played.observation):
             raise ViolationError(f"{where}: step returned other observations than task.observation")
         for name, values in outcome.details.items():
-            _check_array(f"{where}, detail {name}", values, task.shape)
+            check_array(f"{where}, detail {name}", values, task.shape)
 
 
 def feature_ranges_fit(subject: TaskSubject) -> None:
@@ -87,7 +87,9 @@ def masks_hold(subject: TaskSubject) -> None:
     task = subject.begun()
     if index is None:
         if task.action_mask is not None:
-            raise ViolationError("there is an action mask, but no choice is declared as masked")
+            raise ViolationError(
+                "there is an action mask, but no Choice of the spec has masked=True"
+            )
         raise NotApplicableError("no choice is masked")
     refused = False
     for _ in range(subject.network.slots):
@@ -151,19 +153,6 @@ def order_is_demanded(subject: TaskSubject) -> None:
     for task, _ in subject.slots():
         ended, action = task, valid_action(task)
     _must_refuse(ended, action, "a step after the end")
-
-
-def _check_array(
-    what: str, values: object, shape: tuple[int, ...], dtype: type | None = None
-) -> None:
-    if not isinstance(values, np.ndarray) or values.shape != shape:
-        found = getattr(values, "shape", type(values).__name__)
-        raise ViolationError(f"{what}: {found}, expected an array {shape}")
-    if dtype is not None and values.dtype != dtype:
-        raise ViolationError(f"{what}: {values.dtype}, expected {np.dtype(dtype)}")
-    if not np.isfinite(values).all():
-        place = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
-        raise ViolationError(f"{what}: {values[place]} at {list(place)}, expected finite numbers")
 
 
 def _checked_mask(task: Task) -> BoolArray:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from networld_runtime.errors import ConfigError
 from networld_training.conformance import books, environment, interface, randomness
 from networld_training.conformance.environment import EnvironmentSubject
 from networld_training.conformance.task_subject import MakeTask, TaskSubject
@@ -73,7 +74,10 @@ TASK_CHECKS: tuple[Check, ...] = (
     ),
     Check(interface.observations_fit, "_observe returns float32 [E, K, D], one entry per feature"),
     Check(interface.feature_ranges_fit, "set low and high to about the 1 and 99 percentiles"),
-    Check(interface.masks_hold, "set self.action_mask in _observe, bool [E, K, A]"),
+    Check(
+        interface.masks_hold,
+        "declare Choice(..., masked=True) and set self.action_mask in _observe, bool [E, K, A]",
+    ),
     Check(interface.good_actions_are_taken, "let Task.step check the actions; do not override it"),
     Check(interface.bad_actions_are_refused, "let Task.step check the actions; do not override it"),
     Check(books.messages_arrive, "_tell reads the present slot, and draws and changes nothing"),
@@ -142,8 +146,18 @@ def check_task(make: MakeTask, network: Network, seed: int = 0) -> Report:
         make: The task, or whatever makes a batch of episodes from a network and seeds.
         network: Where the episodes take place; a short one is checked faster.
         seed: Seed of the first episode.
+
+    Raises:
+        ConfigError: The task is unfinished; lists what it lacks.
     """
     name = getattr(make, "__name__", "task")
+    lacks = [
+        f"has no method {method}" for method in sorted(getattr(make, "__abstractmethods__", ()))
+    ]
+    if inspect.isclass(make) and not hasattr(make, "spec"):
+        lacks.append("has no spec: expected a TaskSpec")
+    if lacks:
+        raise ConfigError(name, lacks)
     return _report(name, TASK_CHECKS, TaskSubject(make, network, seed))
 
 
