@@ -72,4 +72,4 @@ def score_drops(results: Mapping[str, DropResults], seed: int) -> dict[str, Esti
     """
     metrics = {name: result.metrics for name, result in results.items()}
     drops = len(next(iter(results.values())).user_rates)
-    return ScoredEpisodes("drops", POWER_SPEC, metrics, [0] * drops, seed).scores()
+    return ScoredEpisodes("demo", POWER_SPEC, metrics, [0] * drops, seed).scores()

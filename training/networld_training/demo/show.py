@@ -41,6 +41,7 @@ def run_demo(settings: DemoSettings) -> None:
 
     Raises:
         BundleError: The bundle is missing, damaged or made for another task.
+        DataError: On these drops the expert is no better than random, so that there is no score.
         BrokerError: The broker does not start or cannot be reached.
         CellError: A cell did not start or was lost on the way; in the latter case the others went on
             and the results are there.
@@ -65,13 +66,21 @@ def run_demo(settings: DemoSettings) -> None:
 
 
 def _perform(settings: DemoSettings, bundle: Bundle, folder: Path, view: View) -> DemoOutcome:
-    """Go through all phases: before, support, adaptation, after; then the heuristics."""
+    """Go through all phases: the heuristics; then before, support, adaptation, after.
+
+    The heuristics come first because they tell in seconds whether there can be a score.
+    """
     judged, learned_from = settings.drop_seeds()
+    scenario = settings.scenario()
+    slots = len(POWER_HEURISTICS) * scenario.slots
+    view.phase("heuristics on the drops", slots, "slots")
+    results = run_heuristics(scenario, judged, view.advance)
+    score_drops(results, settings.seed)
     with open_network(settings, bundle, folder, view) as network:
         cells = network.cells
         assert cells is not None  # noqa: S101
         network.collect(False)
-        results = {BASE: network.run_drops("before adaptation", judged)}
+        results[BASE] = network.run_drops("before adaptation", judged)
         first_reports = network.report()
         view.heard(heard_percent(first_reports, cells.neighbours))
         network.collect(True)
@@ -83,10 +92,6 @@ def _perform(settings: DemoSettings, bundle: Bundle, folder: Path, view: View) -
         lost = dict(cells.lost)
     p50_ms, p99_ms = plan_times_ms(reports)
 
-    scenario = settings.scenario()
-    slots = len(POWER_HEURISTICS) * scenario.slots
-    view.phase("heuristics on the same drops", slots, "slots")
-    results |= run_heuristics(scenario, judged, view.advance)
     return DemoOutcome(
         settings=settings,
         scenario=scenario.name,
