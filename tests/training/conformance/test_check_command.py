@@ -17,7 +17,7 @@ def test_a_sound_task_ends_with_0_and_a_table(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     network = tmp_path / "network.json"
-    network.write_text('{"cells": 19, "slots": 3}')
+    network.write_text('{"task": "toy", "cells": 19, "slots": 3}')
     file = tmp_path / "findings.json"
     assert cli.main(["check", CLASS, "--network", str(network), "--json", str(file)]) == 0
     findings = json.loads(file.read_text())
@@ -90,13 +90,15 @@ def test_an_environment_by_class_or_maker(
         ([f"{TOY}:np", "--pettingzoo"], "expected a class or function to call"),
         (["syntax.py:Task"], "syntax.py: cannot be imported, SyntaxError"),
         ([CLASS, "--network", "nowhere.json"], "nowhere.json: cannot be read"),
-        ([CLASS, "--network", "broken.json"], "broken.json: not JSON"),
-        ([CLASS, "--network", "list.json"], "expected an object"),
+        ([CLASS, "--network", "broken.json"], "broken.json: is not JSON"),
+        ([CLASS, "--network", "list.json"], "expected a JSON object"),
         ([CLASS, "--network", "wrong.json"], "3 problems"),
         ([CLASS, "--network", "wrong.json"], "cell: unknown; did you mean cells?"),
         ([CLASS, "--network", "wrong.json"], "slots = 2.5: expected a whole number"),
         ([CLASS, "--network", "wrong.json"], "speed_m_s = 'fast': expected a number"),
         ([CLASS, "--network", "range.json"], "cells = 8: expected one of"),
+        ([CLASS, "--network", "other.json"], "other.json: task = 'power': expected 'toy'"),
+        ([CLASS, "--slots", "-1"], "slots = -1: expected a whole number, at least 1"),
         ([CLASS, "--slots", "0"], "slots = 0: expected a whole number, at least 1"),
         ([CLASS, "--scenario", "power/umi100"], "power/umi100 is not one of ToyTask"),
         ([CLASS, "--scenario", "power/moon"], "'power/moon' is not a scenario"),
@@ -117,6 +119,7 @@ def test_mistakes_are_told(
     (tmp_path / "broken.json").write_text("{")
     (tmp_path / "list.json").write_text("[1]")
     (tmp_path / "wrong.json").write_text('{"cell": 7, "slots": 2.5, "speed_m_s": "fast"}')
+    (tmp_path / "other.json").write_text('{"task": "power"}')
     (tmp_path / "range.json").write_text('{"cells": 8}')
     assert cli.main(["check", *arguments]) == 3
     assert said in capsys.readouterr().err

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from networld_training.conformance import check_task
-from networld_training.conformance.target import make_network
 from networld_training.tasks.network import Network
+from networld_training.tasks.network_file import make_network
 from networld_training.tasks.registry import TASKS
 
 SLOTS = 8

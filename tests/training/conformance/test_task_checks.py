@@ -294,7 +294,11 @@ BROKEN: list[tuple[str, Callable[[Toy], Toy], str]] = [
     ("rewards-are-shared", is_selfish, "the mean utility of it and its neighbours"),
     ("rewards-are-shared", is_worth_nothing, "slot 1, utility: nan at [0, 0], expected finite"),
     ("metrics-are-complete", measures_less, "differ in mean_queue"),
-    ("metrics-are-complete", measures_nan, "slot 1, mean_queue: nan at [0], expected finite numbers"),
+    (
+        "metrics-are-complete",
+        measures_nan,
+        "slot 1, mean_queue: nan at [0], expected finite numbers",
+    ),
     ("balance-is-zero", loses_bits, "bits unaccounted for"),
     ("length-is-kept", ends_early, "done is True after 5 of 6 slots"),
     ("order-is-demanded", begins_by_itself, "a step before reset was taken"),

@@ -60,7 +60,7 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     text = str(raised.value)
     for said in (
         "9 problems",
-        "colour: unknown; known are task, name, cells",
+        "colour: unknown; known here: name, cells",
         "cells = 8: expected one of",
         "slots = 2.5: expected a whole number",
         "users_per_cell = True: expected a whole number",

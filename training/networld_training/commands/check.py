@@ -28,14 +28,18 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         help="name of a task, or package.module:Class or file.py:Class of a Task or ParallelEnv",
     )
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--network", type=Path, help="JSON file with the network's attributes")
-    where.add_argument("--scenario", help="id of a scenario; its network for --seed is taken")
-    parser.add_argument("--slots", type=natural, help="shorten the episodes to this many slots")
+    where.add_argument(
+        "--network", type=Path, metavar="FILE", help="JSON file with the network's attributes"
+    )
+    where.add_argument(
+        "--scenario", metavar="ID", help="id of a scenario; its network for --seed is taken"
+    )
+    parser.add_argument("--slots", type=int, help="shorten the episodes to this many slots")
     parser.add_argument("--seed", type=natural, default=0, help="seed of the first episode")
     parser.add_argument(
         "--pettingzoo", action="store_true", help="the target makes a ParallelEnv when called"
     )
-    parser.add_argument("--json", type=Path, help="write the findings to this file")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the findings to this file")
     parser.set_defaults(run=run)
 
 
@@ -93,12 +97,18 @@ def _network(arguments: argparse.Namespace, make: type[Task]) -> Network:
     from dataclasses import replace
 
     from networld_runtime.errors import ConfigError
-    from networld_training.conformance.target import make_network, network_type, read_network
+    from networld_training.tasks.network_file import make_network, network_type, read_values
     from networld_training.tasks.registry import find_scenario
 
     kind = network_type(make)
     if arguments.network is not None:
-        network = read_network(kind, arguments.network)
+        values = read_values(arguments.network)
+        task = values.pop("task", make.spec.name)  # as in the files of `networld evaluate`
+        if task != make.spec.name:
+            raise ConfigError(
+                str(arguments.network), f"task = {task!r}: expected {make.spec.name!r}"
+            )
+        network = make_network(kind, values, str(arguments.network))
     elif arguments.scenario is not None:
         network = find_scenario(arguments.scenario).network_of(arguments.seed)
         if not isinstance(network, kind):
