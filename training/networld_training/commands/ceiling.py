@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from networld_training.cli import Subparsers, add_command, natural
+from networld_training.commands.output import check_files
 
 
 def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
@@ -17,9 +18,11 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         "networld ceiling --task power --output runs/ceiling/power.safetensors",
     )
     parser.add_argument("--task", default="power", help="name of the task")
-    parser.add_argument("--output", type=Path, required=True, help="file of the weights")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="FILE", help="file of the weights"
+    )
     parser.add_argument("--steps", type=int, default=12_000, help="optimiser steps")
-    parser.add_argument("--seed", type=natural, default=0)
+    parser.add_argument("--seed", type=natural, default=0, help="of weights and episodes")
     parser.set_defaults(run=run)
 
 
@@ -27,14 +30,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Train; return 0."""
     from safetensors.torch import save
 
-    from networld_runtime.errors import ConfigError
-    from networld_runtime.files import obstacle_to_writing, write_atomically
+    from networld_runtime.files import write_atomically
     from networld_training.ceilings.training import CeilingSettings, CeilingTrainer
     from networld_training.progress import reporting
 
-    obstacle = obstacle_to_writing(arguments.output)
-    if obstacle:
-        raise ConfigError("--output", f"{arguments.output}: {obstacle}")
+    check_files(arguments, "output")
     settings = CeilingSettings(steps=arguments.steps, seed=arguments.seed)
     trainer = CeilingTrainer(arguments.task, settings)
     with reporting("ceiling", settings.steps) as progress:

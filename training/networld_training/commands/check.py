@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from networld_training.cli import Subparsers, add_command, natural
+from networld_training.commands.output import check_files, write_json
 
 if TYPE_CHECKING:
     from networld_training.conformance import Report
@@ -45,18 +46,10 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check; return 0 if nothing failed, else 1."""
-    import json
-
-    from networld_runtime.errors import ConfigError
-    from networld_runtime.files import obstacle_to_writing, write_atomically
-
-    obstacle = arguments.json and obstacle_to_writing(arguments.json)
-    if obstacle:
-        raise ConfigError("--json", f"{arguments.json}: {obstacle}")
+    check_files(arguments, "json")
     report = _checked(arguments)
     _show(report)
-    if arguments.json is not None:
-        write_atomically(arguments.json, (json.dumps(report.to_json(), indent=1) + "\n").encode())
+    write_json(arguments.json, report.to_json())
     return 1 if report.failures else 0
 
 

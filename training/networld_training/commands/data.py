@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from networld_training.cli import Subparsers, add_command
+from networld_training.commands.output import check_files, check_folder, write_json
 
 
 def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
@@ -41,12 +42,17 @@ def _add_make(actions: Subparsers[argparse.ArgumentParser]) -> None:
     make.add_argument(
         "--quality", default="mixed", help="random, medium, expert, medium-expert or mixed"
     )
-    make.add_argument("--scenario", default="train", help="name or id of a scenario of the task")
-    make.add_argument("--episodes", type=int, default=2048)
+    make.add_argument(
+        "--scenario",
+        metavar="ID",
+        default="train",
+        help="id of a scenario of the task, or its name alone",
+    )
+    make.add_argument("--episodes", type=int, default=2048, help="episodes of the whole set")
     make.add_argument("--shard-episodes", type=int, default=64, help="episodes in one file")
     make.add_argument("--slots", type=int, help="slots of an episode, instead of the scenario's")
-    make.add_argument("--seed", type=int, default=0)
-    make.add_argument("--json", type=Path, help="write what was made to this file")
+    make.add_argument("--seed", type=int, default=0, help="what the set is drawn from")
+    make.add_argument("--json", type=Path, metavar="FILE", help="write what was made to this file")
     make.set_defaults(run=_make)
 
 
@@ -58,8 +64,8 @@ def _add_inspect(actions: Subparsers[argparse.ArgumentParser]) -> None:
         "networld data inspect runs/data/power-mixed --picture power-mixed.png",
     )
     inspect.add_argument("folder", type=Path, help="the data set")
-    inspect.add_argument("--picture", type=Path, help="draw it into this PNG file")
-    inspect.add_argument("--json", type=Path, help="write the figures to this file")
+    inspect.add_argument("--picture", type=Path, metavar="FILE", help="draw it into this PNG file")
+    inspect.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
     inspect.set_defaults(run=_inspect)
 
 
@@ -69,7 +75,8 @@ def _make(arguments: argparse.Namespace) -> int:
     from networld_training.progress import reporting
     from networld_training.tasks.registry import find_scenario, find_task
 
-    _check_writable(arguments.json, "--json")
+    check_files(arguments, "json")
+    check_folder("output", arguments.output)
     find_task(arguments.task)
     short = arguments.scenario
     scenario = find_scenario(short if "/" in short else f"{arguments.task}/{short}")
@@ -96,8 +103,7 @@ def _make(arguments: argparse.Namespace) -> int:
             f"only {shards} of the {networks} networks of {scenario.id} are in it, one a shard; "
             "make more episodes or smaller shards to have all of them"
         )
-    if arguments.json is not None:
-        _write_json(arguments.json, manifest.to_json())
+    write_json(arguments.json, manifest.to_json())
     return 0
 
 
@@ -110,8 +116,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
     from networld_training.data.tables import tables
     from networld_training.progress import reporting
 
-    _check_writable(arguments.json, "--json")
-    _check_writable(arguments.picture, "--picture")
+    check_files(arguments, "json", "picture")
     manifest = read_finished_manifest(arguments.folder)
     with reporting("shards", len(manifest.shards)) as progress:
         found = inspect(arguments.folder, progress.update)
@@ -119,33 +124,18 @@ def _inspect(arguments: argparse.Namespace) -> int:
         Console().print(table)
     if arguments.picture is not None:
         draw(found, arguments.picture)
-    if arguments.json is not None:
-        _write_json(arguments.json, found.to_json())
+    write_json(arguments.json, found.to_json())
     return 0
 
 
 def _verify(arguments: argparse.Namespace) -> int:
+    from networld_training.data.manifest import read_manifest
     from networld_training.data.verification import verify
+    from networld_training.progress import reporting
 
-    manifest = verify(arguments.folder)
+    with reporting("shards", len(read_manifest(arguments.folder).shards)) as progress:
+        manifest = verify(arguments.folder, progress.update)
     print(
         f"{manifest.dataset_id}: {len(manifest.shards)} shards, {manifest.episodes} episodes, all intact"
     )
     return 0
-
-
-def _check_writable(path: Path | None, option: str) -> None:
-    from networld_runtime.errors import ConfigError
-    from networld_runtime.files import obstacle_to_writing
-
-    obstacle = path and obstacle_to_writing(path)
-    if obstacle:
-        raise ConfigError(option, f"{path}: {obstacle}")
-
-
-def _write_json(path: Path, data: object) -> None:
-    import json
-
-    from networld_runtime.files import write_atomically
-
-    write_atomically(path, (json.dumps(data, indent=1) + "\n").encode())
