@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,12 +55,13 @@ def test_set_that_lacks_networks_says_so(
     ("options", "said"),
     [
         (["--task", "moon"], f"task: 'moon' is not a task; known: {', '.join(TASKS)}"),
-        (["--scenario", "moon"], "'power/moon' is not a scenario; known: networld/power/train-v0"),
+        (["--scenario", "moon"], "'power/moon' is not a scenario; known: power/train, "),
         (
             ["--scenario", "sched/train"],
             "--scenario: 'networld/sched/train-v0' is of task 'sched': expected one of task 'power'",
         ),
         (["--episodes", "0", "--seed", "-1"], "2 problems"),
+        (["--output", __file__], "test_command.py: is a file; name a folder"),
         (["--json", "nowhere/file"], "--json: nowhere/file: the folder does not exist"),
     ],
 )
@@ -77,7 +79,25 @@ def test_old_format_is_told(power_set: Path, capsys: pytest.CaptureFixture[str])
     (power_set / "manifest.json").write_text(json.dumps({**manifest, "format": 1}))
     for action in ("inspect", "verify"):
         assert cli.main(["data", action, str(power_set)]) == 6
-        assert "format = 1: expected 2; make the data set again" in capsys.readouterr().err
+        assert "format = 1: expected 2; delete it and make the data" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("{", "not JSON"), ('{"format": 2}', "damaged (no 'spec_sha256')")]
+)
+def test_damaged_manifest_is_mended_by_deleting_it(
+    power_set: Path, text: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = read_manifest(power_set)
+    (power_set / "manifest.json").write_text(text)
+    again = shlex.split(manifest.how_to_make(power_set).strip("`"))[1:]
+    assert cli.main(again) == 6
+    errors = capsys.readouterr().err
+    assert said in errors
+    assert "delete it and make the data set again" in errors
+    (power_set / "manifest.json").unlink()
+    assert cli.main(again) == 0
+    assert read_manifest(power_set) == manifest
 
 
 def test_interruption_ends_with_130(

@@ -111,6 +111,7 @@ def read_manifest(folder: Path) -> Manifest:
         DataError: It is missing, damaged or of another format.
     """
     path = folder / MANIFEST
+    again = "delete it and make the data set again, with the options that it was made with"
     try:
         data = json.loads(path.read_text())
     except (FileNotFoundError, NotADirectoryError):
@@ -119,23 +120,23 @@ def read_manifest(folder: Path) -> Manifest:
             f"no {MANIFEST}; make the data set with `networld data make --output {folder}`",
         ) from None
     except ValueError as error:
-        raise DataError(str(path), f"not JSON ({error}); make the data set again") from error
+        raise DataError(str(path), f"not JSON ({error}); {again}") from error
     found = data.get("format") if isinstance(data, dict) else None
     if found != FORMAT:
-        raise DataError(
-            str(path), f"format = {found!r}: expected {FORMAT}; make the data set again"
-        )
+        raise DataError(str(path), f"format = {found!r}: expected {FORMAT}; {again}")
     try:
         digest = data.pop("spec_sha256")
         manifest = _from_json(data)
     except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(str(path), f"damaged ({error}); make the data set again") from error
+        what = f"no {error}" if isinstance(error, KeyError) else error
+        raise DataError(str(path), f"damaged ({what}); {again}") from error
     problems = _problems(manifest)
     if manifest.spec.digest() != digest:
         problems.append(
             f"spec_sha256 = {digest!r}: expected that of spec, {manifest.spec.digest()}"
         )
     if problems:
+        problems[-1] += f"; {again}"
         raise DataError(str(path), problems)
     return manifest
 
