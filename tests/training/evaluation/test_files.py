@@ -136,6 +136,11 @@ def test_command_writes_all_files(tmp_path: Path, capsys: pytest.CaptureFixture[
     ("options", "said"),
     [
         (["--all-baselines", "--policy", "full", "--csv", "x.csv"], "takes no --policy, --csv"),
+        (["--published", "--path-loss"], "--published: takes no --path-loss"),
+        (["--path-loss", "--scenario", "power/umi100"], "--path-loss: takes no --scenario"),
+        (["--links", "3", "--output-dir", "x"], "evaluate: takes no --output-dir, --links"),
+        (["--all-baselines", "--output-dir", __file__], "test_files.py: is a file"),
+        (["--json", "a.out", "--csv", "./a.out"], "--csv: a.out: is the file of --json"),
         (["--json", "no/a.json", "--csv", "no/a.csv"], "2 problems"),
         (["--scenario", "moon", "--scenario", "none.json"], "2 problems"),
         (["--task", "chess"], "'chess' is not a task"),

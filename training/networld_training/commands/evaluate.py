@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from networld_runtime.errors import ConfigError
 from networld_training.cli import Subparsers, add_command, natural
+from networld_training.commands.output import check_files, check_folder, write_json
 
 if TYPE_CHECKING:
     from networld_training.tasks.scenario import Scenario
@@ -18,9 +22,15 @@ AGAINST = (
     "compare all others with this policy, episode by episode; the best rule that knows the mean "
     "field at most if not given"
 )
-NOT_WITH_BASELINES = (
-    *("scenario", "task", "policy", "bundle", "only", "against", "json", "csv", "picture"),
-    *("published", "path_loss"),
+MODES = {
+    "all_baselines": ("episodes", "seed", "jobs", "output_dir"),
+    "published": ("seed", "json", "links", "drops"),
+    "path_loss": ("json", "model", "los", "distance_m", "carrier_hz"),
+}
+"""What is done instead of judging policies, and the options that go with it."""
+OF_POLICIES = (
+    *("scenario", "task", "policy", "bundle", "only", "against"),
+    *("episodes", "seed", "jobs", "json", "csv", "picture"),
 )
 
 
@@ -46,7 +56,8 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         metavar="WHAT",
         default=[],
         help="judge this beside the task's rules: a bundle's folder, a checkpoint.safetensors, "
-        "file.py:Class or package.module:Class; NAME=WHAT calls it otherwise; may be repeated",
+        "file.py:Class or package.module:Class, or a rule's name with --only; NAME=WHAT calls it "
+        "otherwise; may be repeated",
     )
     parser.add_argument("--bundle", type=Path, help="the same as --policy, for a bundle's folder")
     parser.add_argument(
@@ -75,8 +86,8 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         "published benchmark", "sum rate per link of WMMSE, FP, random and full power"
     )
     published.add_argument("--published", action="store_true", help="run it")
-    published.add_argument("--links", type=int, default=40)
-    published.add_argument("--drops", type=int, default=1000)
+    published.add_argument("--links", type=int, default=40, help="transmitters and receivers")
+    published.add_argument("--drops", type=int, default=1000, help="random places of the links")
     path_loss = parser.add_argument_group("path loss", "of 3GPP TR 38.901, one value")
     path_loss.add_argument("--path-loss", action="store_true", help="compute it")
     path_loss.add_argument("--model", default="umi", help="umi or uma")
@@ -84,45 +95,36 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         "--los", action=argparse.BooleanOptionalAction, default=True, help="line of sight"
     )
     path_loss.add_argument("--distance-m", type=float, default=100.0, help="along the ground")
-    path_loss.add_argument("--carrier-hz", type=float, default=3.5e9)
-    parser.set_defaults(run=run)
+    path_loss.add_argument("--carrier-hz", type=float, default=3.5e9, help="carrier frequency")
+    parser.set_defaults(run=partial(run, vars(parser.parse_args([]))))
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Evaluate; return 0."""
-    _check_files(arguments)
-    if arguments.all_baselines:
+def run(defaults: Mapping[str, Any], arguments: argparse.Namespace) -> int:
+    """Evaluate; return 0.
+
+    Args:
+        defaults: Value of each option that is not given.
+        arguments: Of the command line.
+    """
+    given = [name for name, value in defaults.items() if getattr(arguments, name) != value]
+    mode = next((name for name in MODES if name in given), None)
+    fitting = OF_POLICIES if mode is None else (mode, *MODES[mode])
+    others = [f"--{name.replace('_', '-')}" for name in given if name not in fitting]
+    if others:
+        subject = "evaluate" if mode is None else f"--{mode.replace('_', '-')}"
+        raise ConfigError(
+            subject, f"takes no {', '.join(others)}; --help shows which options go together"
+        )
+    check_files(arguments, "json", "csv", "picture")
+    if mode == "all_baselines":
         _all_baselines(arguments)
-    elif arguments.published:
-        _write_json(arguments.json, _published(arguments))
-    elif arguments.path_loss:
-        _write_json(arguments.json, _path_loss(arguments))
+    elif mode == "published":
+        write_json(arguments.json, _published(arguments))
+    elif mode == "path_loss":
+        write_json(arguments.json, _path_loss(arguments))
     else:
         _policies(arguments)
     return 0
-
-
-def _check_files(arguments: argparse.Namespace) -> None:
-    """Raise one error for all files that cannot be written, before the work."""
-    from networld_runtime.errors import ConfigError
-    from networld_runtime.files import obstacle_to_writing
-
-    problems = [
-        f"--{name} {file}: {obstacle}"
-        for name in ("json", "csv", "picture")
-        if (file := getattr(arguments, name)) and (obstacle := obstacle_to_writing(file))
-    ]
-    if problems:
-        raise ConfigError("evaluate", problems)
-
-
-def _write_json(file: Path | None, results: dict[str, Any]) -> None:
-    import json
-
-    from networld_runtime.files import write_atomically
-
-    if file is not None:
-        write_atomically(file, (json.dumps(results, indent=1) + "\n").encode())
 
 
 def _published(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -192,7 +194,6 @@ def _policies(arguments: argparse.Namespace) -> None:
 
 def _scenarios(arguments: argparse.Namespace) -> list[Scenario]:
     """Return the scenarios that were asked for; raises one error for all that are not there."""
-    from networld_runtime.errors import ConfigError
     from networld_training.evaluation.scenario_file import load_scenario
     from networld_training.tasks.registry import find_scenario, find_task
 
@@ -215,7 +216,6 @@ def _scenarios(arguments: argparse.Namespace) -> list[Scenario]:
 def _all_baselines(arguments: argparse.Namespace) -> None:
     import os
 
-    from networld_runtime.errors import ConfigError
     from networld_training.evaluation.baselines import (
         REFERENCE_FACTOR,
         baseline_scenarios,
@@ -225,9 +225,7 @@ def _all_baselines(arguments: argparse.Namespace) -> None:
     from networld_training.evaluation.comparison import Comparison
     from networld_training.progress import reporting
 
-    others = [f"--{name}" for name in NOT_WITH_BASELINES if getattr(arguments, name)]
-    if others:
-        raise ConfigError("--all-baselines", f"takes no {', '.join(others)}")
+    check_folder("output-dir", arguments.output_dir)
     prepare_folder(arguments.output_dir)
     comparison = Comparison(
         scenarios=baseline_scenarios(),
