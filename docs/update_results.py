@@ -53,7 +53,7 @@ def results_section(results: dict[str, Any], evaluation: dict[str, Any]) -> str:
     best = max(found["price-mean"], found["price-each"], key=lambda score: score["iqm"])
     rows.append("")
     rows.append(
-        f"On {evaluation['episodes']} other drops, without MQTT: NetWorld "
+        f"On {evaluation['rows'][0]['episodes']} other drops, without MQTT: NetWorld "
         f"{with_interval(found['networld'])}, the best price rule {with_interval(best)} "
         "(`networld evaluate`, docs/evaluation.json; 95 % intervals)."
     )

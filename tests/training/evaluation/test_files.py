@@ -20,6 +20,7 @@ from networld_training.evaluation.results import ScenarioResult, results_csv, re
 from networld_training.evaluation.statistics import Estimate
 from networld_training.evaluation.table import (
     Line,
+    heading,
     number,
     paired_table,
     policy_table,
@@ -46,7 +47,8 @@ def results() -> list[ScenarioResult]:
 
 def test_json_has_a_row_for_each_policy_and_scenario(results: list[ScenarioResult]) -> None:
     data = json.loads(results_json(results))
-    assert (data["episodes"], data["seed"]) == (4, 0)
+    assert data["seed"] == 0
+    assert {row["episodes"] for row in data["rows"]} == {4}
     assert data["scenarios"] == {one.scenario.id: one.scenario.digest() for one in results}
     assert len(data["rows"]) == 6
     row = data["rows"][2]
@@ -91,6 +93,7 @@ def test_tables_are_whole_on_any_terminal(results: list[ScenarioResult]) -> None
         assert "genie" in text
         assert "efficiency" in text
         assert "user rate p5 (b/s/Hz)" in text
+        assert "scored: mean log rate" in text
         assert "against full" in text
 
 
@@ -98,6 +101,17 @@ def test_the_best_policy_is_on_top(results: list[ScenarioResult]) -> None:
     table = policy_table("", results[0].spec.kpis, map(Line.of, results[0].rows))
     first = [str(cell) for cell in table.columns[0].cells]
     assert first[0] == "wmmse-pf"
+
+
+def test_headings_say_units_once() -> None:
+    kpis = {kpi.name: kpi for entry in TASKS.values() for kpi in entry.spec.kpis}
+    expected = {
+        "mean_delay_s": "mean delay (s)",
+        "served_mbit_s": "served (Mbit/s per cell)",
+        "user_rate_p5": "user rate p5 (b/s/Hz)",
+        "jain": "jain",
+    }
+    assert {name: heading(kpis[name]) for name in expected} == expected
 
 
 def test_numbers_are_short() -> None:

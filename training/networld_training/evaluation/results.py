@@ -146,7 +146,6 @@ def is_ordered(rows: Iterable[Row], names: Sequence[str]) -> bool:
 def results_json(results: Sequence[ScenarioResult], against: str | None = None) -> str:
     """Return the rows, paired comparisons and scenarios of an evaluation as strict JSON."""
     data = {
-        "episodes": len(results[0].seeds),
         "seed": results[0].seed,
         "scenarios": {result.scenario.id: result.scenario.digest() for result in results},
         "rows": [row.to_json() for result in results for row in result.rows],

@@ -44,13 +44,15 @@ def policy_table(title: str, kpis: Sequence[Kpi], lines: Iterable[Line]) -> Tabl
 
     Args:
         title: Stands above the table.
-        kpis: The task's figures of merit.
+        kpis: The task's figures of merit; the first is the one that is scored.
         lines: One for each policy; the column of what they know is there if one of them tells it.
     """
     ordered = sorted(lines, key=lambda line: -line.score.value)
     informed = any(line.information for line in ordered)
-    units = "; ".join(heading(kpi) for kpi in kpis if kpi.unit)
-    table = Table(title=title, title_justify="left", caption=units, caption_justify="left")
+    direction = "higher" if kpis[0].higher_is_better else "lower"
+    others = [heading(kpi) for kpi in kpis[1:] if kpi.unit]
+    caption = "; ".join([f"scored: {heading(kpis[0])}, {direction} is better", *others])
+    table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
     table.add_column("policy", no_wrap=True)
     if informed:
         table.add_column("knows", no_wrap=True)
@@ -90,9 +92,11 @@ def show(console: Console, *tables: Table) -> None:
 
 
 def heading(kpi: Kpi) -> str:
-    """Return what stands above a figure of merit, its unit included."""
-    unit = f" ({kpi.unit})" if kpi.unit else ""
-    return kpi.name.replace("_", " ") + unit
+    """Return what stands above a figure of merit, its unit included: `mean delay (s)`."""
+    if not kpi.unit:
+        return kpi.name.replace("_", " ")
+    suffix = "_" + kpi.unit.split()[0].lower().replace("/", "_")
+    return f"{kpi.name.removesuffix(suffix).replace('_', ' ')} ({kpi.unit})"
 
 
 def with_interval(estimate: Estimate, digits: int = 1) -> str:
