@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from networld_training import cli
+from networld_training.commands.evaluate import BASELINE_EPISODES, EPISODES
+from networld_training.evaluation.baselines import REFERENCE_FACTOR
 from networld_training.evaluation.statistics import RESAMPLES
 
 PAGE = (Path(__file__).parents[3] / "docs" / "evaluation.md").read_text()
@@ -43,3 +45,6 @@ def test_options_of_its_commands_exist(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_its_numbers_are_those_of_the_code() -> None:
     assert f"from {RESAMPLES} resamples" in PAGE
+    assert f"`--episodes` is {BASELINE_EPISODES} there" in PAGE
+    assert REFERENCE_FACTOR == 4
+    assert f"four times as many; otherwise it is {EPISODES}." in PAGE
