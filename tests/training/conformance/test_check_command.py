@@ -22,7 +22,8 @@ def test_a_sound_task_ends_with_0_and_a_table(
     assert cli.main(["check", CLASS, "--network", str(network), "--json", str(file)]) == 0
     findings = json.loads(file.read_text())
     assert findings["passed"]
-    shown = capsys.readouterr().out
+    shown, progress = capsys.readouterr()
+    assert "checks 19/19" in progress
     assert all(one["check"] in shown for one in findings["checks"])
 
 

@@ -58,7 +58,9 @@ def _checked(arguments: argparse.Namespace) -> Report:
 
     from networld_runtime.errors import ConfigError
     from networld_training.conformance import check_parallel_env, check_task
+    from networld_training.conformance.suite import ENVIRONMENT_CHECKS, TASK_CHECKS
     from networld_training.own_code import load_object
+    from networld_training.progress import reporting
     from networld_training.tasks.base import Task
     from networld_training.tasks.registry import TASKS
 
@@ -71,14 +73,17 @@ def _checked(arguments: argparse.Namespace) -> Report:
         )
     found = TASKS[text].make if text in TASKS else load_object(text)
     if isinstance(found, type) and issubclass(found, Task):
-        return check_task(found, _network(arguments, found), arguments.seed)
+        network = _network(arguments, found)
+        with reporting("checks", len(TASK_CHECKS)) as progress:
+            return check_task(found, network, arguments.seed, progress.update)
     if arguments.pettingzoo or (isinstance(found, type) and issubclass(found, ParallelEnv)):
         options = [o for o in ("network", "scenario", "slots") if getattr(arguments, o) is not None]
         if options:
             raise ConfigError(f"--{options[0]}", "is for tasks; an environment has its own network")
         if not callable(found):
             raise ConfigError(text, f"is {found!r:.60}: expected a class or function to call")
-        return check_parallel_env(found, arguments.seed)
+        with reporting("checks", len(ENVIRONMENT_CHECKS)) as progress:
+            return check_parallel_env(found, arguments.seed, progress.update)
     raise ConfigError(
         text,
         f"is {found!r:.60}: expected a subclass of Task or of PettingZoo's ParallelEnv "

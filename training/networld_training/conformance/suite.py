@@ -15,6 +15,7 @@ from networld_training.conformance.verdict import NotApplicableError, ViolationE
 from networld_training.own_code import described
 from networld_training.tasks.network import Network
 
+Progress = Callable[[int], None]
 Result = Literal["ok", "failed", "not applicable"]
 
 
@@ -139,13 +140,16 @@ class Report:
         )
 
 
-def check_task(make: MakeTask, network: Network, seed: int = 0) -> Report:
+def check_task(
+    make: MakeTask, network: Network, seed: int = 0, report: Progress = lambda _: None
+) -> Report:
     """Check a task, as `networld check` does.
 
     Args:
         make: The task, or whatever makes a batch of episodes from a network and seeds.
         network: Where the episodes take place; a short one is checked faster.
         seed: Seed of the first episode.
+        report: Called with the number of checks done.
 
     Raises:
         ConfigError: The task is unfinished; lists what it lacks.
@@ -158,22 +162,29 @@ def check_task(make: MakeTask, network: Network, seed: int = 0) -> Report:
         lacks.append("has no spec: expected a TaskSpec")
     if lacks:
         raise ConfigError(name, lacks)
-    return _report(name, TASK_CHECKS, TaskSubject(make, network, seed))
+    return _report(name, TASK_CHECKS, TaskSubject(make, network, seed), report)
 
 
-def check_parallel_env(make: Callable[[], Any], seed: int = 0) -> Report:
+def check_parallel_env(
+    make: Callable[[], Any], seed: int = 0, report: Progress = lambda _: None
+) -> Report:
     """Check a PettingZoo `ParallelEnv`, as `networld check --pettingzoo` does.
 
     Args:
         make: The environment's class, or whatever makes one without arguments.
         seed: Seed of the episodes.
+        report: Called with the number of checks done.
     """
     name = getattr(make, "__name__", "environment")
-    return _report(name, ENVIRONMENT_CHECKS, EnvironmentSubject(make, seed))
+    return _report(name, ENVIRONMENT_CHECKS, EnvironmentSubject(make, seed), report)
 
 
-def _report(target: str, checks: Sequence[Check], subject: Any) -> Report:
-    return Report(target, tuple(_finding(check, subject) for check in checks))
+def _report(target: str, checks: Sequence[Check], subject: Any, report: Progress) -> Report:
+    findings = []
+    for check in checks:
+        findings.append(_finding(check, subject))
+        report(len(findings))
+    return Report(target, tuple(findings))
 
 
 def _finding(check: Check, subject: Any) -> Finding:
