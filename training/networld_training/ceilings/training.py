@@ -31,7 +31,7 @@ from networld_training.tasks.scoring import normalised_score
 SEED_DOMAIN = 0x6365696C
 LARGEST_GRADIENT = 1.0
 AVERAGING = 0.995
-WARM_UP_STEPS = 300
+WARM_UP_SHARE = 0.03
 
 
 @dataclass(frozen=True)
@@ -110,14 +110,15 @@ class CeilingTrainer:
         for step in range(1, settings.steps + 1):
             if not order:
                 order = self._random.permutation(len(self._courses)).tolist()
-            rate = min(step / WARM_UP_STEPS, 1) * (1 + np.cos(np.pi * step / settings.steps)) / 2
+            done = step / settings.steps
+            rate = min(done / WARM_UP_SHARE, 1) * (1 + np.cos(np.pi * done)) / 2
             for group in optimiser.param_groups:
                 group["lr"] = settings.learning_rate * rate
             optimiser.zero_grad()
             self._loss(next(self._courses[order.pop()])).backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), LARGEST_GRADIENT)
             optimiser.step()
-            self._follow()
+            self._follow(step)
             if step % settings.validate_every == 0 or step == settings.steps:
                 scores = self.validate()
                 # Without the extremes: where the expert gains little over random, scores are large.
@@ -157,12 +158,13 @@ class CeilingTrainer:
             course.before = observation
         return torch.stack(losses).mean()
 
-    def _follow(self) -> None:
-        """Move the averaged weights towards the present ones."""
+    def _follow(self, step: int) -> None:
+        """Move the averaged weights towards the present ones, at first faster."""
+        kept = min(AVERAGING, step / (step + 10))
         pairs = zip(self.average.parameters(), self.model.parameters(), strict=True)
         with torch.no_grad():
             for average, present in pairs:
-                average.lerp_(present, 1 - AVERAGING)
+                average.lerp_(present, 1 - kept)
 
     def _measure_references(self) -> dict[str, tuple[Task, float, float]]:
         """Return episodes with the results of `random` and the expert, by scenario."""

@@ -1,0 +1,156 @@
+"""Ceilings: what they are trained for is right, training helps, and they know what a cell knows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from networld_runtime.errors import ConfigError, DataError
+from networld_training.ceilings import training
+from networld_training.ceilings.model import CeilingModel
+from networld_training.ceilings.policy import CeilingPolicy, load_ceiling
+from networld_training.ceilings.power import PowerObjective
+from networld_training.ceilings.sched import SchedObjective, _worth_and_harm
+from networld_training.ceilings.sleep import _excess_cost
+from networld_training.ceilings.training import CeilingSettings, CeilingTrainer
+from networld_training.radio.arrays import FloatArray, IntArray
+from networld_training.radio.link import spectral_efficiency
+from networld_training.tasks.power import PowerNetwork, PowerTask
+from networld_training.tasks.registry import find_task
+from networld_training.tasks.scenario import Scenario
+from networld_training.tasks.sched.contract import MUTE
+from networld_training.tasks.sched.network import SchedNetwork
+from networld_training.tasks.sched.task import SchedTask
+from networld_training.tasks.sleep.genie import set_cost
+from networld_training.tasks.sleep.modes import ACTIVE
+from networld_training.tasks.sleep.network import SleepNetwork
+from networld_training.tasks.sleep.task import SleepTask
+
+SMALL = CeilingSettings(
+    steps=60, episodes=8, validate_every=20, validation_episodes=8, learning_rate=1e-2
+)
+
+
+@pytest.fixture
+def small_power(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = PowerNetwork(warm_up_slots=10, slots=30)
+    scenario = Scenario("networld/power/small-v0", "reference", (network,))
+    entry = replace(find_task("power"), scenarios={"small": scenario})
+    monkeypatch.setattr(training, "find_task", lambda _: entry)
+
+
+def train() -> tuple[dict[str, float], list[str], dict[str, torch.Tensor]]:
+    trainer = CeilingTrainer("power", SMALL)
+    before = trainer.validate()
+    notes: list[str] = []
+    weights = trainer.run(lambda _, note: notes.append(note))
+    return before, notes, dict(weights)
+
+
+@pytest.mark.usefixtures("small_power")
+def test_training_helps_and_the_seed_decides() -> None:
+    before, notes, weights = train()
+    best = float(notes[-1].split(";")[0].removeprefix("best "))
+    assert best > before["small"] + 20
+    _, _, again = train()
+    assert all(torch.equal(weights[name], again[name]) for name in weights)
+
+
+def weighted_rates(task: SchedTask, choice: IntArray) -> FloatArray:
+    """Return the backlog-weighted rates of all cells `[E]`, one link after the other."""
+    total = np.zeros(task.shape[0])
+    slot_bits = task.network.bandwidth_hz * task.network.slot_s
+    for episode, cell in np.ndindex(*task.shape):
+        place = choice[episode, cell]
+        if place == MUTE:
+            continue
+        user = task.measured.user[episode, cell, place]
+        bits = float(task.measured.backlog_bits[episode, cell, place])
+        gain = task.user_gain[episode, user]
+        others = [j for j in range(task.shape[1]) if j != cell and choice[episode, j] != MUTE]
+        rate = float(spectral_efficiency(gain[cell] / (gain[others].sum() + 1)))
+        total[episode] += bits * min(rate * slot_bits, bits)
+    return total
+
+
+def test_worth_less_harm_is_the_difference_to_silence() -> None:
+    task = SchedTask(SchedNetwork(), range(4))
+    task.reset()
+    random = np.random.default_rng(0)
+    mask = np.asarray(task.action_mask)
+    choice = np.where(mask[..., 0] & (random.random(task.shape) < 0.7), 0, MUTE)
+    worth, harm = _worth_and_harm(task, choice)
+    for cell in range(7):
+        on, off = choice.copy(), choice.copy()
+        on[:, cell] = np.where(mask[:, cell, 0], 0, MUTE)
+        off[:, cell] = MUTE
+        waiting = mask[:, cell, 0]
+        difference = weighted_rates(task, on) - weighted_rates(task, off)
+        found = worth[:, cell, 0] - harm[:, cell]
+        assert found[waiting] == pytest.approx(difference[waiting], rel=1e-6)
+
+
+def test_the_excess_cost_is_that_of_the_two_sets() -> None:
+    task = SleepTask(SleepNetwork(), range(3))
+    task.reset()
+    awake = np.random.default_rng(1).random(task.shape) < 0.6
+    asked = np.zeros(task.shape, dtype=np.bool_)
+    asked[1, 2] = asked[2, 5] = True
+    found = _excess_cost(task, 0, awake, asked)
+    cost = set_cost(task, 0, task.state == ACTIVE)
+    for value, (episode, cell) in zip(found, ((1, 2), (2, 5)), strict=True):
+        sets = np.stack([awake[episode], awake[episode]])
+        sets[:, cell] = [True, False]
+        with_cell, without = cost(np.array([episode, episode]), sets)
+        assert value == pytest.approx(with_cell - without)
+
+
+def test_a_cell_hears_its_neighbours_one_slot_late() -> None:
+    torch.manual_seed(0)
+    objective = PowerObjective()
+    model = CeilingModel(objective.input_size, objective.output_size)
+    torch.nn.init.normal_(model.output.weight)
+
+    def act(change: Callable[[PowerTask], None]) -> list[FloatArray]:
+        task = PowerTask(PowerNetwork(warm_up_slots=5, slots=5), [1])
+        policy = CeilingPolicy(objective, model)
+        policy.reset()
+        task.reset()
+        change(task)
+        first = policy.act(task)
+        task.step(np.zeros(task.shape))
+        return [first, policy.act(task)]
+
+    def disturb(task: PowerTask) -> None:
+        task.observation[:, 1:] += 3.0
+
+    plain, disturbed = act(lambda _: None), act(disturb)
+    assert (plain[0][:, 0] == disturbed[0][:, 0]).all()
+    assert (plain[1][:, 0] != disturbed[1][:, 0]).all()
+
+
+def test_silence_is_for_those_who_harm_more_than_they_gain() -> None:
+    task = SchedTask(SchedNetwork(waiting_files=5.0), range(8))
+    task.reset()
+    objective = SchedObjective()
+    output = np.zeros((*task.shape, objective.output_size), dtype=np.float32)
+    output[..., 1] = 1.0
+    waiting = np.asarray(task.action_mask)
+    both = waiting[..., 0] & waiting[..., 1]
+    assert (objective.decide(task, output)[both] == 1).all()
+    output[..., -1] = 10.0
+    assert (objective.decide(task, output) == MUTE).all()
+
+
+def test_missing_weights_and_wrong_settings_are_named(
+    tmp_path: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("networld_training.ceilings.policy.WEIGHTS", tmp_path)
+    with pytest.raises(DataError, match="missing; train it with `networld ceiling --task power`"):
+        load_ceiling("power")
+    with pytest.raises(ConfigError, match="steps = 0: expected at least 1"):
+        CeilingSettings(steps=0)
