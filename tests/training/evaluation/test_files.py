@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -144,6 +146,25 @@ def test_command_writes_all_files(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert {one["against"] for one in data["paired"]} == {"full"}
     assert len(files[1].read_text().splitlines()) == 1 + len(data["rows"])
     assert files[2].read_bytes().startswith(PNG)
+
+
+def test_files_are_written_even_if_nobody_reads_the_tables(tmp_path: Path) -> None:
+    network, file = tmp_path / "mine.json", tmp_path / "out.json"
+    network.write_text('{"task": "power", "slots": 12, "warm_up_slots": 5}')
+    command = [
+        sys.executable,
+        "-m",
+        "networld_training.cli",
+        "evaluate",
+        "--scenario",
+        str(network),
+    ]
+    command += ["--only", "--episodes", "4", "--json", str(file)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.close()
+    process.wait(timeout=60)
+    assert len(json.loads(file.read_text())["rows"]) == 2
 
 
 @pytest.mark.parametrize(

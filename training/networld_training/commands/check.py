@@ -48,8 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Check; return 0 if nothing failed, else 1."""
     check_files(arguments, "json")
     report = _checked(arguments)
-    _show(report)
     write_json(arguments.json, report.to_json())
+    _show(report)
     return 1 if report.failures else 0
 
 

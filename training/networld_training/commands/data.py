@@ -96,6 +96,7 @@ def _make(arguments: argparse.Namespace) -> int:
     generation = Generation(arguments.output, settings)
     with reporting("episodes", settings.episodes, generation.done) as progress:
         manifest = generation.run(progress.update)
+    write_json(arguments.json, manifest.to_json())
     print(f"data set: {arguments.output}")
     shards, networks = len(manifest.shards), len(scenario.networks)
     if shards < networks:
@@ -103,7 +104,6 @@ def _make(arguments: argparse.Namespace) -> int:
             f"only {shards} of the {networks} networks of {scenario.id} are in it, one a shard; "
             "make more episodes or smaller shards to have all of them"
         )
-    write_json(arguments.json, manifest.to_json())
     return 0
 
 
@@ -120,11 +120,11 @@ def _inspect(arguments: argparse.Namespace) -> int:
     manifest = read_finished_manifest(arguments.folder)
     with reporting("shards", len(manifest.shards)) as progress:
         found = inspect(arguments.folder, progress.update)
-    for table in tables(found):
-        Console().print(table)
     if arguments.picture is not None:
         draw(found, arguments.picture)
     write_json(arguments.json, found.to_json())
+    for table in tables(found):
+        Console().print(table)
     return 0
 
 

@@ -178,18 +178,21 @@ def _policies(arguments: argparse.Namespace) -> None:
     )
     with reporting("percent", 100) as progress:
         results = comparison.run(progress.update)
-    console = Console()
-    for result in results:
-        title = f"{result.scenario.id}, {len(result.seeds)} episodes, seed {arguments.seed}"
-        show(console, policy_table(title, result.spec.kpis, map(Line.of, result.rows)))
-        if comparison.policies or arguments.against:
-            show(console, paired_table(result.paired(arguments.against)))
+    # Files first: a reader of the tables may go, as `head` does.
     if arguments.json is not None:
         write_atomically(arguments.json, results_json(results, arguments.against).encode())
     if arguments.csv is not None:
         write_atomically(arguments.csv, results_csv(results).encode())
     if arguments.picture is not None:
         draw_results(results, arguments.picture)
+    console = Console()
+    for result in results:
+        count = len(result.seeds)
+        episodes = f"{count} episode{'s' if count > 1 else ''}"
+        title = f"{result.scenario.id}, {episodes}, seed {arguments.seed}"
+        show(console, policy_table(title, result.spec.kpis, map(Line.of, result.rows)))
+        if comparison.policies or arguments.against:
+            show(console, paired_table(result.paired(arguments.against)))
 
 
 def _scenarios(arguments: argparse.Namespace) -> list[Scenario]:
