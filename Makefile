@@ -9,7 +9,7 @@ SETUP := pyproject.toml constraints.txt runtime/pyproject.toml training/pyprojec
 
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: setup demo results baselines test lint types unit test-minimum test-sionna sionna-values test-baselines bundle bench bench-simulator clean
+.PHONY: setup demo results test lint types unit test-minimum test-sionna sionna-values test-baselines bundle bench bench-simulator clean
 
 setup: $(VENV)/.installed
 
@@ -54,10 +54,6 @@ results: setup
 	$(BIN)/networld evaluate --bundle bundles/power --episodes 32 --jobs 2 --json docs/evaluation.json
 	$(BIN)/networld evaluate --all-baselines
 	$(BIN)/python docs/update_results.py
-
-# Every rule in every scenario of every task.
-baselines: setup
-	$(BIN)/networld evaluate --all-baselines
 
 test: lint types unit test-minimum
 
