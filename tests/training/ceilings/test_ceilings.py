@@ -112,12 +112,13 @@ def test_the_excess_cost_is_that_of_the_two_sets() -> None:
 def test_a_cell_hears_its_neighbours_one_slot_late() -> None:
     torch.manual_seed(0)
     objective = PowerObjective()
-    model = CeilingModel(objective.input_size, objective.output_size)
+    network = PowerNetwork(warm_up_slots=5, slots=5)
+    model = CeilingModel(objective.input_size, 1, objective.output_size)
     torch.nn.init.normal_(model.output.weight)
 
     def act(change: Callable[[PowerTask], None]) -> list[FloatArray]:
-        task = PowerTask(PowerNetwork(warm_up_slots=5, slots=5), [1])
-        policy = CeilingPolicy(objective, model)
+        task = PowerTask(network, [1])
+        policy = CeilingPolicy(objective, model, {network: 0})
         policy.reset()
         task.reset()
         change(task)
@@ -131,6 +132,20 @@ def test_a_cell_hears_its_neighbours_one_slot_late() -> None:
     plain, disturbed = act(lambda _: None), act(disturb)
     assert (plain[0][:, 0] == disturbed[0][:, 0]).all()
     assert (plain[1][:, 0] != disturbed[1][:, 0]).all()
+
+
+def test_a_policy_is_told_its_scenario_and_fits_no_other_network() -> None:
+    torch.manual_seed(0)
+    objective = PowerObjective()
+    model = CeilingModel(objective.input_size, 2, objective.output_size)
+    torch.nn.init.normal_(model.output.weight)
+    network = PowerNetwork(warm_up_slots=5, slots=5)
+    task = PowerTask(network, [1])
+    task.reset()
+    one, other = (CeilingPolicy(objective, model, {network: number}) for number in range(2))
+    assert (one.act(task) != other.act(task)).any()
+    assert one.fits(network)
+    assert not one.fits(PowerNetwork(warm_up_slots=6, slots=5))
 
 
 def test_silence_is_for_those_who_harm_more_than_they_gain() -> None:

@@ -9,25 +9,32 @@ from networld_runtime.message import STEPS
 
 LATENT_SIZE = 16
 MESSAGE_WIDTH = 64
-POLICY_WIDTH = 128
+POLICY_WIDTH = 192
 
 
 class CeilingModel(nn.Module):
     """Observations of two slots -> what every cell does now.
 
+    It is told the scenario: one policy for all of them does worse in some than one of their own.
+
     Args:
         observation_size: Features of an observation.
+        scenarios: Number of scenarios.
         output_size: Numbers that the task's objective turns into an action.
     """
 
-    def __init__(self, observation_size: int, output_size: int) -> None:
+    def __init__(self, observation_size: int, scenarios: int, output_size: int) -> None:
         super().__init__()
-        self.message = _perceptron(observation_size, MESSAGE_WIDTH, LATENT_SIZE)
-        self.policy = _perceptron(observation_size + LATENT_SIZE + 1, POLICY_WIDTH, POLICY_WIDTH)
+        self.scenarios = scenarios
+        seen = observation_size + scenarios
+        self.message = _perceptron(seen, MESSAGE_WIDTH, LATENT_SIZE)
+        self.policy = _perceptron(seen + LATENT_SIZE + 1, POLICY_WIDTH, POLICY_WIDTH)
         self.output = nn.Linear(POLICY_WIDTH, output_size)
         nn.init.normal_(self.output.weight, std=0.01)
 
-    def forward(self, observation: Tensor, before: Tensor | None, neighbours: Tensor) -> Tensor:
+    def forward(
+        self, observation: Tensor, before: Tensor | None, neighbours: Tensor, scenario: int
+    ) -> Tensor:
         """Return outputs `[E, K, O]`.
 
         Args:
@@ -35,15 +42,18 @@ class CeilingModel(nn.Module):
             before: Those of the slot before, which the messages heard now are made of; None if this is
                 the first slot, in which nothing was heard.
             neighbours: Neighbours of each cell `[K, n]`.
+            scenario: Number of the scenario.
         """
+        told = observation.new_zeros(*observation.shape[:2], self.scenarios)
+        told[..., scenario] = 1
         if before is None:
             heard = observation.new_zeros(*observation.shape[:2], LATENT_SIZE + 1)
         else:
-            latent = torch.tanh(self.message(before))
+            latent = torch.tanh(self.message(torch.cat([before, told], dim=-1)))
             received = latent + (torch.round(latent * STEPS) / STEPS - latent).detach()
             mean = received[:, neighbours].mean(dim=2)
             heard = torch.cat([mean, torch.ones_like(mean[..., :1])], dim=-1)
-        hidden = nn.functional.silu(self.policy(torch.cat([observation, heard], dim=-1)))
+        hidden = nn.functional.silu(self.policy(torch.cat([observation, told, heard], dim=-1)))
         return torch.as_tensor(self.output(hidden))
 
 

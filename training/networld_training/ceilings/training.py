@@ -20,7 +20,7 @@ from torch import Tensor
 from networld_runtime.errors import check_values
 from networld_training.ceilings.model import CeilingModel
 from networld_training.ceilings.objectives import find_objective
-from networld_training.ceilings.policy import CeilingPolicy
+from networld_training.ceilings.policy import CeilingPolicy, scenario_numbers
 from networld_training.environments.rollout import run_policy
 from networld_training.tasks.base import Task
 from networld_training.tasks.network import Network
@@ -89,7 +89,11 @@ class CeilingTrainer:
         self.entry = find_task(task)
         self.objective = find_objective(task)
         torch.manual_seed(settings.seed)
-        self.model = CeilingModel(self.objective.input_size, self.objective.output_size)
+        scenarios = self.entry.scenarios.values()
+        self.numbers = scenario_numbers(scenarios)
+        self.model = CeilingModel(
+            self.objective.input_size, len(scenarios), self.objective.output_size
+        )
         with torch.no_grad():
             self.model.output.bias.copy_(torch.tensor(self.objective.initial_bias))
         self.average = copy.deepcopy(self.model)
@@ -133,7 +137,7 @@ class CeilingTrainer:
 
     def validate(self) -> dict[str, float]:
         """Return the score of the averaged weights in the first network of each scenario."""
-        policy = CeilingPolicy(self.objective, self.average)
+        policy = CeilingPolicy(self.objective, self.average, self.numbers)
         scores = {}
         for name, (task, random, expert) in self._references.items():
             value = self._result(task, policy)
@@ -152,7 +156,9 @@ class CeilingTrainer:
         losses = []
         for _ in range(min(self.settings.slots, course.network.slots - task.slot)):
             observation = torch.from_numpy(self.objective.observe(task))
-            output = self.model(observation, course.before, neighbours)
+            output = self.model(
+                observation, course.before, neighbours, self.numbers[course.network]
+            )
             losses.append(self.objective.loss(task, output))
             task.step(self.objective.decide(task, output.detach().numpy()))
             course.before = observation
