@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,6 +19,9 @@ from networld_runtime.errors import BundleError
 
 FloatArray = npt.NDArray[np.float32]
 
+NORMALISED_LIMIT = 1.5
+"""Where normalised values are clipped."""
+
 
 @dataclass(frozen=True)
 class Feature:
@@ -28,6 +31,14 @@ class Feature:
     unit: str
     low: float
     high: float
+
+
+def normalised(features: Sequence[Feature], values: npt.ArrayLike) -> FloatArray:
+    """Scale values `[..., D]` so that each feature's range is [-1, 1], clipped at 1.5."""
+    low = np.array([feature.low for feature in features], dtype=np.float32)
+    high = np.array([feature.high for feature in features], dtype=np.float32)
+    scaled = 2 * (np.asarray(values, dtype=np.float32) - low) / (high - low) - 1
+    return np.asarray(np.clip(scaled, -NORMALISED_LIMIT, NORMALISED_LIMIT), dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -128,7 +139,4 @@ class Contract:
 
     def normalise(self, observation: npt.ArrayLike) -> FloatArray:
         """Scale observations `[..., D]` so that each feature's range is [-1, 1], clipped at 1.5."""
-        low = np.array([feature.low for feature in self.features], dtype=np.float32)
-        high = np.array([feature.high for feature in self.features], dtype=np.float32)
-        scaled = 2 * (np.asarray(observation, dtype=np.float32) - low) / (high - low) - 1
-        return np.asarray(np.clip(scaled, -1.5, 1.5), dtype=np.float32)
+        return normalised(self.features, observation)

@@ -1,4 +1,4 @@
-"""A bundle small enough for tests: random weights, exported as any other."""
+"""A bundle small enough for tests, random weights exported as any other; the toy task as a file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ from networld_runtime.planner import PlannerSettings
 from networld_training.model.checkpoint import Checkpoint
 from networld_training.model.settings import PRESETS
 from networld_training.model.world_model import WorldModel
+from networld_training.own_code import load_object
+from networld_training.tasks.base import Task
+from networld_training.tasks.network import Network
 from networld_training.tasks.power.contract import POWER_CONTRACT
+
+TOY = Path(__file__).with_name("toy.py")
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +32,17 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     planner = PlannerSettings(steps=2, candidates=2)
     write_bundle(checkpoint, folder, ExportSettings("tiny", planner, adaptation_batch=8), print)
     return folder
+
+
+@pytest.fixture(scope="session")
+def toy_task() -> type[Task]:
+    """A task with a masked choice, a power and books; its episodes have 6 slots."""
+    task: type[Task] = load_object(f"{TOY}:ToyTask")
+    return task
+
+
+@pytest.fixture(scope="session")
+def toy_network() -> Network:
+    """The network of the toy."""
+    network: Network = load_object(f"{TOY}:ToyNetwork")()
+    return network

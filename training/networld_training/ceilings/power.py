@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from networld_runtime.contract import FloatArray as NormalisedArray
+from networld_runtime.contract import normalised
 from networld_training.radio.arrays import FloatArray
 from networld_training.radio.link import EFFICIENCY, MAXIMUM_SPECTRAL_EFFICIENCY
 from networld_training.tasks.power.contract import LOWEST_POWER_DB, OFF_DB, POWER_SPEC
 from networld_training.tasks.power.task import PowerTask
-from networld_training.tasks.spec import normalised
 
 
 class PowerObjective:

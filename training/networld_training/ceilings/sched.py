@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from networld_runtime.contract import FloatArray as NormalisedArray
+from networld_runtime.contract import normalised
 from networld_training.radio.arrays import FloatArray, IntArray
 from networld_training.radio.link import MAXIMUM_SPECTRAL_EFFICIENCY, spectral_efficiency
 from networld_training.tasks.sched.contract import LISTED, MEGABIT, MUTE, SCHED_SPEC
 from networld_training.tasks.sched.heuristics import LOSS_BORNE, Mute
 from networld_training.tasks.sched.task import SchedTask
-from networld_training.tasks.spec import normalised
 
 # A target is relative to the backlog of the cell's first user, and not larger than this.
 LARGEST_TARGET = 4.0

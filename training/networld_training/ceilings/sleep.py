@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from networld_runtime.contract import FloatArray as NormalisedArray
+from networld_runtime.contract import normalised
 from networld_training.radio.arrays import BoolArray, FloatArray
 from networld_training.tasks.sleep.contract import SLEEP_SPEC
 from networld_training.tasks.sleep.genie import PATIENCE_SLOTS, set_cost
 from networld_training.tasks.sleep.modes import ACTIVE, DEEP, LIGHT
 from networld_training.tasks.sleep.task import SleepTask
-from networld_training.tasks.spec import normalised
 
 # Unit and largest size of a target, in reference power: unserved traffic makes huge ones.
 COST_UNIT = 2.0

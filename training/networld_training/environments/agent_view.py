@@ -7,7 +7,13 @@ import itertools
 import numpy as np
 import numpy.typing as npt
 
-from networld_runtime.contract import ActionBins, Feature, FloatArray
+from networld_runtime.contract import (
+    NORMALISED_LIMIT,
+    ActionBins,
+    Feature,
+    FloatArray,
+    normalised,
+)
 from networld_runtime.errors import ConfigError
 from networld_training.radio.arrays import BoolArray, IntArray
 from networld_training.radio.arrays import FloatArray as DoubleArray
@@ -16,9 +22,6 @@ from networld_training.tasks.network import Network
 from networld_training.tasks.registry import find_scenario, find_task
 from networld_training.tasks.scenario import Scenario
 from networld_training.tasks.spec import Action, Choice, TaskSpec, native_bounds
-
-NORMALISED_LIMIT = 1.5
-"""Where normalised observations are clipped, as `Contract.normalise` does."""
 
 
 class AgentView:
@@ -53,8 +56,6 @@ class AgentView:
         self.table: DoubleArray = np.array(
             list(itertools.product(*(native_values(action) for action in spec.actions)))
         )
-        self._low = np.array([feature.low for feature in self.features])
-        self._span = np.array([feature.high for feature in self.features]) - self._low
         bounds = np.array([native_bounds(action) for action in spec.actions])
         self._bounds = (bounds[:, 0], bounds[:, 1])
         masked = [i for i, a in enumerate(spec.actions) if isinstance(a, Choice) and a.masked]
@@ -78,11 +79,7 @@ class AgentView:
         values = np.concatenate(seen, axis=-1)
         if not self.normalised:
             return values.astype(np.float32)
-        scaled = 2 * (values - self._low) / self._span - 1
-        clipped: FloatArray = np.clip(scaled, -NORMALISED_LIMIT, NORMALISED_LIMIT).astype(
-            np.float32
-        )
-        return clipped
+        return normalised(self.features, values)
 
     def action_mask(self, task: Task) -> BoolArray:
         """Return which choices are valid in the present slot `[E, K, mask_size]`.

@@ -225,6 +225,15 @@ class Rule(Policy[TaskT_contra], Protocol[TaskT_contra]):
         """What it knows beside nothing."""
 
 
+class StatelessRule:
+    """What rules without memory have in common; they know nothing unless they say otherwise."""
+
+    information: Information = "none"
+
+    def reset(self) -> None:
+        """Do nothing: there is no state."""
+
+
 def shared_reward(utility: DoubleArray, neighbours: IntArray) -> DoubleArray:
     """Return the mean utility of each cell and its neighbours, `[E, K]`."""
     around = utility[:, neighbours].sum(axis=-1)

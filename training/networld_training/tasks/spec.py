@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from networld_runtime.contract import ActionBins, Feature, FloatArray
+from networld_runtime.contract import ActionBins, Feature
 from networld_runtime.errors import NetWorldError
 
 Information = Literal["none", "local", "mean-field", "one-hop", "genie"]
@@ -121,14 +120,6 @@ def native_bounds(action: Action) -> tuple[float, float]:
     if isinstance(action, Choice):
         return 0.0, float(action.size - 1)
     return (action.low if action.off is None else action.off), action.high
-
-
-def normalised(features: Sequence[Feature], values: npt.ArrayLike) -> FloatArray:
-    """Scale values `[..., D]` so that each feature's range is [-1, 1], clipped at 1.5."""
-    low = np.array([feature.low for feature in features], dtype=np.float32)
-    high = np.array([feature.high for feature in features], dtype=np.float32)
-    scaled = 2 * (np.asarray(values, dtype=np.float32) - low) / (high - low) - 1
-    return np.asarray(np.clip(scaled, -1.5, 1.5), dtype=np.float32)
 
 
 def allowed(

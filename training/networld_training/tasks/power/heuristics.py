@@ -14,7 +14,7 @@ import numpy as np
 
 from networld_training.radio.arrays import FloatArray
 from networld_training.radio.power_control import wmmse
-from networld_training.tasks.base import Rule
+from networld_training.tasks.base import Rule, StatelessRule
 from networld_training.tasks.messages import heard
 from networld_training.tasks.power.contract import LOWEST_POWER_DB, OFF_DB, POWER_CONTRACT
 from networld_training.tasks.power.observation import log_price
@@ -22,14 +22,7 @@ from networld_training.tasks.power.task import PowerTask
 from networld_training.tasks.spec import Information
 
 
-class _Stateless:
-    information: Information = "none"
-
-    def reset(self) -> None:
-        """Do nothing: there is no state."""
-
-
-class Full(_Stateless):
+class Full(StatelessRule):
     """Full power, always."""
 
     name = "full"
@@ -39,7 +32,7 @@ class Full(_Stateless):
         return np.zeros(task.shape)
 
 
-class Random(_Stateless):
+class Random(StatelessRule):
     """Linear power uniform in [0, 1], as in the published benchmark: score 0."""
 
     name = "random"
@@ -50,7 +43,7 @@ class Random(_Stateless):
         return _decibels(np.stack([stream.policy.random(cells) for stream in task.streams]))
 
 
-class RandomBins(_Stateless):
+class RandomBins(StatelessRule):
     """One of the action bins, off included, each as likely: covers the action space."""
 
     name = "random-bins"
@@ -63,7 +56,7 @@ class RandomBins(_Stateless):
         return np.asarray(values[np.stack(drawn)])
 
 
-class Reuse3(_Stateless):
+class Reuse3(StatelessRule):
     """A third of the cells at full power, in turn."""
 
     name = "reuse-3"
@@ -74,7 +67,7 @@ class Reuse3(_Stateless):
         return np.where(np.broadcast_to(turn, task.shape), 0.0, OFF_DB)
 
 
-class Price(_Stateless):
+class Price(StatelessRule):
     """Best response to prices of interference.
 
     Args:
@@ -113,7 +106,7 @@ class Price(_Stateless):
         return np.asarray(leakage.sum(axis=-1) * mean)
 
 
-class Genie(_Stateless):
+class Genie(StatelessRule):
     """Weighted MMSE with the proportional-fair weights and every gain of the present slot.
 
     Not realisable, and not an upper bound either: it is greedy in time and finds local optima.

@@ -14,7 +14,7 @@ import numpy as np
 
 from networld_training.radio.arrays import BoolArray, FloatArray, IntArray
 from networld_training.radio.link import spectral_efficiency
-from networld_training.tasks.base import Rule
+from networld_training.tasks.base import Rule, StatelessRule
 from networld_training.tasks.messages import heard
 from networld_training.tasks.sched.contract import LISTED, LOWEST_RATE, MEGABIT, MUTE
 from networld_training.tasks.sched.coordination import coordinated
@@ -30,14 +30,11 @@ OTHERS_ACTIVE = 0.4
 LOSS_BORNE = 1.4
 
 
-class _Stateless:
+class _Local(StatelessRule):
     information: Information = "local"
 
-    def reset(self) -> None:
-        """Do nothing: there is no state."""
 
-
-class Random(_Stateless):
+class Random(_Local):
     """One of the cell's users, each as likely; silent if it has no backlog: score 0."""
 
     name = "random"
@@ -52,7 +49,7 @@ class Random(_Stateless):
         return _or_mute(place, backlog > 0)
 
 
-class RandomValid(_Stateless):
+class RandomValid(_Local):
     """One of the valid actions, silence included, each as likely: covers the action space."""
 
     name = "random-valid"
@@ -87,7 +84,7 @@ class RoundRobin:
         return _or_mute(place, task.measured.waiting)
 
 
-class MaxRate(_Stateless):
+class MaxRate(_Local):
     """The user with backlog and the highest estimated rate."""
 
     name = "max-rate"
@@ -97,7 +94,7 @@ class MaxRate(_Stateless):
         return _or_mute(_best(task, task.measured.rate), task.measured.waiting)
 
 
-class ProportionalFair(_Stateless):
+class ProportionalFair(_Local):
     """The user with backlog and the highest estimated rate over its average rate."""
 
     name = "pf"
@@ -109,7 +106,7 @@ class ProportionalFair(_Stateless):
         return _or_mute(place, task.measured.waiting)
 
 
-class MaxWeight(_Stateless):
+class MaxWeight(_Local):
     """The user with the largest backlog times estimated rate (Tassiulas and Ephremides, 1992)."""
 
     name = "maxweight"
@@ -119,7 +116,7 @@ class MaxWeight(_Stateless):
         return _or_mute(np.zeros(task.shape), task.measured.waiting)
 
 
-class Mute(_Stateless):
+class Mute(_Local):
     """MaxWeight, but silent where that costs the neighbours more weighted rate than it brings.
 
     A cell knows its leakage to each neighbour's first user. What that user would lose follows from its
@@ -173,7 +170,7 @@ class Mute(_Stateless):
         return task.mean_field[..., None, :].astype(np.float64)
 
 
-class Genie(_Stateless):
+class Genie(_Local):
     """MaxWeight with the active cells chosen together, from every gain of the present slot.
 
     Not realisable, and not an upper bound either: it is greedy in time and among the cells.

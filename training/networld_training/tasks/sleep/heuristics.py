@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from networld_training.radio.arrays import BoolArray, FloatArray
-from networld_training.tasks.base import Rule
+from networld_training.tasks.base import Rule, StatelessRule
 from networld_training.tasks.sleep.contract import LARGEST_OFFSET_DB, SLEEP_SPEC
 from networld_training.tasks.sleep.genie import (
     LARGEST_EXHAUSTIVE,
@@ -30,14 +30,7 @@ _OFFSETS_DB = np.linspace(-LARGEST_OFFSET_DB, LARGEST_OFFSET_DB, 13)
 HANDOVER_EXCESS = 0.05
 
 
-class _Stateless:
-    information: Information = "none"
-
-    def reset(self) -> None:
-        """Do nothing: there is no state."""
-
-
-class AlwaysOn(_Stateless):
+class AlwaysOn(StatelessRule):
     """All cells active, no offsets."""
 
     name = "always-on"
@@ -47,7 +40,7 @@ class AlwaysOn(_Stateless):
         return np.zeros(task.action_shape)
 
 
-class Random(_Stateless):
+class Random(StatelessRule):
     """Now and then a random order and offset: score 0.
 
     A cell keeps its order for four slots on average. Nine of ten new orders are active: with fewer cells
@@ -71,7 +64,7 @@ class Random(_Stateless):
         )
 
 
-class RandomBins(_Stateless):
+class RandomBins(StatelessRule):
     """Any order and any offset, each as likely, in every slot: covers the action space."""
 
     name = "random-bins"
@@ -84,7 +77,7 @@ class RandomBins(_Stateless):
         return np.stack([np.stack(order), _OFFSETS_DB[np.stack(offset)]], axis=-1)
 
 
-class ThresholdOwn(_Stateless):
+class ThresholdOwn(StatelessRule):
     """Sleeps when its own load is low and its users have another cell close by.
 
     Asleep it learns nothing: it wakes up after a while to see whether that still holds.
@@ -105,7 +98,7 @@ class ThresholdOwn(_Stateless):
         return _orders(task, (idle & _turn(task)) | resting)
 
 
-class ThresholdNeighbour(_Stateless):
+class ThresholdNeighbour(StatelessRule):
     """Sleeps when the neighbours can take its users, wakes up when they are busy with such users.
 
     A cell knows what share of a slot its users would need elsewhere, and hears the mean load of the
@@ -142,7 +135,7 @@ class ThresholdNeighbour(_Stateless):
         return _orders(task, (idle & turn) | (_asleep(task) & ~lost & ~(busy & turn)))
 
 
-class BalanceOffset(_Stateless):
+class BalanceOffset(StatelessRule):
     """All cells active; an overloaded one attracts fewer users as long as its neighbours are less busy."""
 
     name = "balance-offset"
