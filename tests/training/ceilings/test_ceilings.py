@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +13,10 @@ import torch
 from networld_runtime.errors import ConfigError, DataError
 from networld_training.ceilings import training
 from networld_training.ceilings.model import CeilingModel
-from networld_training.ceilings.policy import CeilingPolicy, load_ceiling
+from networld_training.ceilings.policy import CeilingPolicy
 from networld_training.ceilings.power import PowerObjective
 from networld_training.ceilings.sched import SchedObjective, _worth_and_harm
+from networld_training.ceilings.shipped import ShippedCeiling
 from networld_training.ceilings.sleep import _excess_cost
 from networld_training.ceilings.training import CeilingSettings, CeilingTrainer
 from networld_training.radio.arrays import FloatArray, IntArray
@@ -134,7 +136,7 @@ def test_a_cell_hears_its_neighbours_one_slot_late() -> None:
     assert (plain[1][:, 0] != disturbed[1][:, 0]).all()
 
 
-def test_a_policy_is_told_its_scenario_and_fits_no_other_network() -> None:
+def test_a_policy_is_told_its_network() -> None:
     torch.manual_seed(0)
     objective = PowerObjective()
     model = CeilingModel(objective.input_size, 2, objective.output_size)
@@ -144,8 +146,22 @@ def test_a_policy_is_told_its_scenario_and_fits_no_other_network() -> None:
     task.reset()
     one, other = (CeilingPolicy(objective, model, {network: number}) for number in range(2))
     assert (one.act(task) != other.act(task)).any()
-    assert one.fits(network)
-    assert not one.fits(PowerNetwork(warm_up_slots=6, slots=5))
+
+
+@pytest.mark.parametrize("name", ["power", "sched", "sleep"])
+def test_a_shipped_ceiling_acts_in_all_scenarios_of_its_task_and_nowhere_else(name: str) -> None:
+    entry = find_task(name)
+    ceiling = ShippedCeiling(name, tuple(entry.scenarios.values()))
+    assert entry.heuristics["ceiling"]().name == ceiling.name
+    for scenario in entry.scenarios.values():
+        network = scenario.networks[-1]
+        task = entry.make(network, [1])
+        task.reset()
+        ceiling.reset()
+        for _ in range(2):
+            task.step(ceiling.act(task))
+        assert ceiling.fits(network)
+        assert not ceiling.fits(replace(network, slots=network.slots + 1))
 
 
 def test_silence_is_for_those_who_harm_more_than_they_gain() -> None:
@@ -161,11 +177,14 @@ def test_silence_is_for_those_who_harm_more_than_they_gain() -> None:
     assert (objective.decide(task, output) == MUTE).all()
 
 
-def test_missing_weights_and_wrong_settings_are_named(
-    tmp_path: object, monkeypatch: pytest.MonkeyPatch
+def test_missing_and_broken_weights_and_wrong_settings_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("networld_training.ceilings.policy.WEIGHTS", tmp_path)
+    monkeypatch.setattr("networld_training.ceilings.shipped.WEIGHTS", tmp_path)
     with pytest.raises(DataError, match="missing; train it with `networld ceiling --task power`"):
-        load_ceiling("power")
+        ShippedCeiling("power", ()).reset()
+    (tmp_path / "power.safetensors").write_bytes(b"no weights")
+    with pytest.raises(DataError, match="does not fit the task"):
+        ShippedCeiling("power", ()).reset()
     with pytest.raises(ConfigError, match="steps = 0: expected at least 1"):
         CeilingSettings(steps=0)

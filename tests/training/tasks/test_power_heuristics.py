@@ -6,36 +6,35 @@ import numpy as np
 import pytest
 
 from networld_training.environments.rollout import run_policy
+from networld_training.evaluation.scores import ScoredEpisodes
 from networld_training.tasks.power import OFF_DB, PowerNetwork, PowerTask
+from networld_training.tasks.power.contract import POWER_SPEC
 from networld_training.tasks.power.heuristics import POWER_HEURISTICS, Price
 from networld_training.tasks.power.observation import log_price
-from networld_training.tasks.scoring import normalised_score
 
 SHORT = PowerNetwork(warm_up_slots=10, slots=10)
 
 
 @pytest.fixture(scope="module")
-def mean_log_rates() -> dict[str, float]:
-    rates = {}
-    for name, make in POWER_HEURISTICS.items():
-        metrics = run_policy(PowerTask(PowerNetwork(), range(1000, 1096)), make())
-        rates[name] = float(metrics["mean_log_rate"].mean())
-    return rates
+def scores() -> dict[str, float]:
+    seeds = range(1000, 1096)
+    metrics = {
+        name: run_policy(PowerTask(PowerNetwork(), seeds), make())
+        for name, make in POWER_HEURISTICS.items()
+    }
+    estimates = ScoredEpisodes("power", POWER_SPEC, metrics, [0] * len(seeds), seed=0).scores()
+    return {name: estimate.value for name, estimate in estimates.items()}
 
 
-def test_more_information_is_better(mean_log_rates: dict[str, float]) -> None:
+def test_more_information_is_better(scores: dict[str, float]) -> None:
     order = ["reuse-3", "random-bins", "random", "full", "price-mean", "wmmse-pf"]
-    rates = [mean_log_rates[name] for name in order]
-    assert rates == sorted(rates)
-    assert mean_log_rates["full"] < mean_log_rates["price-each"] < mean_log_rates["wmmse-pf"]
+    assert sorted(order, key=scores.__getitem__) == order
+    assert scores["full"] < scores["price-each"] < scores["wmmse-pf"]
 
 
-def test_scores(mean_log_rates: dict[str, float]) -> None:
+def test_scores(scores: dict[str, float]) -> None:
     expected = {"full": 19, "price-mean": 82, "price-each": 81}
-    random, expert = mean_log_rates["random"], mean_log_rates["wmmse-pf"]
-    for name, score in expected.items():
-        found = normalised_score(mean_log_rates[name], random, expert)
-        assert found == pytest.approx(score, abs=4), name
+    assert {name: scores[name] for name in expected} == pytest.approx(expected, abs=4)
 
 
 @pytest.mark.parametrize("name", POWER_HEURISTICS)

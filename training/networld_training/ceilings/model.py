@@ -15,25 +15,25 @@ POLICY_WIDTH = 192
 class CeilingModel(nn.Module):
     """Observations of two slots -> what every cell does now.
 
-    It is told the scenario: one policy for all of them does worse in some than one of their own.
+    It is told the network: one policy for all of them does worse in some than one of their own.
 
     Args:
         observation_size: Features of an observation.
-        scenarios: Number of scenarios.
+        networks: Number of networks.
         output_size: Numbers that the task's objective turns into an action.
     """
 
-    def __init__(self, observation_size: int, scenarios: int, output_size: int) -> None:
+    def __init__(self, observation_size: int, networks: int, output_size: int) -> None:
         super().__init__()
-        self.scenarios = scenarios
-        seen = observation_size + scenarios
+        self.networks = networks
+        seen = observation_size + networks
         self.message = _perceptron(seen, MESSAGE_WIDTH, LATENT_SIZE)
         self.policy = _perceptron(seen + LATENT_SIZE + 1, POLICY_WIDTH, POLICY_WIDTH)
         self.output = nn.Linear(POLICY_WIDTH, output_size)
         nn.init.normal_(self.output.weight, std=0.01)
 
     def forward(
-        self, observation: Tensor, before: Tensor | None, neighbours: Tensor, scenario: int
+        self, observation: Tensor, before: Tensor | None, neighbours: Tensor, network: int
     ) -> Tensor:
         """Return outputs `[E, K, O]`.
 
@@ -42,10 +42,10 @@ class CeilingModel(nn.Module):
             before: Those of the slot before, which the messages heard now are made of; None if this is
                 the first slot, in which nothing was heard.
             neighbours: Neighbours of each cell `[K, n]`.
-            scenario: Number of the scenario.
+            network: Number of the network.
         """
-        told = observation.new_zeros(*observation.shape[:2], self.scenarios)
-        told[..., scenario] = 1
+        told = observation.new_zeros(*observation.shape[:2], self.networks)
+        told[..., network] = 1
         if before is None:
             heard = observation.new_zeros(*observation.shape[:2], LATENT_SIZE + 1)
         else:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,19 +20,23 @@ from torch import Tensor
 
 from networld_runtime.errors import check_values
 from networld_training.ceilings.model import CeilingModel
+from networld_training.ceilings.numbers import network_numbers
 from networld_training.ceilings.objectives import find_objective
-from networld_training.ceilings.policy import CeilingPolicy, scenario_numbers
+from networld_training.ceilings.policy import CeilingPolicy
 from networld_training.environments.rollout import run_policy
-from networld_training.tasks.base import Task
+from networld_training.evaluation.scores import RANDOM, Metrics, ScoredEpisodes
+from networld_training.tasks.base import Policy, Task
 from networld_training.tasks.network import Network
 from networld_training.tasks.registry import find_task
-from networld_training.tasks.scoring import normalised_score
+from networld_training.tasks.scenario import Scenario
+from networld_training.tasks.spec import TaskSpec
 
 # Keeps these episodes apart from those that policies are judged on and trained on.
 SEED_DOMAIN = 0x6365696C
 LARGEST_GRADIENT = 1.0
 AVERAGING = 0.995
 WARM_UP_SHARE = 0.03
+CEILING = "ceiling"
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ class CeilingSettings:
         slots: Slots of one optimiser step.
         learning_rate: Highest learning rate; it falls with a cosine.
         validate_every: Steps between two validations; the best weights are kept.
-        validation_episodes: Episodes of each scenario in a validation.
+        validation_episodes: Episodes of each network in a validation.
         seed: Seed of weights and episodes.
 
     Raises:
@@ -76,6 +81,23 @@ class _Course:
     before: Tensor | None = None
 
 
+@dataclass(frozen=True)
+class _Exam:
+    """The episodes of a scenario that validations run on, and what `random` and the expert achieve there."""
+
+    scenario: str
+    spec: TaskSpec
+    tasks: Sequence[Task]
+    references: Mapping[str, Metrics]
+
+    def score(self, metrics: Metrics) -> float:
+        """Return the score of a policy with these results."""
+        strata = [number for number, task in enumerate(self.tasks) for _ in range(task.shape[0])]
+        metrics_by_policy = {**self.references, CEILING: metrics}
+        scored = ScoredEpisodes(self.scenario, self.spec, metrics_by_policy, strata, seed=0)
+        return scored.scores()[CEILING].value
+
+
 class CeilingTrainer:
     """Trains the ceiling of one task.
 
@@ -89,10 +111,9 @@ class CeilingTrainer:
         self.entry = find_task(task)
         self.objective = find_objective(task)
         torch.manual_seed(settings.seed)
-        scenarios = self.entry.scenarios.values()
-        self.numbers = scenario_numbers(scenarios)
+        self.numbers = network_numbers(self.entry.scenarios.values())
         self.model = CeilingModel(
-            self.objective.input_size, len(scenarios), self.objective.output_size
+            self.objective.input_size, len(self.numbers), self.objective.output_size
         )
         with torch.no_grad():
             self.model.output.bias.copy_(torch.tensor(self.objective.initial_bias))
@@ -103,7 +124,9 @@ class CeilingTrainer:
             itertools.cycle([_Course(network) for network in scenario.networks])
             for scenario in self.entry.scenarios.values()
         ]
-        self._references = self._measure_references()
+        self._exams = {
+            name: self._exam(scenario) for name, scenario in self.entry.scenarios.items()
+        }
 
     def run(self, report: Callable[[int, str], None]) -> Mapping[str, Tensor]:
         """Train and return the best weights; `report` gets the steps done and a note."""
@@ -136,13 +159,12 @@ class CeilingTrainer:
         return weights
 
     def validate(self) -> dict[str, float]:
-        """Return the score of the averaged weights in the first network of each scenario."""
+        """Return the score of the averaged weights by scenario."""
         policy = CeilingPolicy(self.objective, self.average, self.numbers)
-        scores = {}
-        for name, (task, random, expert) in self._references.items():
-            value = self._result(task, policy)
-            scores[name] = float(normalised_score(value, random, expert))
-        return scores
+        return {
+            name: exam.score(self._metrics(exam.tasks, policy))
+            for name, exam in self._exams.items()
+        }
 
     def _loss(self, course: _Course) -> Tensor:
         """Let a few slots pass in one network and return what they cost."""
@@ -172,17 +194,20 @@ class CeilingTrainer:
             for average, present in pairs:
                 average.lerp_(present, 1 - kept)
 
-    def _measure_references(self) -> dict[str, tuple[Task, float, float]]:
-        """Return episodes with the results of `random` and the expert, by scenario."""
-        references = {}
-        for name, scenario in self.entry.scenarios.items():
-            seeds = self._random.integers(2**31, size=self.settings.validation_episodes).tolist()
-            task = self.entry.make(scenario.networks[0], seeds)
-            rules = (self.entry.heuristics[rule] for rule in ("random", self.entry.spec.expert))
-            random, expert = (self._result(task, rule()) for rule in rules)
-            references[name] = (task, random, expert)
-        return references
+    def _exam(self, scenario: Scenario) -> _Exam:
+        """Return episodes in all networks of a scenario with what `random` and the expert achieve."""
+        episodes = self.settings.validation_episodes
+        tasks = [
+            self.entry.make(network, self._random.integers(2**31, size=episodes).tolist())
+            for network in scenario.networks
+        ]
+        references = {
+            name: self._metrics(tasks, self.entry.heuristics[name]())
+            for name in (RANDOM, self.entry.spec.expert)
+        }
+        return _Exam(scenario.id, self.entry.spec, tasks, references)
 
-    def _result(self, task: Task, policy: object) -> float:
-        """Return the mean of the scored figure of merit."""
-        return float(run_policy(task, policy)[self.entry.spec.kpis[0].name].mean())  # type: ignore[arg-type]
+    def _metrics(self, tasks: Sequence[Task], policy: Policy[Any]) -> Metrics:
+        """Return the figures of merit of a policy in all episodes, by name."""
+        metrics = [run_policy(task, policy) for task in tasks]
+        return {name: np.concatenate([one[name] for one in metrics]) for name in metrics[0]}

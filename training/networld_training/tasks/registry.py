@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
 from networld_runtime.contract import Contract
 from networld_runtime.errors import ConfigError
+from networld_training.ceilings.shipped import ShippedCeiling
+from networld_training.tasks.base import Rule, Task
 from networld_training.tasks.entry import TaskEntry, added_tasks
+from networld_training.tasks.network import Network
 from networld_training.tasks.power.contract import POWER_CONTRACT
 from networld_training.tasks.power.heuristics import POWER_HEURISTICS
 from networld_training.tasks.power.network import PowerNetwork
@@ -23,14 +28,22 @@ from networld_training.tasks.sleep.scenarios import SLEEP_SCENARIOS
 from networld_training.tasks.sleep.task import SleepTask
 
 
-def _by_name(scenarios: tuple[Scenario, ...]) -> dict[str, Scenario]:
-    return {scenario.name: scenario for scenario in scenarios}
+def _entry(
+    make: type[Task],
+    network: type[Network],
+    heuristics: Mapping[str, Callable[[], Rule[Any]]],
+    scenarios: tuple[Scenario, ...],
+) -> TaskEntry:
+    """Return the entry of one of our tasks: its rules and its ceiling."""
+    ceiling = partial(ShippedCeiling, make.spec.name, scenarios)
+    by_name = {scenario.name: scenario for scenario in scenarios}
+    return TaskEntry(make, network, {**heuristics, ShippedCeiling.name: ceiling}, by_name)
 
 
 _OWN = {
-    "power": TaskEntry(PowerTask, PowerNetwork, POWER_HEURISTICS, _by_name(POWER_SCENARIOS)),
-    "sched": TaskEntry(SchedTask, SchedNetwork, SCHED_HEURISTICS, _by_name(SCHED_SCENARIOS)),
-    "sleep": TaskEntry(SleepTask, SleepNetwork, SLEEP_HEURISTICS, _by_name(SLEEP_SCENARIOS)),
+    "power": _entry(PowerTask, PowerNetwork, POWER_HEURISTICS, POWER_SCENARIOS),
+    "sched": _entry(SchedTask, SchedNetwork, SCHED_HEURISTICS, SCHED_SCENARIOS),
+    "sleep": _entry(SleepTask, SleepNetwork, SLEEP_HEURISTICS, SLEEP_SCENARIOS),
 }
 
 TASKS: Mapping[str, TaskEntry] = {**_OWN, **added_tasks(_OWN)}
