@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from networld_runtime.bundle import graph_signature
+from networld_runtime.contract import Action
 from networld_runtime.sessions import Shape
+from networld_training.model.components import action_probabilities
 from networld_training.model.losses import Batch, losses
 from networld_training.model.world_model import TaskModel
 
@@ -28,17 +30,21 @@ class GraphSource:
         function: Takes the inputs in order and returns the outputs in order.
         inputs: Names and shapes.
         outputs: Names and shapes.
+        actions: Components of the task's actions.
     """
 
     name: str
     function: Function
     inputs: dict[str, Shape]
     outputs: dict[str, Shape]
+    actions: tuple[Action, ...]
 
     def example(self, seed: int) -> tuple[Tensor, ...]:
         """Draw inputs of plausible values: latents within [-1, 1], levels, probabilities, weights."""
         generator = torch.Generator().manual_seed(seed)
-        return tuple(_draw(name, shape, generator) for name, shape in self.inputs.items())
+        return tuple(
+            _draw(name, shape, generator, self.actions) for name, shape in self.inputs.items()
+        )
 
 
 def graph_sources(
@@ -56,7 +62,7 @@ def graph_sources(
         inputs, outputs = graph_signature(
             name, model.contract, candidates, model.adapter_size, adaptation_batch
         )
-        sources.append(GraphSource(name, function, inputs, outputs))
+        sources.append(GraphSource(name, function, inputs, outputs, model.contract.actions))
     return tuple(sources)
 
 
@@ -113,9 +119,13 @@ def _gradient(model: TaskModel) -> Function:
     return gradient
 
 
-def _draw(name: str, shape: Shape, generator: torch.Generator) -> Tensor:
+def _draw(
+    name: str, shape: Shape, generator: torch.Generator, actions: tuple[Action, ...]
+) -> Tensor:
     if name in {"in_action", "in_return"}:
-        return torch.softmax(4 * torch.randn(shape, generator=generator), dim=-1)
+        logits = 4 * torch.randn(shape, generator=generator)
+        one = name == "in_return"
+        return torch.softmax(logits, dim=-1) if one else action_probabilities(logits, actions)
     if name in {"in_level", "in_weight"}:
         return 0.05 + 0.9 * torch.rand(shape, generator=generator)
     if name == "in_guidance_scale":

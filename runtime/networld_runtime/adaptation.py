@@ -26,7 +26,7 @@ from networld_runtime.files import write_atomically
 from networld_runtime.levels import HIGHEST_LEVEL, LOWEST_LEVEL
 from networld_runtime.optimiser import AdamW, one_cycle
 from networld_runtime.sessions import Session
-from networld_runtime.two_hot import encode_action, encode_return
+from networld_runtime.two_hot import encode_actions, encode_return
 
 Indices = npt.NDArray[np.int64]
 
@@ -216,7 +216,7 @@ def _feeds(windows: Windows, contract: Contract) -> dict[str, FloatArray]:
         "in_latent": windows.latents[:, 0],
         "in_plan": windows.latents[:, 1:],
         "in_mean_field": windows.mean_field,
-        "in_action": encode_action(windows.actions, contract.action),
+        "in_action": encode_actions(windows.actions, contract.actions),
         "in_return": encode_return(windows.rewards @ discount, contract.returns),
     }
 

@@ -119,7 +119,7 @@ class Agent:
         latent = self._guarded.encode(observation.values)
         self._tell(observation, latent)
         mean_field = self._neighbours.mean_field(observation.slot)
-        action = self._guarded.plan(latent, mean_field)
+        action = self._guarded.plan(latent, mean_field, observation.mask)
         self._radio.act(observation, action)
         in_time = self._measure(observation, started_s)
         # the radio holds the last action of a cell that is late: what it decided never happened
@@ -189,7 +189,11 @@ class Agent:
         return in_time
 
     def _remember(
-        self, observation: Observation, latent: FloatArray, mean_field: FloatArray, action: float
+        self,
+        observation: Observation,
+        latent: FloatArray,
+        mean_field: FloatArray,
+        action: FloatArray,
     ) -> None:
         slot = observation.slot
         self.experience.add(observation.episode, slot, latent, mean_field, action)

@@ -13,7 +13,7 @@ from networld_runtime.contract import Contract
 from networld_runtime.errors import BundleError
 from networld_runtime.sessions import Session, Shape
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 GRAPHS = ("encoder", "denoiser", "head", "gradient")
 MAXIMUM_MANIFEST_BYTES = 1 << 20
@@ -69,7 +69,7 @@ def graph_signature(
 ) -> tuple[dict[str, Shape], dict[str, Shape]]:
     """Return names and shapes of a graph's inputs and outputs, as `docs/architecture.md` lists them."""
     size, horizon = contract.latent_size, contract.horizon
-    actions, returns = contract.action.size, contract.returns.count
+    actions, returns = contract.action_size, contract.returns.count
     plan = (candidates, horizon, size)
     now = {"in_latent": (1, size), "in_mean_field": (1, contract.mean_field_size)}
     adapter = {"in_adapter": (adapter_size,)}

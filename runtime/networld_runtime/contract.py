@@ -18,9 +18,13 @@ import numpy.typing as npt
 from networld_runtime.errors import BundleError
 
 FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
 
 NORMALISED_LIMIT = 1.5
 """Where normalised values are clipped."""
+
+LARGEST_ACTION = 8
+"""Components that an action may have."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +47,15 @@ def normalised(features: Sequence[Feature], values: npt.ArrayLike) -> FloatArray
 
 @dataclass(frozen=True)
 class ActionBins:
-    """Two-hot bins of one action: `count` values from `low` to `high`, and first an "off" if any.
+    """Two-hot bins of a number: `count` values from `low` to `high`, and first an "off" if any.
 
     Attributes:
         name: What the action sets, with its unit (`power_db`).
         low: Value of the first ordered bin.
         high: Value of the last ordered bin.
         count: Number of ordered bins, equally spaced.
-        off: Native value that stands for "off", below `low`; None if the action has no off.
+        off: Native value that stands for "off", below `low`, as all from there up to `low` do; None if
+            the action has no off.
     """
 
     name: str
@@ -63,6 +68,79 @@ class ActionBins:
     def size(self) -> int:
         """Number of bins, the one for "off" included."""
         return self.count + (self.off is not None)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An action that is one of several; its native value is the index.
+
+    Attributes:
+        name: What is chosen.
+        labels: Meaning of each index.
+        masked: Whether some choices may be invalid in a slot, as an action mask says.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    masked: bool = False
+
+    @property
+    def size(self) -> int:
+        """Number of choices."""
+        return len(self.labels)
+
+
+Action = ActionBins | Choice
+"""A component of an action."""
+
+
+def actions_from_json(data: Sequence[Mapping[str, Any]]) -> tuple[Action, ...]:
+    """Build components from their plain JSON data.
+
+    Raises:
+        TypeError: A key is missing or unknown.
+    """
+    return tuple(
+        Choice(**{**one, "labels": tuple(one["labels"])}) if "labels" in one else ActionBins(**one)
+        for one in data
+    )
+
+
+def mask_size(actions: Sequence[Action]) -> int:
+    """Return the entries of an action mask: the choices of the masked component, 0 without one."""
+    return next((a.size for a in actions if isinstance(a, Choice) and a.masked), 0)
+
+
+def native_bounds(action: Action) -> tuple[float, float]:
+    """Return the lowest and highest native value of an action, "off" included."""
+    if isinstance(action, Choice):
+        return 0.0, float(action.size - 1)
+    return (action.low if action.off is None else action.off), action.high
+
+
+def allowed(
+    component: Action, values: npt.NDArray[Any], mask: npt.NDArray[Any] | None = None
+) -> tuple[BoolArray, str]:
+    """Return which native values of an action are allowed, and what is expected of them.
+
+    Args:
+        component: The component of the action.
+        values: Native values of any shape `[...]`.
+        mask: Valid choices `[..., A]`; only a masked choice heeds it.
+    """
+    low, high = native_bounds(component)
+    valid = np.asarray((values >= low) & (values <= high))  # false for NaN
+    if not isinstance(component, Choice):
+        return valid, f"{low:g} to {high:g}"
+    whole = np.where(valid, values, 0)
+    valid &= whole == np.floor(whole)
+    if valid.all() and component.masked and mask is not None:
+        chosen = values.astype(np.int64)[..., None]
+        return (
+            np.asarray(np.take_along_axis(mask, chosen, axis=-1)[..., 0] != 0),
+            "a choice that the action mask allows",
+        )
+    return valid, f"a whole number, {low:g} to {high:g}"
 
 
 @dataclass(frozen=True)
@@ -82,19 +160,25 @@ class Contract:
         task: Name of the task.
         slot_s: Length of a slot in seconds.
         features: The observation, entry by entry.
-        action: Two-hot bins of the action.
+        actions: Components of an action, each a number or a choice; at most one choice is masked.
+        safe_action: What a cell does before it has decided anything, and when it cannot do what it
+            decided last; native units, one value for each component. No mask may forbid it.
         reward_low: Utility that is sent as -127 in a message; rewards are means of utilities.
         reward_high: Utility that is sent as 127 in a message; rarer, higher ones are clipped to it.
         returns: Two-hot bins of the discounted return.
         discount: Weight of the next slot's reward in a return.
         latent_size: Entries of a latent, and int8 values of a message.
         horizon: Future latents of a plan.
+
+    Raises:
+        ValueError: The actions, or the safe one, are not as said above.
     """
 
     task: str
     slot_s: float
     features: tuple[Feature, ...]
-    action: ActionBins
+    actions: tuple[Action, ...]
+    safe_action: tuple[float, ...]
     reward_low: float
     reward_high: float
     returns: ReturnBins
@@ -102,10 +186,28 @@ class Contract:
     latent_size: int
     horizon: int
 
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.actions) <= LARGEST_ACTION:
+            raise ValueError(f"{len(self.actions)} actions, expected 1 to {LARGEST_ACTION}")
+        if sum(isinstance(action, Choice) and action.masked for action in self.actions) > 1:
+            raise ValueError("several actions are masked, one may be")
+        if not self.allows(np.array(self.safe_action, dtype=np.float64)):
+            raise ValueError(f"safe_action {self.safe_action} is none of the actions")
+
     @property
     def observation_size(self) -> int:
         """Entries of an observation."""
         return len(self.features)
+
+    @property
+    def action_size(self) -> int:
+        """Probabilities that stand for an action, those of its components side by side."""
+        return sum(action.size for action in self.actions)
+
+    @property
+    def mask_size(self) -> int:
+        """Entries of the action mask, 0 if no action is masked."""
+        return mask_size(self.actions)
 
     @property
     def mean_field_size(self) -> int:
@@ -121,15 +223,16 @@ class Contract:
         """Build a contract from `to_json`'s data.
 
         Raises:
-            BundleError: A key is missing, unknown or of the wrong type.
+            BundleError: A key is missing, unknown, of the wrong type or out of range.
         """
         try:
             fields = dict(data)
             fields["features"] = tuple(Feature(**feature) for feature in fields["features"])
-            fields["action"] = ActionBins(**fields["action"])
+            fields["actions"] = actions_from_json(fields["actions"])
+            fields["safe_action"] = tuple(float(value) for value in fields["safe_action"])
             fields["returns"] = ReturnBins(**fields["returns"])
             return cls(**fields)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise BundleError("contract", f"{error}; make the bundle again") from error
 
     def digest(self) -> bytes:
@@ -140,3 +243,15 @@ class Contract:
     def normalise(self, observation: npt.ArrayLike) -> FloatArray:
         """Scale observations `[..., D]` so that each feature's range is [-1, 1], clipped at 1.5."""
         return normalised(self.features, observation)
+
+    def allows(self, action: npt.NDArray[Any], mask: BoolArray | None = None) -> bool:
+        """Return whether a native action `[C]` is one that a cell may take.
+
+        Args:
+            action: Native values, one for each component.
+            mask: Valid choices `[mask_size]`; None if all are.
+        """
+        return action.shape == (len(self.actions),) and all(
+            bool(allowed(component, action[index], mask)[0])
+            for index, component in enumerate(self.actions)
+        )

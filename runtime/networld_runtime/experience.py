@@ -16,11 +16,11 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from networld_runtime.contract import Contract, FloatArray
+from networld_runtime.contract import Contract, FloatArray, allowed
 from networld_runtime.errors import DataError
 from networld_runtime.files import write_atomically
 
-FORMAT = "1"
+FORMAT = "2"
 SEARCHED_SLOTS = 8
 
 
@@ -31,7 +31,7 @@ class Windows:
     Attributes:
         latents: `[n, H + 1, Z]`; the first one is the latent that was planned from.
         mean_field: `[n, M]`, that of the first slot.
-        actions: `[n, H]`, native units.
+        actions: `[n, H, C]`, native units.
         rewards: `[n, H]`, local rewards.
     """
 
@@ -64,7 +64,12 @@ class Experience:
         return min(self.count, self.capacity)
 
     def add(
-        self, episode: int, slot: int, latent: FloatArray, mean_field: FloatArray, action: float
+        self,
+        episode: int,
+        slot: int,
+        latent: FloatArray,
+        mean_field: FloatArray,
+        action: FloatArray,
     ) -> None:
         """Keep what the cell saw and did in a slot; slots come in increasing order.
 
@@ -201,7 +206,7 @@ def _layout(contract: Contract) -> dict[str, tuple[tuple[int, ...], npt.DTypeLik
         "slot": ((), np.int64),
         "latent": ((contract.latent_size,), np.float32),
         "mean_field": ((contract.mean_field_size,), np.float32),
-        "action": ((), np.float32),
+        "action": ((len(contract.actions),), np.float32),
         "own_utility": ((), np.float64),
         "neighbour_total": ((), np.float64),
         "neighbour_count": ((), np.int64),
@@ -232,4 +237,11 @@ def _problems(
             problems.append(f"{name}: holds a value that is not finite")
     if not problems and (rows["neighbour_count"] < 0).any():
         problems.append("neighbour_count: below 0")
+    if not problems:
+        problems += [
+            f"action: a value of {component.name} is out of range, expected {expected}"
+            for index, component in enumerate(contract.actions)
+            for valid, expected in (allowed(component, rows["action"][:, index]),)
+            if not valid.all()
+        ]
     return problems

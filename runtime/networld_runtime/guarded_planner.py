@@ -1,4 +1,4 @@
-"""A planner that never fails: a sick model is counted and the last action is held."""
+"""A planner that never fails: a sick model is counted and the last action is held, or a safe one."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
-from networld_runtime.contract import Contract, FloatArray
+from networld_runtime.contract import BoolArray, Contract, FloatArray
 from networld_runtime.planner import Decision
-from networld_runtime.radio_codec import allows_action
 
 _log = logging.getLogger(__name__)
 
@@ -24,8 +23,10 @@ class PlannerLike(Protocol):
         """Return the latent `[Z]` of an observation `[D]` in native units."""
         ...
 
-    def plan(self, latent: FloatArray, mean_field: FloatArray) -> Decision:
-        """Return the decision for a latent `[Z]` and a mean field `[M]`."""
+    def plan(
+        self, latent: FloatArray, mean_field: FloatArray, mask: BoolArray | None = None
+    ) -> Decision:
+        """Return the decision for a latent `[Z]`, a mean field `[M]` and a mask `[mask_size]`."""
         ...
 
     def reset(self) -> None:
@@ -44,7 +45,7 @@ class PlannerLike(Protocol):
 class GuardedPlanner:
     """Wraps a planner's two calls; all else is asked of the planner itself.
 
-    Until there is a last action the middle of the action's range is held.
+    The contract's safe action stands in where there is no last action, or the mask forbids it.
 
     Args:
         planner: The planner to watch.
@@ -53,8 +54,9 @@ class GuardedPlanner:
     def __init__(self, planner: PlannerLike) -> None:
         self.failures: Counter[str] = Counter()
         self._planner = planner
-        bins = planner.contract.action
-        self._held = (bins.low + bins.high) / 2
+        self._contract = planner.contract
+        self._safe = np.array(planner.contract.safe_action, dtype=np.float32)
+        self._held = self._safe
 
     def encode(self, observation: FloatArray) -> FloatArray | None:
         """Return the latent of an observation, None if the model fails."""
@@ -63,25 +65,30 @@ class GuardedPlanner:
         except Exception as error:
             self._count("encode_raised", error)
             return None
-        if latent.shape != (self._planner.contract.latent_size,) or not np.isfinite(latent).all():
+        if latent.shape != (self._contract.latent_size,) or not np.isfinite(latent).all():
             self._count("encode_not_finite")
             return None
         return latent
 
-    def plan(self, latent: FloatArray | None, mean_field: FloatArray) -> float:
-        """Return the action to take, in native units; the last one if the model fails."""
+    def plan(
+        self, latent: FloatArray | None, mean_field: FloatArray, mask: BoolArray | None = None
+    ) -> FloatArray:
+        """Return the action `[C]` to take, in native units; the last or safe one if the model fails."""
         if latent is None:
-            return self._held
+            return self._hold(mask)
         try:
-            action = float(self._planner.plan(latent, mean_field).action)
+            action = self._planner.plan(latent, mean_field, mask).action
         except Exception as error:
             self._count("plan_raised", error)
-            return self._held
-        if not allows_action(self._planner.contract, action):
+            return self._hold(mask)
+        if not self._contract.allows(action, mask):
             self._count("plan_not_allowed")
-            return self._held
+            return self._hold(mask)
         self._held = action
         return action
+
+    def _hold(self, mask: BoolArray | None) -> FloatArray:
+        return self._held if self._contract.allows(self._held, mask) else self._safe
 
     def _count(self, reason: str, error: Exception | None = None) -> None:
         self.failures[reason] += 1

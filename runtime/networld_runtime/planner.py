@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from networld_runtime.bundle import Bundle
-from networld_runtime.contract import FloatArray
+from networld_runtime.contract import BoolArray, FloatArray
 from networld_runtime.errors import ConfigError, check_values
 from networld_runtime.levels import level_grid, noise, signal
 from networld_runtime.solver import SOLVERS
-from networld_runtime.two_hot import decode_action
+from networld_runtime.two_hot import decode_actions
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,12 @@ class Decision:
     """What the planner decided.
 
     Attributes:
-        action: First action of the best plan, native units.
+        action: First action of the best plan `[C]`, native units.
         expected_return: The classifier's expectation for that plan.
         plan: The best plan's latents `[H, Z]`.
     """
 
-    action: float
+    action: FloatArray
     expected_return: float
     plan: FloatArray
 
@@ -129,8 +129,16 @@ class Planner:
         (latent,) = self._encoder.run(in_observation=self.contract.normalise(observation)[None])
         return np.asarray(latent[0], dtype=np.float32)
 
-    def plan(self, latent: FloatArray, mean_field: FloatArray) -> Decision:
-        """Return the best of the candidates for a latent `[Z]` and a mean field `[Z + 1]`."""
+    def plan(
+        self, latent: FloatArray, mean_field: FloatArray, mask: BoolArray | None = None
+    ) -> Decision:
+        """Return the best of the candidates.
+
+        Args:
+            latent: Encoding of the present observation `[Z]`.
+            mean_field: What the neighbours told `[Z + 1]`.
+            mask: Valid choices in the present slot `[mask_size]`; None if all are.
+        """
         now = {"in_latent": latent[None], "in_mean_field": mean_field[None]}
 
         def denoise(plan: FloatArray, level: float) -> FloatArray:
@@ -149,8 +157,8 @@ class Planner:
         )
         best = int(np.argmax(returns))
         self._previous = plans[best]
-        action = decode_action(actions[best], self.contract.action)
-        return Decision(float(action), float(returns[best]), plans[best])
+        action = decode_actions(actions[best], self.contract.actions, mask)
+        return Decision(action, float(returns[best]), plans[best])
 
     def warm_up(self, runs: int = 20) -> None:
         """Run the graphs a few times: the first runs are two to three times slower."""

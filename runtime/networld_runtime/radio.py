@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from networld_runtime.contract import Contract, FloatArray
+from networld_runtime.contract import BoolArray, Contract, FloatArray
 from networld_runtime.errors import MessageError
 from networld_runtime.radio_codec import (
     ActionMessage,
@@ -34,6 +34,7 @@ class Observation:
         utility: The cell's own utility in `slot - 1`; None if there was none.
         arrived_s: When it arrived, by `realtime.monotonic_s`.
         deadline_s: Until when the action counts, by the same clock.
+        mask: Valid choices in `slot` `[mask_size]`; None if the task has no mask.
     """
 
     episode: int
@@ -42,6 +43,7 @@ class Observation:
     utility: float | None
     arrived_s: float
     deadline_s: float
+    mask: BoolArray | None = None
 
 
 class Radio(Protocol):
@@ -58,8 +60,8 @@ class Radio(Protocol):
         """Return the newest observation not yet returned, None if none came in time."""
         ...
 
-    def act(self, observation: Observation, action: float) -> None:
-        """Set the action, in native units, for the slot of `observation`."""
+    def act(self, observation: Observation, action: FloatArray) -> None:
+        """Set the action `[C]`, in native units, for the slot of `observation`."""
         ...
 
 
@@ -99,6 +101,7 @@ class MqttRadio:
             message.utility,
             arrived_s,
             arrived_s + message.answer_s,
+            message.mask,
         )
         with self._arrival:
             if (message.episode, message.slot) == self._last:
@@ -118,7 +121,7 @@ class MqttRadio:
             observation, self._newest = self._newest, None
             return observation
 
-    def act(self, observation: Observation, action: float) -> None:
-        """Publish the action for the slot of `observation`."""
+    def act(self, observation: Observation, action: FloatArray) -> None:
+        """Publish the action `[C]` for the slot of `observation`."""
         message = ActionMessage(observation.episode, observation.slot, action)
         self._transport.publish(self._topics.action, encode_action(message, self._contract))

@@ -2,11 +2,11 @@
 
 Both are msgpack arrays that begin with version and contract, as the mean-field message does:
 
-    observation: [1, contract, episode, slot, values, utility or nil, seconds left to answer]
-    action:      [1, contract, episode, slot, action]
+    observation: [2, contract, episode, slot, values, utility or nil, seconds left to answer, mask or nil]
+    action:      [2, contract, episode, slot, one number for each component]
 
-`values` are little-endian float32. The slot counter runs through the episodes: the first slot of an
-episode follows the last one of the episode before.
+`values` are little-endian float32, the mask is a byte of 0 or 1 for each choice. The slot counter runs
+through the episodes: the first slot of an episode follows the last one of the episode before.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from networld_runtime.contract import Contract, FloatArray
+from networld_runtime.contract import BoolArray, Contract, FloatArray, allowed
 from networld_runtime.errors import MessageError
 from networld_runtime.wire import (
     LARGEST_SLOT,
@@ -29,12 +29,12 @@ from networld_runtime.wire import (
     unpack_array,
 )
 
-VERSION = 1
+VERSION = 2
 LARGEST_EPISODE = 2**32 - 1
 LONGEST_ANSWER_S = 3600.0
 LARGEST_VALUE = 1e18  # beyond it float32 arithmetic overflows
-LARGEST_ACTION_BYTES = 64
 HEADER_BYTES = 64
+NUMBER_BYTES = 9
 _LITTLE_ENDIAN = np.dtype("<f4")
 
 
@@ -48,6 +48,7 @@ class ObservationMessage:
         values: The observation `[D]` in native units.
         utility: The cell's own utility in `slot - 1`; None if there was none.
         answer_s: Seconds from arrival within which the action still counts for this slot.
+        mask: Valid choices `[mask_size]`; None if the task has no mask.
     """
 
     episode: int
@@ -55,29 +56,40 @@ class ObservationMessage:
     values: FloatArray
     utility: float | None
     answer_s: float
+    mask: BoolArray | None = None
 
 
 @dataclass(frozen=True)
 class ActionMessage:
-    """What a cell decided for a slot; `action` in native units."""
+    """What a cell decided for a slot.
+
+    Attributes:
+        episode: Number of the episode.
+        slot: Running slot number of the site.
+        action: `[C]` in native units.
+    """
 
     episode: int
     slot: int
-    action: float
+    action: FloatArray
 
 
 def encode_observation(message: ObservationMessage, contract: Contract) -> bytes:
     """Return the payload of an observation.
 
     Raises:
-        ValueError: The observation has the wrong shape.
+        ValueError: The observation or its mask has the wrong shape.
     """
     if np.shape(message.values) != (contract.observation_size,):
         found = np.shape(message.values)
         raise ValueError(f"observation {found}: expected ({contract.observation_size},)")
+    choices = 0 if message.mask is None else len(message.mask)
+    if choices != contract.mask_size:
+        raise ValueError(f"mask of {choices} choices: expected {contract.mask_size}")
     values = np.asarray(message.values, dtype=_LITTLE_ENDIAN).tobytes()
+    mask = None if message.mask is None else np.asarray(message.mask, dtype=np.uint8).tobytes()
     head = (VERSION, contract_tag(contract), message.episode, message.slot)
-    return pack_array(*head, values, message.utility, float(message.answer_s))
+    return pack_array(*head, values, message.utility, float(message.answer_s), mask)
 
 
 def decode_observation(payload: bytes, contract: Contract) -> ObservationMessage:
@@ -87,8 +99,9 @@ def decode_observation(payload: bytes, contract: Contract) -> ObservationMessage
         MessageError: With reason `size`, `malformed`, `version`, `contract`, `range` or `not_finite`.
     """
     value_bytes = _LITTLE_ENDIAN.itemsize * contract.observation_size
-    fields = _unpack(payload, contract, value_bytes + HEADER_BYTES, count=7)
-    episode, slot, raw, utility, answer_s = fields
+    largest_bytes = value_bytes + contract.mask_size + HEADER_BYTES
+    fields = _unpack(payload, contract, largest_bytes, count=8)
+    episode, slot, raw, utility, answer_s, raw_mask = fields
     if not isinstance(raw, bytes) or len(raw) != value_bytes:
         raise MessageError("malformed", f"values are not {value_bytes} bytes")
     values = np.frombuffer(raw, dtype=_LITTLE_ENDIAN).astype(np.float32)
@@ -108,13 +121,14 @@ def decode_observation(payload: bytes, contract: Contract) -> ObservationMessage
     answer_s = _finite("answer_s", answer_s)
     if not 0 < answer_s <= LONGEST_ANSWER_S:
         raise MessageError("range", f"answer_s = {answer_s}, above 0 to {LONGEST_ANSWER_S}")
-    return ObservationMessage(episode, slot, values, utility, answer_s)
+    mask = _read_mask(raw_mask, contract)
+    return ObservationMessage(episode, slot, values, utility, answer_s, mask)
 
 
 def encode_action(message: ActionMessage, contract: Contract) -> bytes:
     """Return the payload of an action."""
     head = (VERSION, contract_tag(contract), message.episode, message.slot)
-    return pack_array(*head, float(message.action))
+    return pack_array(*head, *(float(value) for value in message.action))
 
 
 def decode_action(payload: bytes, contract: Contract) -> ActionMessage:
@@ -123,20 +137,33 @@ def decode_action(payload: bytes, contract: Contract) -> ActionMessage:
     Raises:
         MessageError: With reason `size`, `malformed`, `version`, `contract`, `range` or `not_finite`.
     """
-    episode, slot, action = _unpack(payload, contract, LARGEST_ACTION_BYTES, count=5)
-    action = _finite("action", action)
-    if not allows_action(contract, action):
-        bins = contract.action
-        raise MessageError("range", f"action = {action}, {bins.low} to {bins.high} or {bins.off}")
+    count = len(contract.actions)
+    largest_bytes = HEADER_BYTES + NUMBER_BYTES * count
+    episode, slot, *numbers = _unpack(payload, contract, largest_bytes, count=4 + count)
+    action = np.zeros(count, dtype=np.float32)
+    for index, (component, number) in enumerate(zip(contract.actions, numbers, strict=True)):
+        value = np.array(_finite(component.name, number))
+        valid, expected = allowed(component, value)
+        if not valid:
+            raise MessageError("range", f"{component.name} = {number}, expected {expected}")
+        action[index] = value
     return ActionMessage(episode, slot, action)
 
 
-def allows_action(contract: Contract, action: float) -> bool:
-    """Return whether `action` is finite and within the contract's range, or exactly "off"."""
-    bins = contract.action
-    slack = 1e-5 * (bins.high - bins.low)  # of float32 arithmetic
-    within = bins.low - slack <= action <= bins.high + slack
-    return within or (bins.off is not None and math.isclose(action, bins.off, rel_tol=1e-6))
+def _read_mask(raw: Any, contract: Contract) -> BoolArray | None:
+    """Return the mask of an observation; it must leave the safe action, so a cell can always act."""
+    size = contract.mask_size
+    if raw is None and size == 0:
+        return None
+    if not isinstance(raw, bytes) or len(raw) != size or size == 0:
+        raise MessageError("malformed", f"mask is not {f'{size} bytes' if size else 'nil'}")
+    values = np.frombuffer(raw, dtype=np.uint8)
+    if values.max() > 1:
+        raise MessageError("range", "the mask holds a byte other than 0 and 1")
+    mask = values.astype(np.bool_)
+    if not contract.allows(np.array(contract.safe_action), mask):
+        raise MessageError("range", f"the mask forbids the safe action {contract.safe_action}")
+    return mask
 
 
 def _unpack(payload: bytes, contract: Contract, largest_bytes: int, count: int) -> list[Any]:

@@ -1,11 +1,16 @@
-"""Two-hot coding: a number as weights on its two nearest bins, and back as an expectation."""
+"""Two-hot coding: a number as weights on its two nearest bins, and back as an expectation.
+
+An action is coded component by component, side by side: numbers two-hot, choices one-hot.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from networld_runtime.contract import ActionBins, FloatArray, ReturnBins
+from networld_runtime.contract import Action, ActionBins, BoolArray, Choice, FloatArray, ReturnBins
 
 
 def encode(values: npt.ArrayLike, low: float, high: float, count: int) -> FloatArray:
@@ -35,26 +40,74 @@ def encode_return(returns: npt.ArrayLike, bins: ReturnBins) -> FloatArray:
     return encode(returns, bins.low, bins.high, bins.count)
 
 
-def encode_action(action: npt.ArrayLike, bins: ActionBins) -> FloatArray:
-    """Return the two-hot target `[..., A]` of native actions; "off" is bin 0 where there is one."""
-    action = np.asarray(action, dtype=np.float32)
-    ordered = encode(action, bins.low, bins.high, bins.count)
+def encode_actions(native: npt.ArrayLike, actions: Sequence[Action]) -> FloatArray:
+    """Return the target `[..., A]` of native actions `[..., C]`."""
+    native = np.asarray(native, dtype=np.float32)
+    coded = [
+        _one_hot(native[..., index], action)
+        if isinstance(action, Choice)
+        else encode_bins(native[..., index], action)
+        for index, action in enumerate(actions)
+    ]
+    return np.concatenate(coded, axis=-1)
+
+
+def decode_actions(
+    probabilities: npt.ArrayLike, actions: Sequence[Action], mask: BoolArray | None = None
+) -> FloatArray:
+    """Return native actions `[..., C]` of probabilities `[..., A]`, NaN for what is not finite.
+
+    Args:
+        probabilities: Those of the components side by side.
+        actions: The components.
+        mask: Valid choices of the masked component `[..., mask_size]`; None if all are.
+    """
+    probabilities = np.asarray(probabilities, dtype=np.float32)
+    native = []
+    start = 0
+    for action in actions:
+        part = probabilities[..., start : start + action.size]
+        start += action.size
+        if isinstance(action, Choice):
+            native.append(_likeliest(part, mask if action.masked else None))
+        else:
+            native.append(decode_bins(part, action))
+    return np.stack(native, axis=-1)
+
+
+def encode_bins(values: npt.ArrayLike, bins: ActionBins) -> FloatArray:
+    """Return the two-hot target `[..., bins]` of native values; "off" is bin 0 where there is one."""
+    values = np.asarray(values, dtype=np.float32)
+    ordered = encode(values, bins.low, bins.high, bins.count)
     if bins.off is None:
         return ordered
-    off = (action < bins.low)[..., None]
+    off = (values < bins.low)[..., None]
     return np.concatenate([off, np.where(off, 0, ordered)], axis=-1).astype(np.float32)
 
 
-def decode_action(probabilities: npt.ArrayLike, bins: ActionBins) -> FloatArray:
-    """Return native actions `[...]` of bin probabilities `[..., A]`.
+def decode_bins(probabilities: npt.ArrayLike, bins: ActionBins) -> FloatArray:
+    """Return native values `[...]` of bin probabilities `[..., bins]`.
 
-    "Off" wins when it is at least as likely as everything else together; otherwise the action is the
+    "Off" wins when it is at least as likely as everything else together; otherwise the value is the
     expectation over the ordered bins alone, so that the two never mix into a value that neither meant.
     """
     probabilities = np.asarray(probabilities, dtype=np.float32)
-    if bins.off is None:
-        return decode(probabilities, bins.low, bins.high)
-    ordered = probabilities[..., 1:]
+    ordered = probabilities if bins.off is None else probabilities[..., 1:]
     total = np.maximum(ordered.sum(axis=-1, keepdims=True), 1e-9)
-    value = decode(ordered / total, bins.low, bins.high)
-    return np.where(probabilities[..., 0] >= 0.5, np.float32(bins.off), value).astype(np.float32)
+    # rounding must not leave the range: below it is "off", above it nothing is allowed
+    value = np.clip(decode(ordered / total, bins.low, bins.high), bins.low, bins.high)
+    if bins.off is not None:
+        value = np.where(probabilities[..., 0] >= 0.5, np.float32(bins.off), value)
+    return np.asarray(value, dtype=np.float32)
+
+
+def _one_hot(index: FloatArray, choice: Choice) -> FloatArray:
+    return np.asarray(np.arange(choice.size) == index[..., None], dtype=np.float32)
+
+
+def _likeliest(probabilities: FloatArray, mask: BoolArray | None) -> FloatArray:
+    """Return the index `[...]` of the likeliest choice that the mask allows."""
+    finite = np.isfinite(probabilities).all(axis=-1)
+    if mask is not None:
+        probabilities = np.where(mask, probabilities, -1)
+    return np.where(finite, probabilities.argmax(axis=-1), np.nan).astype(np.float32)

@@ -8,12 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from networld_runtime.contract import ActionBins, Contract, Feature, ReturnBins
+from networld_runtime.contract import ActionBins, Choice, Contract, Feature, ReturnBins
 
 AMQTT = """
 import asyncio, sys
@@ -33,7 +34,8 @@ def contract() -> Contract:
         task="power",
         slot_s=0.1,
         features=tuple(Feature(f"feature_{index}", "dB", -50.0, 50.0) for index in range(6)),
-        action=ActionBins("power_db", -20.0, 0.0, 21, off=-30.0),
+        actions=(ActionBins("power_db", -20.0, 0.0, 21, off=-30.0),),
+        safe_action=(-10.0,),
         reward_low=0.0,
         reward_high=10.0,
         returns=ReturnBins(0.0, 40.0, 41),
@@ -41,6 +43,17 @@ def contract() -> Contract:
         latent_size=16,
         horizon=4,
     )
+
+
+@pytest.fixture(scope="session")
+def hybrid(contract: Contract) -> Contract:
+    """Actions of every kind: a masked choice, a number, a free choice."""
+    actions = (
+        Choice("user", ("first", "second", "third", "mute"), masked=True),
+        ActionBins("offset_db", -6.0, 6.0, 13),
+        Choice("mode", ("active", "light", "deep")),
+    )
+    return replace(contract, actions=actions, safe_action=(3.0, 0.0, 0.0))
 
 
 @pytest.fixture

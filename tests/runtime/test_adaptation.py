@@ -35,7 +35,7 @@ def experience(bundle: Bundle, slots: int, shift: float = 0.0) -> Experience:
         step = random.normal(0, 0.1, latent.shape)
         latent = np.clip(0.95 * latent + step + 0.05 * shift, -1, 1).astype(np.float32)
         field = np.append(0.5 * latent, 1.0).astype(np.float32)
-        kept.add(0, slot, latent, field, float(random.uniform(-30, 0)))
+        kept.add(0, slot, latent, field, random.uniform(-30, 0, 1).astype(np.float32))
         kept.add_own_utility(slot, float(random.normal(3, 1)))
     return kept
 

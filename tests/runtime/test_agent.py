@@ -14,7 +14,7 @@ import pytest
 from networld_runtime.agent import Agent
 from networld_runtime.bundle import Bundle
 from networld_runtime.config import Config, load_config
-from networld_runtime.contract import Contract, FloatArray
+from networld_runtime.contract import BoolArray, Contract, FloatArray
 from networld_runtime.message import MeanFieldMessage, encode
 from networld_runtime.planner import Decision
 from networld_runtime.radio import MqttRadio
@@ -28,7 +28,7 @@ EPOCH = 1_790_000_000_000
 
 @dataclass
 class StubPlanner:
-    """Encodes to the first feature; its action is 20 dB times the mean field's first entry."""
+    """Encodes to the first feature; its power is 20 dB times the mean field's first entry."""
 
     contract: Contract
     sick: bool = False
@@ -36,16 +36,20 @@ class StubPlanner:
     resets: int = 0
     adopted: FloatArray | None = None
     fields: list[FloatArray] = field(default_factory=list)
+    masks: list[BoolArray | None] = field(default_factory=list)
 
     def encode(self, observation: FloatArray) -> FloatArray:
         if self.raises:
             raise RuntimeError("graph failed")
         return np.full(16, np.nan if self.sick else observation[0], dtype=np.float32)
 
-    def plan(self, latent: FloatArray, mean_field: FloatArray) -> Decision:
+    def plan(
+        self, latent: FloatArray, mean_field: FloatArray, mask: BoolArray | None = None
+    ) -> Decision:
         self.fields.append(mean_field)
+        self.masks.append(mask)
         plan = np.tile(latent, (self.contract.horizon, 1))
-        return Decision(-20 * float(mean_field[0]), 0.0, plan)
+        return Decision(-20 * mean_field[:1], 0.0, plan)
 
     def reset(self) -> None:
         self.resets += 1
@@ -94,12 +98,18 @@ class Site:
         return hear
 
     def slot(
-        self, slot: int, episode: int = 0, only: tuple[str, ...] = NAMES, utility: float = 1.0
+        self,
+        slot: int,
+        episode: int = 0,
+        only: tuple[str, ...] = NAMES,
+        utility: float = 1.0,
+        mask: list[bool] | None = None,
     ) -> None:
         """Let the named cells go through one slot; the first feature is the slot over 100."""
         for index, name in enumerate(NAMES):
             values = np.full(6, slot / 100, dtype=np.float32)
-            message = ObservationMessage(episode, slot, values, utility + index, 60.0)
+            seen = None if mask is None else np.array(mask)
+            message = ObservationMessage(episode, slot, values, utility + index, 60.0, seen)
             if name in only:
                 topic = CellTopics("test", name).observation
                 self.radio.publish(topic, encode_observation(message, self.contract))
@@ -153,7 +163,7 @@ def test_three_cells_exchange_messages_for_fifty_slots(site: Site) -> None:
         assert counters["slots_with_missing_neighbours"] == 1
         assert counters["message_bytes_largest"] <= 41
         assert site.actions[name].slot == 49
-        assert site.actions[name].action == pytest.approx(-20 * 0.48, abs=0.1)
+        assert site.actions[name].action[0] == pytest.approx(-20 * 0.48, abs=0.1)
 
 
 def test_garbage_of_one_neighbour_is_counted_and_the_others_go_on(site: Site) -> None:
@@ -234,12 +244,40 @@ def test_sick_model_holds_the_last_action(site: Site, illness: str) -> None:
 def test_action_that_is_not_allowed_is_held_back(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for slot, wrong in enumerate((float("nan"), 5.0, -25.0)):
-        decision = SimpleNamespace(action=wrong)
+    for slot, wrong in enumerate((float("nan"), 5.0, -31.0)):
+        decision = SimpleNamespace(action=np.array([wrong], dtype=np.float32))
         monkeypatch.setattr(site.planners["a"], "plan", lambda *_, answer=decision: answer)
         site.slot(slot)
         assert site.actions["a"].action == -10
     assert site.agents["a"].counters()["model_failures"] == {"plan_not_allowed": 3}
+
+
+def test_mask_of_the_slot_reaches_the_planner(hybrid: Contract, tmp_path: Path) -> None:
+    site = Site(hybrid, tmp_path)
+    site.slot(0, mask=[True, False, False, True])
+    (mask,) = site.planners["a"].masks
+    assert mask is not None
+    assert mask.tolist() == [True, False, False, True]
+
+
+def test_held_action_that_the_mask_forbids_gives_way_to_the_safe_one(
+    hybrid: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = Site(hybrid, tmp_path)
+    planner = site.planners["a"]
+    chosen = np.array([1.0, -2.5, 2.0], dtype=np.float32)
+    monkeypatch.setattr(planner, "plan", lambda *_: SimpleNamespace(action=chosen))
+    both, without, safe = [True, True, False, True], [True, False, False, True], [3.0, 0.0, 0.0]
+    site.slot(0, mask=without)  # the first decision is not possible: nothing to hold yet
+    assert site.actions["a"].action.tolist() == safe
+    site.slot(1, mask=both)
+    assert site.actions["a"].action.tolist() == chosen.tolist()
+    planner.raises = True
+    for slot, mask, expected in ((2, both, chosen.tolist()), (3, without, safe), (4, both, None)):
+        site.slot(slot, mask=mask)
+        assert site.actions["a"].action.tolist() == (expected or chosen.tolist())
+    failures = site.agents["a"].counters()["model_failures"]
+    assert failures == {"plan_not_allowed": 1, "encode_raised": 3}
 
 
 def test_skipped_slots_and_missed_deadlines_are_counted(site: Site, contract: Contract) -> None:

@@ -64,7 +64,7 @@ def test_missing_folder_and_unknown_task_say_what_to_do(tmp_path: Path) -> None:
         load_bundle(SHIPPED, "sleep")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"format": 1}', '{"format": 99}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"format": 2}', '{"format": 99}'])
 def test_bad_manifest_is_a_clear_error(copy: Path, text: str) -> None:
     (copy / "manifest.json").write_text(text)
     with pytest.raises(BundleError):
@@ -82,7 +82,9 @@ def test_file_outside_the_bundle_is_refused(copy: Path) -> None:
 
 
 def test_contract_that_was_changed_is_noticed(copy: Path) -> None:
-    edit(copy, lambda manifest: manifest["tasks"]["power"]["contract"]["action"].update(high=10.0))
+    edit(
+        copy, lambda manifest: manifest["tasks"]["power"]["contract"]["actions"][0].update(high=10)
+    )
     with pytest.raises(BundleError, match="contract does not match its hash"):
         load_bundle(copy, "power")
 

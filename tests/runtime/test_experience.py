@@ -23,7 +23,7 @@ def _fill(
     for episode, slot in slots:
         latent = np.full(16, slot / 1000, dtype=np.float32)
         field = np.full(17, slot / 500, dtype=np.float32)
-        experience.add(episode, slot, latent, field, -float(slot % 20))
+        experience.add(episode, slot, latent, field, np.array([-(slot % 20)], dtype=np.float32))
         if rewarded:
             experience.add_own_utility(slot, float(slot))
     return experience
@@ -34,12 +34,13 @@ def test_windows_hold_what_was_added(contract: Contract) -> None:
     windows = experience.windows()
     assert windows.latents.shape == (6, 5, 16)
     assert windows.mean_field.shape == (6, 17)
-    assert windows.actions.shape == windows.rewards.shape == (6, 4)
+    assert windows.actions.shape == (6, 4, 1)
+    assert windows.rewards.shape == (6, 4)
     for array in (windows.latents, windows.mean_field, windows.actions, windows.rewards):
         assert array.dtype == np.float32
     np.testing.assert_allclose(windows.latents[2, :, 0], np.arange(2, 7) / 1000)
     np.testing.assert_allclose(windows.mean_field[2], 2 / 500)
-    np.testing.assert_allclose(windows.actions[2], [-2, -3, -4, -5])
+    np.testing.assert_allclose(windows.actions[2, :, 0], [-2, -3, -4, -5])
     np.testing.assert_allclose(windows.rewards[2], [2, 3, 4, 5])
 
 
@@ -82,8 +83,40 @@ def test_windows_are_those_of_a_plain_search(
 
 
 def test_wrong_shape_is_an_error(contract: Contract) -> None:
+    latent, field, action = (np.zeros(size, dtype=np.float32) for size in (16, 17, 1))
+    experience = Experience(contract, 1, 10)
     with pytest.raises(ValueError, match=r"latent of shape \(3,\)"):
-        Experience(contract, 1, 10).add(0, 0, np.zeros(3, np.float32), np.zeros(17, np.float32), 0)
+        experience.add(0, 0, latent[:3], field, action)
+    with pytest.raises(ValueError, match=r"action of shape \(2,\)"):
+        experience.add(0, 0, latent, field, np.zeros(2, dtype=np.float32))
+
+
+def test_every_component_of_an_action_is_kept_in_its_place(
+    hybrid: Contract, tmp_path: Path
+) -> None:
+    experience = Experience(hybrid, 0, 10)
+    taken = np.array([[slot % 4, slot - 2, slot % 3] for slot in range(6)], dtype=np.float32)
+    for slot, action in enumerate(taken):
+        latent, field = np.zeros(16, dtype=np.float32), np.zeros(17, dtype=np.float32)
+        experience.add(0, slot, latent, field, action)
+        experience.add_own_utility(slot, 0.0)
+    experience.save(tmp_path / "experience.safetensors")
+    windows = load_windows(tmp_path / "experience.safetensors", hybrid)
+    np.testing.assert_array_equal(windows.actions[1], taken[1:5])
+
+
+def test_actions_that_the_contract_does_not_allow_are_named(
+    hybrid: Contract, tmp_path: Path
+) -> None:
+    file = tmp_path / "experience.safetensors"
+    experience = Experience(hybrid, 0, 10)
+    action = np.array([0.5, 7.0, 3.0], dtype=np.float32)
+    experience.add(0, 0, np.zeros(16, dtype=np.float32), np.zeros(17, dtype=np.float32), action)
+    experience.save(file)
+    with pytest.raises(DataError) as caught:
+        load_windows(file, hybrid)
+    assert len(caught.value.problems) == 3
+    assert "a value of offset_db is out of range, expected -6 to 6" in str(caught.value)
 
 
 def test_saved_experience_loads_the_same(contract: Contract, tmp_path: Path) -> None:
@@ -132,7 +165,7 @@ def test_file_of_another_contract_or_shape_tells_every_problem(
         load_windows(file, replace(contract, discount=0.1))
     rows = load_file(file)
     rows["latent"] = rows["latent"][:, :3].copy()
-    rows["action"] = np.full(8, np.nan, dtype=np.float32)
+    rows["action"] = np.full((8, 1), np.nan, dtype=np.float32)
     save_file(rows, file)
     with pytest.raises(DataError) as caught:
         load_windows(file, contract)

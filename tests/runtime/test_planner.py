@@ -32,7 +32,7 @@ def observations(bundle: Bundle, count: int) -> FloatArray:
 def decide(bundle: Bundle, planner: Planner, count: int = 6) -> list[float]:
     field = np.zeros(bundle.contract.mean_field_size, dtype=np.float32)
     latents = [planner.encode(values) for values in observations(bundle, count)]
-    return [planner.plan(latent, field).action for latent in latents]
+    return [float(planner.plan(latent, field).action[0]) for latent in latents]
 
 
 def test_same_seed_same_decisions(bundle: Bundle) -> None:

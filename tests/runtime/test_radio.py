@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 
 import msgpack
 import numpy as np
@@ -113,6 +114,8 @@ def test_mutants_are_read_as_valid_or_refused(
         (6, 0, "range"),
         (6, -1.0, "range"),
         (6, None, "malformed"),
+        (7, b"\x01", "malformed"),  # a mask where the task has none
+        (7, b"", "malformed"),
     ],
 )
 def test_wrong_observation_is_refused(
@@ -125,21 +128,110 @@ def test_wrong_observation_is_refused(
     assert caught.value.reason == reason
 
 
-@pytest.mark.parametrize("action", [-30.0, -20.0, -3.25, 0.0])
-def test_allowed_action_round_trip(contract: Contract, action: float) -> None:
-    message = ActionMessage(2, 9, action)
-    assert decode_action(encode_action(message, contract), contract) == message
+@PROPERTY
+@given(st.lists(st.booleans(), min_size=3, max_size=3))
+def test_mask_round_trip(hybrid: Contract, users: list[bool]) -> None:
+    mask = np.array([*users, True])
+    sent = replace(_observation(), mask=mask)
+    received = decode_observation(encode_observation(sent, hybrid), hybrid)
+    assert received.mask is not None
+    assert received.mask.dtype == np.bool_
+    np.testing.assert_array_equal(received.mask, mask)
 
 
 @pytest.mark.parametrize(
-    ("action", "reason"),
-    [(-25.0, "range"), (1.0, "range"), (float("nan"), "not_finite"), (float("inf"), "not_finite")],
+    ("mask", "reason"),
+    [
+        (None, "malformed"),
+        (b"", "malformed"),
+        (b"\x01" * 3, "malformed"),
+        (b"\x01" * 5, "malformed"),
+        (True, "malformed"),
+        ([1, 1, 1, 1], "malformed"),
+        (b"\x01\x01\x02\x01", "range"),
+        (b"\x01\xff\x01\x01", "range"),
+        (b"\x00" * 4, "range"),
+        (b"\x01\x01\x01\x00", "range"),  # the safe choice is the last one
+        (b"\x01" * 500, "size"),
+    ],
+)
+def test_wrong_mask_is_refused(hybrid: Contract, mask: object, reason: str) -> None:
+    whole = replace(_observation(), mask=np.ones(4, dtype=np.bool_))
+    fields = msgpack.unpackb(encode_observation(whole, hybrid))
+    fields[7] = mask
+    with pytest.raises(MessageError) as caught:
+        decode_observation(msgpack.packb(fields), hybrid)
+    assert caught.value.reason == reason
+
+
+def test_mask_of_another_size_is_not_sent(contract: Contract, hybrid: Contract) -> None:
+    with pytest.raises(ValueError, match="mask of 0 choices: expected 4"):
+        encode_observation(_observation(), hybrid)
+    with pytest.raises(ValueError, match="mask of 4 choices: expected 0"):
+        encode_observation(replace(_observation(), mask=np.ones(4, dtype=np.bool_)), contract)
+
+
+@pytest.mark.parametrize("power_db", [-30.0, -20.0, -3.25, 0.0, -25.0])
+def test_allowed_action_round_trip(contract: Contract, power_db: float) -> None:
+    action = np.array([power_db], dtype=np.float32)
+    received = decode_action(encode_action(ActionMessage(2, 9, action), contract), contract)
+    assert (received.episode, received.slot) == (2, 9)
+    np.testing.assert_array_equal(received.action, action)
+
+
+@PROPERTY
+@given(st.integers(0, 3), st.floats(-6, 6, width=32), st.integers(0, 2))
+def test_action_of_several_components_round_trip(
+    hybrid: Contract, user: int, offset_db: float, mode: int
+) -> None:
+    action = np.array([user, offset_db, mode], dtype=np.float32)
+    payload = encode_action(ActionMessage(2**32 - 1, 2**32 - 1, action), hybrid)
+    np.testing.assert_array_equal(decode_action(payload, hybrid).action, action)
+
+
+@pytest.mark.parametrize(
+    ("power_db", "reason"),
+    [(-30.1, "range"), (1.0, "range"), (float("nan"), "not_finite"), (float("inf"), "not_finite")],
 )
 def test_action_that_the_contract_does_not_allow_is_refused(
-    contract: Contract, action: float, reason: str
+    contract: Contract, power_db: float, reason: str
 ) -> None:
+    message = ActionMessage(2, 9, np.array([power_db], dtype=np.float32))
     with pytest.raises(MessageError) as caught:
-        decode_action(encode_action(ActionMessage(2, 9, action), contract), contract)
+        decode_action(encode_action(message, contract), contract)
+    assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("numbers", "reason"),
+    [
+        ([], "malformed"),
+        ([3.0, 0.0], "malformed"),
+        ([3.0, 0.0, 0.0, 0.0], "malformed"),
+        ([[3.0, 0.0, 0.0]], "malformed"),
+        ([3.0, [0.0], 0.0], "malformed"),
+        ([3.0, None, 0.0], "malformed"),
+        ([3.0, b"0", 0.0], "malformed"),
+        ([True, 0.0, 0.0], "malformed"),
+        ([4.0, 0.0, 0.0], "range"),
+        ([-1.0, 0.0, 0.0], "range"),
+        ([0.5, 0.0, 0.0], "range"),
+        ([3.0, 6.01, 0.0], "range"),
+        ([3.0, 1e300, 0.0], "range"),
+        ([3.0, 0.0, 2.5], "range"),
+        ([3.0, 0.0, float("nan")], "not_finite"),
+        ([3.0, float("-inf"), 0.0], "not_finite"),
+        ([0.0] * 20, "size"),
+        ([3.0, 0.0, b"0" * 100], "size"),
+    ],
+)
+def test_wrong_list_of_numbers_is_refused(
+    hybrid: Contract, numbers: list[object], reason: str
+) -> None:
+    whole = ActionMessage(2, 9, np.array([3.0, 0.0, 0.0], dtype=np.float32))
+    head = msgpack.unpackb(encode_action(whole, hybrid))[:4]
+    with pytest.raises(MessageError) as caught:
+        decode_action(msgpack.packb([*head, *numbers]), hybrid)
     assert caught.value.reason == reason
 
 
@@ -190,5 +282,16 @@ def test_action_goes_out_on_the_action_topic(
     other.publish(TOPICS.observation, encode_observation(_observation(), contract))
     observation = radio.observe(0)
     assert observation is not None
-    radio.act(observation, -3.0)
-    assert decode_action(heard[0], contract) == ActionMessage(1, 3, -3.0)
+    radio.act(observation, np.array([-3.0], dtype=np.float32))
+    received = decode_action(heard[0], contract)
+    assert (received.episode, received.slot, received.action.tolist()) == (1, 3, [-3.0])
+
+
+def test_mask_reaches_the_loop(hybrid: Contract, bus: MemoryBus) -> None:
+    radio = MqttRadio(MemoryTransport(bus), TOPICS, hybrid)
+    mask = np.array([False, True, False, True])
+    radio.receive(encode_observation(replace(_observation(), mask=mask), hybrid))
+    observation = radio.observe(0)
+    assert observation is not None
+    assert observation.mask is not None
+    np.testing.assert_array_equal(observation.mask, mask)

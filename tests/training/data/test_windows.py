@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 
 from networld_runtime.errors import DataError
+from networld_runtime.two_hot import decode_actions
+from networld_training.data import windows
 from networld_training.data.generate import Generation, GenerationSettings
 from networld_training.data.manifest import Manifest, read_manifest, write_manifest
 from networld_training.data.windows import WindowSampler, discounted_returns
 from networld_training.tasks.power.contract import POWER_CONTRACT
 from networld_training.tasks.registry import CONTRACTS, TASKS
+from networld_training.tasks.spec import action_problems, allowed
 
 Make = Callable[..., Manifest]
 
@@ -69,10 +72,56 @@ def test_damaged_shard_is_refused(power_set: Path) -> None:
         WindowSampler(power_set)
 
 
-@pytest.mark.parametrize("task", [task for task in TASKS if task not in CONTRACTS])
-def test_task_without_a_contract_is_refused(original: Callable[[str], Path], task: str) -> None:
-    with pytest.raises(DataError, match=f"task '{task}', but the world model learns power only"):
-        WindowSampler(original(task))
+def test_task_without_a_contract_is_refused(
+    original: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(windows, "CONTRACTS", {"power": POWER_CONTRACT})
+    with pytest.raises(DataError, match="task 'sleep', but the world model learns power only"):
+        WindowSampler(original("sleep"))
+
+
+def test_every_task_has_a_contract_that_is_its_own() -> None:
+    assert CONTRACTS.keys() == {"power", "sched", "sleep"}
+    for name, contract in CONTRACTS.items():
+        spec = TASKS[name].spec
+        assert (contract.task, contract.slot_s) == (spec.name, spec.slot_s)
+        assert (contract.features, contract.actions) == (spec.features, spec.actions)
+        assert contract.mask_size == spec.mask_size
+
+
+def test_contracts_share_what_the_denoiser_needs() -> None:
+    assert len({(one.latent_size, one.horizon) for one in CONTRACTS.values()}) == 1
+
+
+@pytest.mark.parametrize("name", CONTRACTS)
+def test_actions_of_every_task_are_coded_whole(make: Make, tmp_path: Path, name: str) -> None:
+    """Decoding gives back the logged actions, with all their components."""
+    make(tmp_path, name, slots=16)
+    sampler = WindowSampler(tmp_path)
+    contract, window = sampler.contract, sampler.batch(size=20, starts=3, seed=0, step=0)
+    assert window.action.shape[-1] == contract.action_size
+    assert window.action.sum(dim=-1).numpy() == pytest.approx(len(contract.actions))
+    decoded = decode_actions(window.action.numpy(), contract.actions)
+    for index, component in enumerate(contract.actions):
+        logged = sampler.actions[..., index]
+        assert allowed(component, logged)[0].all()
+        found = decoded[..., index]
+        assert np.isin(found.round(3), logged.round(3)).mean() > 0.99
+        assert np.std(found) > 0
+
+
+def test_safe_action_is_always_possible() -> None:
+    """Whatever a cell is in the middle of, it may fall back on the safe action."""
+    for name, contract in CONTRACTS.items():
+        entry = TASKS[name]
+        network = replace(entry.scenarios["train"].networks[0], slots=30)
+        task = entry.make(network, [0, 1])
+        rule = entry.heuristics[entry.spec.expert]()
+        task.reset()
+        for slot in range(network.slots):
+            safe = np.broadcast_to(np.array(contract.safe_action), task.action_shape)
+            assert action_problems(entry.spec, safe, task.action_mask) == []
+            task.step(safe if slot % 3 == 0 else rule.act(task))
 
 
 def test_set_with_other_features_than_the_contract_is_refused(power_set: Path) -> None:

@@ -14,8 +14,8 @@ from networld_training.demo.view import LineView, LiveView, make_view
 
 REPORT = SlotReport(
     slot=4,
-    action_db=np.array([-3.0, -40.0]),
-    spectral_efficiency=np.array([1.5, 0.0], dtype=np.float32),
+    action=np.array([[-3.0], [-40.0]], dtype=np.float32),
+    details={"spectral_efficiency": np.array([1.5, 0.0], dtype=np.float32)},
     answer_ms=np.array([12.0, np.nan]),
 )
 

@@ -14,7 +14,7 @@ from networld_runtime.errors import BundleError, ConfigError, DataError, NetWorl
 from networld_runtime.levels import level_grid
 from networld_runtime.planner import PlannerSettings
 from networld_runtime.solver import dpm_solver
-from networld_runtime.two_hot import decode_action
+from networld_runtime.two_hot import decode_bins
 from networld_training.environments.rollout import run_policy
 from networld_training.evaluation.bundle_policy import BundlePolicy, load_task_bundle
 from networld_training.evaluation.checkpoint_policy import (
@@ -29,9 +29,10 @@ from networld_training.model.checkpoint import Checkpoint, save_checkpoint
 from networld_training.model.settings import PRESETS
 from networld_training.model.world_model import WorldModel
 from networld_training.radio.streams import spawn_streams
+from networld_training.tasks import registry
 from networld_training.tasks.base import Rule
 from networld_training.tasks.power import PowerNetwork, PowerTask
-from networld_training.tasks.power.contract import POWER_CONTRACT
+from networld_training.tasks.power.contract import POWER_ACTION, POWER_CONTRACT
 from networld_training.tasks.scenario import Scenario
 
 GOOD = """
@@ -245,7 +246,7 @@ def test_of_all_plans_the_one_with_the_best_return_is_taken() -> None:
     task.reset()
     policy = CheckpointPolicy(model, settings)
     policy.reset()
-    taken = policy.act(task)[0]
+    taken = policy.act(task)[0, :, 0]
 
     horizon, size = POWER_CONTRACT.horizon, POWER_CONTRACT.latent_size
     noise = spawn_streams(3).policy.standard_normal((7, 4, horizon, size), dtype=np.float32)
@@ -263,7 +264,7 @@ def test_of_all_plans_the_one_with_the_best_return_is_taken() -> None:
 
             start = torch.from_numpy(noise[cell, number : number + 1])
             plan = dpm_solver(denoise, start, level_grid(2))
-            action = decode_action(model.actions(plan, now)[0, 0].numpy(), POWER_CONTRACT.action)
+            action = decode_bins(model.actions(plan, now)[0, 0].numpy(), POWER_ACTION)
             found[cell, number] = float(model.expected_return(plan, now, silence)), float(action)
     best = found[np.arange(7), found[..., 0].argmax(axis=1), 1]
     worst = found[np.arange(7), found[..., 0].argmin(axis=1), 1]
@@ -296,7 +297,10 @@ def test_bundle_and_checkpoint_are_found_by_their_paths(
     assert rows["networld"] == rows["networld-checkpoint"] == "mean-field"
 
 
-def test_tasks_without_a_contract_take_no_model(tmp_path: Path, checkpoint: Path) -> None:
+def test_tasks_without_a_contract_take_no_model(
+    tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "CONTRACTS", {"power": POWER_CONTRACT})
     for text in (str(tmp_path), str(checkpoint)):
         with pytest.raises(ConfigError, match="task 'sleep': the world model does not learn it"):
             find_contenders("sleep", [text])

@@ -30,7 +30,7 @@ def test_registry_and_contract() -> None:
     contract = PowerTask.contract
     assert contract.observation_size == 28
     assert (contract.horizon, contract.discount, contract.latent_size) == (7, 0.25, 16)
-    assert contract.action.size == 32
+    assert contract.action_size == 32
     assert contract.returns.count == 51
     assert len({feature.name for feature in contract.features}) == 28
     assert all(feature.low < feature.high for feature in contract.features)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from networld_runtime.contract import Contract
 from networld_runtime.errors import DataError
-from networld_runtime.two_hot import encode_action, encode_return
+from networld_runtime.two_hot import encode_actions, encode_return
 from networld_training.data.manifest import Manifest, read_finished_manifest
 from networld_training.data.shards import Arrays, read_shard
 from networld_training.tasks.registry import CONTRACTS
@@ -30,7 +30,7 @@ class WindowBatch:
 
     Attributes:
         observation: Normalised `[B, S + H + 1, K, D]`; the first slot only sends messages.
-        action: Two-hot actions from the first start on `[B, S + H - 1, K, A]`.
+        action: Coded actions from the first start on `[B, S + H - 1, K, A]`.
         returns: Two-hot discounted returns of each start `[B, S, K, R]`.
         neighbours: `[K, n]`.
     """
@@ -65,7 +65,7 @@ class WindowSampler:
         self.observations = self.contract.normalise(
             np.concatenate([shard["observations"] for shard in shards])
         )
-        self.actions = np.concatenate([shard["actions"][..., 0] for shard in shards])
+        self.actions = np.concatenate([shard["actions"] for shard in shards])
         rewards = np.concatenate([shard["rewards"] for shard in shards])
         self.returns = discounted_returns(rewards, self.contract)
 
@@ -91,7 +91,7 @@ class WindowSampler:
             observation=torch.from_numpy(
                 self.observations[episode, first + np.arange(-1, starts + horizon)]
             ),
-            action=torch.from_numpy(encode_action(actions, self.contract.action)),
+            action=torch.from_numpy(encode_actions(actions, self.contract.actions)),
             returns=torch.from_numpy(encode_return(returns, self.contract.returns)),
             neighbours=self.neighbours,
         )
@@ -117,7 +117,7 @@ def _contract(folder: Path, manifest: Manifest) -> Contract:
             str(folder),
             f"a data set of task {manifest.task!r}, but the world model learns {', '.join(CONTRACTS)} only",
         )
-    if (contract.features, (contract.action,)) != (manifest.spec.features, manifest.spec.actions):
+    if (contract.features, contract.actions) != (manifest.spec.features, manifest.spec.actions):
         raise DataError(
             str(folder),
             f"features or actions are not those of this version's contract of task {manifest.task!r}; "

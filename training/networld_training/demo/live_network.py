@@ -25,6 +25,7 @@ from networld_training.tasks.power import PowerTask
 
 SITE = "demo"
 START_S = 90.0
+FULL_POWER_DB = 0.0
 ANSWER_S = 15.0
 ADAPTATION_S = 600.0
 SILENCE_S = 5.0
@@ -62,7 +63,13 @@ class LiveNetwork:
         names = settings.cell_names
         self.orders = Orders(transport, site, names, self._alive)
         self.radio = SimulatedRadio(
-            transport, site, names, bundle.contract, settings.slot_s, self._alive
+            transport,
+            site,
+            names,
+            bundle.contract,
+            settings.slot_s,
+            self._alive,
+            start=(FULL_POWER_DB,),  # an episode warms up at full power
         )
 
     def await_cells(self, cells: Cells) -> None:

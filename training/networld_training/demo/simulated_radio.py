@@ -5,24 +5,23 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from networld_runtime.contract import Contract, FloatArray
+from networld_runtime.contract import BoolArray, Contract, FloatArray
 from networld_runtime.errors import MessageError
 from networld_runtime.radio_codec import ObservationMessage, decode_action, encode_observation
 from networld_runtime.topics import CellTopics
 from networld_runtime.transport import Transport
 from networld_training.demo.slot_clock import SlotClock
-from networld_training.tasks.power import PowerTask
+from networld_training.tasks.base import Task
 
 DoubleArray = npt.NDArray[np.float64]
 
-FULL_POWER_DB = 0.0
 SHORTEST_ANSWER_S = 1e-3
 
 
@@ -32,15 +31,15 @@ class SlotReport:
 
     Attributes:
         slot: Number of the slot within its episode, from 0.
-        action_db: Powers that were used `[K]`.
-        spectral_efficiency: Rates of the scheduled users in b/s/Hz `[K]`.
+        action: Actions that were used, native units `[K, C]`.
+        details: Further results of the slot by name, as the task gives them, each `[K]`.
         answer_ms: From the publication of the first observation to a cell's action `[K]`; NaN for a
             cell that was late or is gone.
     """
 
     slot: int
-    action_db: DoubleArray
-    spectral_efficiency: FloatArray
+    action: FloatArray
+    details: Mapping[str, FloatArray]
     answer_ms: DoubleArray
 
 
@@ -52,7 +51,8 @@ class RadioCounters:
         slots: Slots that were served.
         missed: Actions that were not there when their slot ended, by cell; cells whose process has
             ended are left out.
-        rejected: Actions that could not be used, by reason; `late` belong to a slot that has ended.
+        rejected: Actions that could not be used, by reason; `late` belong to a slot that has ended,
+            `masked` are not possible in it.
         answer_ms: For each slot, how long the slowest cell took; the length of the slot if one was
             late.
     """
@@ -66,8 +66,8 @@ class RadioCounters:
 class SimulatedRadio:
     """Gives observations to the cells and takes their actions; make it before connecting.
 
-    A slot lasts its full wall time. A cell whose action is not there in time keeps the power of the
-    slot before, as hardware does.
+    A slot lasts its full wall time. A cell whose action is not there in time keeps that of the slot
+    before, as hardware does, or takes the contract's safe action where the mask forbids that.
 
     Args:
         transport: Reaches the broker.
@@ -76,6 +76,8 @@ class SimulatedRadio:
         contract: Decides bytes and ranges.
         slot_s: Wall time of a slot.
         alive: Returns the cells whose process runs; called in every slot.
+        start: What all cells do until their first action of an episode `[C]`; None for the contract's
+            safe action.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class SimulatedRadio:
         contract: Contract,
         slot_s: float,
         alive: Callable[[], Sequence[str]],
+        start: Sequence[float] | None = None,
     ) -> None:
         self.counters = RadioCounters()
         self.clock = SlotClock(slot_s)
@@ -96,12 +99,15 @@ class SimulatedRadio:
         self._alive = alive
         self._topics = [CellTopics(site, name) for name in cells]
         self._arrival = threading.Condition()
-        self._answers: dict[str, tuple[float, float]] = {}
+        self._answers: dict[str, tuple[float, FloatArray]] = {}
         self._open: tuple[int, int] | None = None
+        self._mask: BoolArray | None = None
         self._episode = -1
         self._slot = -1
         self._utility: FloatArray | None = None
-        self._action_db: DoubleArray = np.full(len(self._cells), FULL_POWER_DB)
+        self._start = np.array(start or contract.safe_action, dtype=np.float32)
+        self._safe = np.array(contract.safe_action, dtype=np.float32)
+        self._action: FloatArray = np.tile(self._start, (len(self._cells), 1))
         transport.subscribe(
             {
                 topics.action: partial(self._receive, name)
@@ -109,15 +115,15 @@ class SimulatedRadio:
             }
         )
 
-    def run_episode(self, task: PowerTask, on_slot: Callable[[SlotReport], None]) -> None:
+    def run_episode(self, task: Task, on_slot: Callable[[SlotReport], None]) -> None:
         """Serve one episode from its first slot to its last.
 
         Args:
             task: One environment; it is reset, and holds the metrics afterwards.
             on_slot: Called for every slot after it ended, while the cells plan the next one.
         """
-        observation = task.reset()  # warms up at full power
-        self._action_db = np.full(len(self._cells), FULL_POWER_DB)
+        observation = task.reset()
+        self._action = np.tile(self._start, (len(self._cells), 1))
         self._episode += 1
         self.clock.restart()
         done = False
@@ -125,24 +131,28 @@ class SimulatedRadio:
         while not done:
             end_s = self.clock.begin_slot()
             begin_s = time.monotonic()
-            alive = self._publish(observation[0], end_s)
+            mask = None if task.action_mask is None else task.action_mask[0]
+            alive = self._publish(observation[0], mask, end_s)
             if report is not None:
                 on_slot(report)  # now, while the cells plan and nothing waits for us
             answer_ms = self._take(self._await_actions(alive, end_s), alive, begin_s)
-            outcome = task.step(self._action_db[None])
-            efficiency = outcome.details["spectral_efficiency"][0]
-            report = SlotReport(task.slot - 1, self._action_db, efficiency, answer_ms)
+            outcome = task.step(self._action[None])
+            details = {name: values[0] for name, values in outcome.details.items()}
+            report = SlotReport(task.slot - 1, self._action, details, answer_ms)
             self._utility = outcome.utility[0]
             observation, done = outcome.observation, outcome.done
         if report is not None:
             on_slot(report)
 
-    def _publish(self, observation: FloatArray, end_s: float) -> Sequence[str]:
-        """Open a slot: publish the observations `[K, D]`; return the cells that can answer."""
+    def _publish(
+        self, observation: FloatArray, mask: BoolArray | None, end_s: float
+    ) -> Sequence[str]:
+        """Open a slot: publish observations `[K, D]` and masks; return the cells that can answer."""
         with self._arrival:
             self._slot += 1
             self._answers = {}
             self._open = (self._episode, self._slot)
+            self._mask = mask
         alive = self._alive()
         for index, topics in enumerate(self._topics):
             message = ObservationMessage(
@@ -151,11 +161,18 @@ class SimulatedRadio:
                 observation[index],
                 None if self._utility is None else float(self._utility[index]),
                 max(end_s - time.monotonic(), SHORTEST_ANSWER_S),
+                self._allowed(index),
             )
             self._transport.publish(topics.observation, encode_observation(message, self._contract))
         return alive
 
-    def _await_actions(self, alive: Sequence[str], end_s: float) -> dict[str, tuple[float, float]]:
+    def _allowed(self, cell: int) -> BoolArray | None:
+        """Return the mask of a cell in the present slot."""
+        return None if self._mask is None else self._mask[cell]
+
+    def _await_actions(
+        self, alive: Sequence[str], end_s: float
+    ) -> dict[str, tuple[float, FloatArray]]:
         """Close the slot when all actions are there or it ends; return arrival and action by cell."""
         with self._arrival:
             self._arrival.wait_for(
@@ -165,18 +182,21 @@ class SimulatedRadio:
         return answers
 
     def _take(
-        self, answers: dict[str, tuple[float, float]], alive: Sequence[str], begin_s: float
+        self, answers: dict[str, tuple[float, FloatArray]], alive: Sequence[str], begin_s: float
     ) -> DoubleArray:
         """Use the actions that are there and count; return answer times in ms `[K]`."""
-        action_db = self._action_db.copy()
+        action = self._action.copy()
         answer_ms = np.full(len(self._cells), np.nan)
         for index, name in enumerate(self._cells):
             if name in answers:
-                arrived_s, action_db[index] = answers[name]
+                arrived_s, action[index] = answers[name]
                 answer_ms[index] = 1000 * (arrived_s - begin_s)
-            elif name in alive:
+                continue
+            if name in alive:
                 self.counters.missed[name] += 1
-        self._action_db = action_db
+            if not self._contract.allows(action[index], self._allowed(index)):
+                action[index] = self._safe
+        self._action = action
         self.counters.slots += 1
         late = any(name in alive and name not in answers for name in self._cells)
         slowest_ms = 1000 * self._slot_s if late else float(np.nanmax(answer_ms))
@@ -194,6 +214,9 @@ class SimulatedRadio:
         with self._arrival:
             if (message.episode, message.slot) != self._open:
                 self.counters.rejected["late"] += 1
+                return
+            if not self._contract.allows(message.action, self._allowed(self._cells.index(name))):
+                self.counters.rejected["masked"] += 1
                 return
             self._answers[name] = (arrived_s, message.action)
             self._arrival.notify_all()

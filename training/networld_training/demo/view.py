@@ -162,8 +162,8 @@ class LiveView:
         for index, name in enumerate(self._cells):
             table.add_row(
                 name,
-                _power(float(report.action_db[index])),
-                f"{report.spectral_efficiency[index]:.1f} b/s/Hz",
+                _power(float(report.action[index, 0])),
+                f"{report.details['spectral_efficiency'][index]:.1f} b/s/Hz",
                 _milliseconds(float(report.answer_ms[index])),
                 str(counters.missed[name]),
                 f"{self._heard[name]:.1f} %" if name in self._heard else "",

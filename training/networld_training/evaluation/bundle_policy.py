@@ -75,16 +75,18 @@ class BundlePolicy:
         self.slot = 0
 
     def act(self, task: Task) -> FloatArray:
-        """Return the actions `[E, K]` of this slot."""
+        """Return the actions `[E, K, C]` of this slot."""
         contract = self.planner.contract
         if not self.neighbours:
             self.neighbours = _listeners(contract, task)
         observation = task.observation
         latents = {place: self.planner.encode(observation[place]) for place in self.neighbours}
-        action = np.empty(task.shape, dtype=np.float32)
+        action = np.empty(task.action_shape, dtype=np.float32)
+        masks = task.action_mask
         for place, listener in self.neighbours.items():
             field = listener.mean_field(self.slot)
-            action[place] = self.planner.plan(latents[place], field).action
+            mask = None if masks is None else masks[place]
+            action[place] = self.planner.plan(latents[place], field, mask).action
         for (episode, cell), latent in latents.items():
             payload = encode(MeanFieldMessage(1, self.slot, latent), contract)
             for other in task.neighbours[cell]:

@@ -13,7 +13,7 @@ from networld_runtime.errors import DataError
 from networld_runtime.levels import level_grid
 from networld_runtime.planner import PlannerSettings
 from networld_runtime.solver import SOLVERS
-from networld_runtime.two_hot import decode_action
+from networld_runtime.two_hot import decode_actions
 from networld_training.model.checkpoint import load_checkpoint
 from networld_training.model.mean_field import mean_field
 from networld_training.model.world_model import TaskModel
@@ -77,7 +77,7 @@ class CheckpointPolicy:
         self._told = None
 
     def act(self, task: Task) -> FloatArray:
-        """Return the actions `[E, K]` of this slot."""
+        """Return the actions `[E, K, C]` of this slot."""
         contract, settings = self.model.contract, self.settings
         with torch.no_grad():
             latent = self.model.encode(torch.from_numpy(contract.normalise(task.observation)))
@@ -95,7 +95,9 @@ class CheckpointPolicy:
             ),
             strict=True,
         )
-        return np.concatenate([self._plan(*part) for part in parts]).reshape(task.shape)
+        chosen = np.concatenate([self._plan(*part) for part in parts])
+        probabilities = chosen.reshape(*task.shape, -1)
+        return decode_actions(probabilities, contract.actions, task.action_mask)
 
     def _mean_field(self, latent: Tensor, task: Task) -> Tensor:
         """Return what the cells heard of the slot before `[E, K, Z + 1]`; zeros in the first."""
@@ -105,7 +107,13 @@ class CheckpointPolicy:
         return mean_field(self._told, neighbours)
 
     def _plan(self, latent: Tensor, field: Tensor, noise: Tensor) -> FloatArray:
-        """Return the actions `[B]` of cells with latents `[B, Z]`, fields and noise `[B, N, H, Z]`."""
+        """Return the action probabilities `[B, A]` of the best plans.
+
+        Args:
+            latent: Latents `[B, Z]`.
+            field: Mean fields `[B, Z + 1]`.
+            noise: Where the plans start `[B, N, H, Z]`.
+        """
         settings, model = self.settings, self.model
         candidates = settings.candidates
         latent = latent.repeat_interleave(candidates, dim=0)
@@ -124,4 +132,4 @@ class CheckpointPolicy:
             actions = model.actions(plans, latent)[:, 0].view(len(returns), candidates, -1)
             best = returns.argmax(dim=1)
             chosen = actions[torch.arange(len(best)), best]
-        return np.asarray(decode_action(chosen.numpy(), model.contract.action))
+        return np.asarray(chosen.numpy())

@@ -17,7 +17,7 @@ from networld_runtime.files import write_atomically
 from networld_training.model.settings import TrainingSettings
 from networld_training.model.world_model import ModelSize, WorldModel
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from networld_training.model.components import action_cross_entropy
 from networld_training.model.world_model import TaskModel
 
 FIRST_TOKEN_WEIGHT = 5.0
@@ -22,7 +23,7 @@ class Batch:
         latent: Current latents `[B, Z]`.
         plan: The `H` latents that followed `[B, H, Z]`.
         mean_field: `[B, Z + 1]`.
-        action: Two-hot actions `[B, H, A]`.
+        action: Coded actions `[B, H, A]`, as `two_hot.encode_actions` does.
         returns: Two-hot discounted returns `[B, R]`.
         noise: Unit normal `[B, H, Z]`.
         level: Noise levels `[B]`.
@@ -59,7 +60,9 @@ def losses(model: TaskModel, batch: Batch, adapter: Tensor | None = None) -> Los
         model, batch.latent, batch.plan, batch.mean_field, batch.noise, batch.level, adapter
     )
     before = torch.cat([batch.latent.unsqueeze(1), batch.plan[:, :-1]], dim=1)
-    inverse = cross_entropy(model.inverse(before, batch.plan, adapter), batch.action)
+    inverse = action_cross_entropy(
+        model.inverse(before, batch.plan, adapter), batch.action, model.contract.actions
+    )
     logits = model.classifier(batch.latent, batch.mean_field, batch.action, adapter)
     return Losses(
         (mean * denoising).sum(),

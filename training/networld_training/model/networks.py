@@ -90,7 +90,7 @@ class Denoiser(nn.Module):
 
 
 class InverseDynamics(nn.Module):
-    """Reads the action between two consecutive latents, as logits over its two-hot bins."""
+    """Reads the action between two consecutive latents, as logits over bins and choices."""
 
     def __init__(self, latent_size: int, action_size: int, hidden: int, rank: int) -> None:
         super().__init__()

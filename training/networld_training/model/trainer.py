@@ -14,6 +14,7 @@ from networld_runtime.levels import HIGHEST_LEVEL, LOWEST_LEVEL
 from networld_runtime.optimiser import one_cycle
 from networld_training.data.windows import WindowBatch, WindowSampler
 from networld_training.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from networld_training.model.components import action_cross_entropy
 from networld_training.model.losses import Losses, cross_entropy, denoising_error
 from networld_training.model.mean_field import lose_messages, mean_field
 from networld_training.model.settings import TrainingSettings
@@ -174,7 +175,8 @@ def window_losses(
     horizon, starts = model.contract.horizon, window.starts
     latent = model.encode(observation)
     reconstruction = torch.nn.functional.mse_loss(model.reconstruct(latent), observation)
-    inverse = cross_entropy(model.inverse(latent[:, 1:-1], latent[:, 2:]), action).mean()
+    read = model.inverse(latent[:, 1:-1], latent[:, 2:])
+    inverse = action_cross_entropy(read, action, model.contract.actions).mean()
 
     sent = latent[:, :starts].flatten(0, 1)
     heard = lose_messages((*sent.shape[:2], neighbours.shape[1]), settings.message_loss, generator)

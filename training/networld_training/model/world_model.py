@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from networld_runtime.contract import Contract
+from networld_training.model.components import action_probabilities
 from networld_training.model.layers import assign_offsets
 from networld_training.model.networks import Classifier, Denoiser, Encoder, InverseDynamics
 
@@ -61,7 +62,7 @@ class WorldModel(nn.Module):
         self.inverse = nn.ModuleDict()
         self.classifiers = nn.ModuleDict()
         for name, contract in self.contracts.items():
-            actions, returns = contract.action.size, contract.returns.count
+            actions, returns = contract.action_size, contract.returns.count
             self.encoders[name] = Encoder(contract.observation_size, latent_size, size.hidden)
             self.inverse[name] = InverseDynamics(latent_size, actions, size.hidden // 2, size.rank)
             self.classifiers[name] = Classifier(
@@ -124,7 +125,7 @@ class TaskModel(nn.Module):
     def actions(self, plan: Tensor, latent: Tensor, adapter: Tensor | None = None) -> Tensor:
         """Return the action probabilities `[N, H, A]` that inverse dynamics reads from plans."""
         before = torch.cat([latent.unsqueeze(1), plan[:, :-1]], dim=1)
-        return torch.softmax(self.inverse(before, plan, adapter), dim=-1)
+        return action_probabilities(self.inverse(before, plan, adapter), self.contract.actions)
 
     def expected_return(
         self, plan: Tensor, latent: Tensor, mean_field: Tensor, adapter: Tensor | None = None

@@ -18,10 +18,12 @@ from networld_training.tasks.power.network import PowerNetwork
 from networld_training.tasks.power.scenarios import POWER_SCENARIOS
 from networld_training.tasks.power.task import PowerTask
 from networld_training.tasks.scenario import Scenario
+from networld_training.tasks.sched.contract import SCHED_CONTRACT
 from networld_training.tasks.sched.heuristics import SCHED_HEURISTICS
 from networld_training.tasks.sched.network import SchedNetwork
 from networld_training.tasks.sched.scenarios import SCHED_SCENARIOS
 from networld_training.tasks.sched.task import SchedTask
+from networld_training.tasks.sleep.contract import SLEEP_CONTRACT
 from networld_training.tasks.sleep.heuristics import SLEEP_HEURISTICS
 from networld_training.tasks.sleep.network import SleepNetwork
 from networld_training.tasks.sleep.scenarios import SLEEP_SCENARIOS
@@ -48,7 +50,9 @@ _OWN = {
 
 TASKS: Mapping[str, TaskEntry] = {**_OWN, **added_tasks(_OWN)}
 
-CONTRACTS: Mapping[str, Contract] = {"power": POWER_CONTRACT}
+CONTRACTS: Mapping[str, Contract] = {
+    contract.task: contract for contract in (POWER_CONTRACT, SCHED_CONTRACT, SLEEP_CONTRACT)
+}
 """Contracts of the tasks that the world model learns, by name."""
 
 SCENARIOS: Mapping[str, Scenario] = {

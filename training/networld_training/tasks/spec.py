@@ -10,8 +10,29 @@ from typing import Any, Literal
 
 import numpy as np
 
-from networld_runtime.contract import ActionBins, Feature
+from networld_runtime.contract import (
+    Action,
+    Choice,
+    Feature,
+    actions_from_json,
+    allowed,
+    mask_size,
+    native_bounds,
+)
 from networld_runtime.errors import NetWorldError
+
+__all__ = [
+    "INFORMATION",
+    "Action",
+    "ActionError",
+    "Choice",
+    "Information",
+    "Kpi",
+    "TaskSpec",
+    "action_problems",
+    "allowed",
+    "native_bounds",
+]
 
 Information = Literal["none", "local", "mean-field", "one-hop", "genie"]
 """What a policy knows: nothing of the network; what its cell measures; also the average of what the
@@ -24,29 +45,6 @@ class ActionError(NetWorldError, ValueError):
     """Actions that a task does not take, or a step that it cannot make now."""
 
     exit_code = 8
-
-
-@dataclass(frozen=True)
-class Choice:
-    """An action that is one of several; its native value is the index.
-
-    Attributes:
-        name: What is chosen.
-        labels: Meaning of each index.
-        masked: Whether some choices may be invalid, as `Task.action_mask` says.
-    """
-
-    name: str
-    labels: tuple[str, ...]
-    masked: bool = False
-
-    @property
-    def size(self) -> int:
-        """Number of choices."""
-        return len(self.labels)
-
-
-Action = ActionBins | Choice
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ class TaskSpec:
     @property
     def mask_size(self) -> int:
         """Entries of the action mask, 0 if no action is masked."""
-        return next((a.size for a in self.actions if isinstance(a, Choice) and a.masked), 0)
+        return mask_size(self.actions)
 
     def to_json(self) -> dict[str, Any]:
         """Return the interface as plain JSON data."""
@@ -99,7 +97,7 @@ class TaskSpec:
         fields = dict(data)
         fields["features"] = tuple(Feature(**feature) for feature in fields["features"])
         fields["message"] = tuple(Feature(**feature) for feature in fields["message"])
-        fields["actions"] = tuple(_action_from_json(action) for action in fields["actions"])
+        fields["actions"] = actions_from_json(fields["actions"])
         fields["kpis"] = tuple(Kpi(**kpi) for kpi in fields["kpis"])
         return cls(**fields)
 
@@ -107,46 +105,6 @@ class TaskSpec:
         """Return the SHA-256 of the canonical JSON form, as hexadecimal digits."""
         canonical = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def _action_from_json(data: Mapping[str, Any]) -> Action:
-    if "labels" in data:
-        return Choice(**{**data, "labels": tuple(data["labels"])})
-    return ActionBins(**data)
-
-
-def native_bounds(action: Action) -> tuple[float, float]:
-    """Return the lowest and highest native value of an action, "off" included."""
-    if isinstance(action, Choice):
-        return 0.0, float(action.size - 1)
-    return (action.low if action.off is None else action.off), action.high
-
-
-def allowed(
-    component: Action,
-    values: np.ndarray[Any, Any],
-    mask: np.ndarray[Any, Any] | None = None,
-) -> tuple[np.ndarray[Any, Any], str]:
-    """Return which native values of an action are allowed, and what is expected of them.
-
-    Args:
-        component: The component of the action.
-        values: Native values of any shape `[...]`.
-        mask: Valid choices `[..., A]`; only a masked choice heeds it.
-    """
-    low, high = native_bounds(component)
-    valid = (values >= low) & (values <= high)  # false for NaN
-    if not isinstance(component, Choice):
-        return valid, f"{low:g} to {high:g}"
-    whole = np.where(valid, values, 0)
-    valid &= whole == np.floor(whole)
-    if valid.all() and component.masked and mask is not None:
-        chosen = values.astype(np.int64)[..., None]
-        return (
-            np.take_along_axis(mask, chosen, axis=-1)[..., 0] != 0,
-            "a choice that the action mask allows",
-        )
-    return valid, f"a whole number, {low:g} to {high:g}"
 
 
 def action_problems(

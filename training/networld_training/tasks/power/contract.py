@@ -46,11 +46,14 @@ def _past(slots_ago: int) -> tuple[Feature, ...]:
     )
 
 
+POWER_ACTION = ActionBins("power_db", LOWEST_POWER_DB, 0.0, 31, off=OFF_DB)
+
 POWER_CONTRACT = Contract(
     task="power",
     slot_s=0.02,
     features=_PRESENT + tuple(f for ago in range(1, HISTORY + 1) for f in _past(ago)),
-    action=ActionBins("power_db", LOWEST_POWER_DB, 0.0, 31, off=OFF_DB),
+    actions=(POWER_ACTION,),
+    safe_action=(LOWEST_POWER_DB / 2,),
     reward_low=-1.1,
     reward_high=15.0,
     returns=ReturnBins(-1.0, 17.0, 51),
@@ -70,7 +73,7 @@ POWER_SPEC = TaskSpec(
         Feature("interference", "dB over noise, last slot", 0.0, 60.0),
         Feature("active", "flag", 0.0, 1.0),
     ),
-    actions=(POWER_CONTRACT.action,),
+    actions=POWER_CONTRACT.actions,
     kpis=(
         Kpi("mean_log_rate", "ln(b/s/Hz)"),
         Kpi("user_rate_p5", "b/s/Hz"),

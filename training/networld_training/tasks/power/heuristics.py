@@ -16,7 +16,7 @@ from networld_training.radio.arrays import FloatArray
 from networld_training.radio.power_control import wmmse
 from networld_training.tasks.base import Rule, StatelessRule
 from networld_training.tasks.messages import heard
-from networld_training.tasks.power.contract import LOWEST_POWER_DB, OFF_DB, POWER_CONTRACT
+from networld_training.tasks.power.contract import LOWEST_POWER_DB, OFF_DB, POWER_ACTION
 from networld_training.tasks.power.observation import log_price
 from networld_training.tasks.power.task import PowerTask
 from networld_training.tasks.spec import Information
@@ -50,7 +50,7 @@ class RandomBins(StatelessRule):
 
     def act(self, task: PowerTask) -> FloatArray:
         """Return a random bin, from the episodes' own streams."""
-        action, cells = POWER_CONTRACT.action, task.shape[1]
+        action, cells = POWER_ACTION, task.shape[1]
         values = np.append(np.linspace(action.low, action.high, action.count), OFF_DB)
         drawn = [stream.policy.integers(len(values), size=cells) for stream in task.streams]
         return np.asarray(values[np.stack(drawn)])

@@ -1,13 +1,14 @@
-"""Interface of the scheduling task: features with their ranges, messages, action, figures of merit.
+"""Contract and interface of the scheduling task: features with their ranges, messages, action, returns.
 
 Ranges are about the 1 and 99 percentiles over the scenarios of 4 and 8 users per cell and all
-heuristics but `random`.
+heuristics but `random`; of rewards and returns the 0.1 one with a margin, over the training family, and
+zero, which none exceeds.
 """
 
 from __future__ import annotations
 
-from networld_runtime.contract import Feature
-from networld_training.tasks.spec import Choice, Kpi, TaskSpec
+from networld_runtime.contract import Choice, Contract, Feature, ReturnBins
+from networld_training.tasks.spec import Kpi, TaskSpec
 
 LISTED = 8
 MUTE = LISTED
@@ -28,8 +29,8 @@ def _user(number: int) -> tuple[Feature, ...]:
     )
 
 
-SCHED_SPEC = TaskSpec(
-    name="sched",
+SCHED_CONTRACT = Contract(
+    task="sched",
     slot_s=0.01,
     features=(
         *(feature for number in range(1, LISTED + 1) for feature in _user(number)),
@@ -49,6 +50,20 @@ SCHED_SPEC = TaskSpec(
         Feature("transmitted_1_ago", "flag", 0.0, 1.0),
         Feature("spectral_efficiency_1_ago", "b/s/Hz", 0.0, 7.1),
     ),
+    actions=(Choice("user", (*(f"user {n}" for n in range(1, LISTED + 1)), "mute"), masked=True),),
+    safe_action=(float(MUTE),),
+    reward_low=-5.5,
+    reward_high=0.0,
+    returns=ReturnBins(-12.5, 0.0, 51),
+    discount=0.9,
+    latent_size=16,
+    horizon=7,
+)
+
+SCHED_SPEC = TaskSpec(
+    name=SCHED_CONTRACT.task,
+    slot_s=SCHED_CONTRACT.slot_s,
+    features=SCHED_CONTRACT.features,
     message=(
         Feature("queue", "ln(1 + Mbit), first user", 0.0, 2.4),
         Feature("direct_gain", "dB over noise at full power, first user", 5.0, 75.0),
@@ -56,7 +71,7 @@ SCHED_SPEC = TaskSpec(
         Feature("cell_queue", "ln(1 + Mbit)", 0.0, 4.0),
         Feature("transmitted", "flag, last slot", 0.0, 1.0),
     ),
-    actions=(Choice("user", (*(f"user {n}" for n in range(1, LISTED + 1)), "mute"), masked=True),),
+    actions=SCHED_CONTRACT.actions,
     kpis=(
         Kpi("mean_delay_s", "s", higher_is_better=False),
         Kpi("delay_p95_s", "s", higher_is_better=False),

@@ -1,13 +1,15 @@
-"""Interface of the sleep task: features with their ranges, messages, actions, figures of merit.
+"""Contract and interface of the sleep task: features with their ranges, messages, actions, returns.
 
-Ranges are about the 1 and 99 percentiles over the training family and all heuristics.
+Ranges are about the 1 and 99 percentiles over the training family and all heuristics; of rewards and
+returns the 0.1 and 99.9 ones with a margin, and without the two random rules: cells that sleep at random
+turn so much traffic away that they would stretch the ranges threefold.
 """
 
 from __future__ import annotations
 
-from networld_runtime.contract import ActionBins, Feature
+from networld_runtime.contract import ActionBins, Choice, Contract, Feature, ReturnBins
 from networld_training.tasks.sleep.modes import ORDERS
-from networld_training.tasks.spec import Choice, Kpi, TaskSpec
+from networld_training.tasks.spec import Kpi, TaskSpec
 
 LARGEST_OFFSET_DB = 6.0
 # What a cell without another one awake shows: nobody could take its users.
@@ -17,8 +19,8 @@ LONGEST_SLOTS = 24
 
 _LOG_DEMAND = "ln(1 + Mbit/s)"
 
-SLEEP_SPEC = TaskSpec(
-    name="sleep",
+SLEEP_CONTRACT = Contract(
+    task="sleep",
     slot_s=10.0,
     features=(
         Feature("load", "share of the slot needed, last slot", 0.0, LARGEST_LOAD),
@@ -42,6 +44,23 @@ SLEEP_SPEC = TaskSpec(
         Feature("day_cosine", "", -1.0, 1.0),
         Feature("cell_individual_offset", "dB", -LARGEST_OFFSET_DB, LARGEST_OFFSET_DB),
     ),
+    actions=(
+        Choice("mode", ORDERS),
+        ActionBins("cell_individual_offset_db", -LARGEST_OFFSET_DB, LARGEST_OFFSET_DB, 13),
+    ),
+    safe_action=(0.0, 0.0),
+    reward_low=-80.0,
+    reward_high=0.0,
+    returns=ReturnBins(-180.0, -4.0, 89),
+    discount=0.8,
+    latent_size=16,
+    horizon=7,
+)
+
+SLEEP_SPEC = TaskSpec(
+    name=SLEEP_CONTRACT.task,
+    slot_s=SLEEP_CONTRACT.slot_s,
+    features=SLEEP_CONTRACT.features,
     message=(
         Feature("load", "share of the slot needed", 0.0, LARGEST_LOAD),
         Feature("unserved_share", "of offered", 0.0, 0.5),
@@ -50,10 +69,7 @@ SLEEP_SPEC = TaskSpec(
         Feature("cell_individual_offset", "dB", -LARGEST_OFFSET_DB, LARGEST_OFFSET_DB),
         Feature("awake", "flag", 0.0, 1.0),
     ),
-    actions=(
-        Choice("mode", ORDERS),
-        ActionBins("cell_individual_offset_db", -LARGEST_OFFSET_DB, LARGEST_OFFSET_DB, 13),
-    ),
+    actions=SLEEP_CONTRACT.actions,
     kpis=(
         Kpi("mean_utility", "reference power"),
         Kpi("power", "relative power per cell", higher_is_better=False),
