@@ -97,8 +97,8 @@ def test_spaces_of_one_power() -> None:
     assert space == spaces.Box(-40.0, 0.0, (1,), np.float32)
     assert env.observation_space("cell-0") == spaces.Box(-1.5, 1.5, (28 + 5,), np.float32)
     discrete = NetworkParallelEnv(POWER, task="power", discrete_actions=True)
-    assert discrete.action_space("cell-0") == spaces.Discrete(32)
-    assert list(discrete.view.table[[0, 1, 31], 0]) == [-40.0, -30.0, 0.0]
+    assert discrete.action_space("cell-0") == spaces.Discrete(17)
+    assert list(discrete.view.table[[0, 1, 2, 16], 0]) == [-40.0, -30.0, -28.0, 0.0]
 
 
 def test_spaces_of_a_masked_choice_and_a_power(toy_task: type[Task], toy_network: Network) -> None:

@@ -23,6 +23,12 @@ from networld_training.tasks.registry import find_scenario, find_task
 from networld_training.tasks.scenario import Scenario
 from networld_training.tasks.spec import Action, Choice, TaskSpec, native_bounds
 
+MOST_VALUES = 16
+"""Values that a discrete agent chooses from where an action is one number, beside "off"."""
+
+MOST_VALUES_OF_SEVERAL = 5
+"""The same where an action has several components."""
+
 
 class AgentView:
     """The interface of a task as learning agents have it.
@@ -37,7 +43,8 @@ class AgentView:
     Attributes:
         features: What an agent sees, entry by entry.
         table: Native values of each discrete action `[N, C]`: all combinations of the components' values,
-            the last component varying fastest. "Off" is the first value of a component that has it.
+            the last component varying fastest. "Off" is the first value of a component that has it. Where
+            a number stands beside other components it has 5 values at most, so that combinations stay few.
     """
 
     def __init__(
@@ -53,8 +60,9 @@ class AgentView:
         self.normalised = normalised
         self.discrete_actions = discrete_actions
         self.features: tuple[Feature, ...] = spec.features + (spec.message if mean_field else ())
+        most = MOST_VALUES if len(spec.actions) == 1 else MOST_VALUES_OF_SEVERAL
         self.table: DoubleArray = np.array(
-            list(itertools.product(*(native_values(action) for action in spec.actions)))
+            list(itertools.product(*(native_values(action, most) for action in spec.actions)))
         )
         bounds = np.array([native_bounds(action) for action in spec.actions])
         self._bounds = (bounds[:, 0], bounds[:, 1])
@@ -75,8 +83,18 @@ class AgentView:
 
     def observation(self, task: Task) -> FloatArray:
         """Return what the agents see in the present slot `[E, K, D]`."""
-        seen = [task.observation, task.mean_field] if self.mean_field else [task.observation]
-        values = np.concatenate(seen, axis=-1)
+        return self.seen(task.observation, task.mean_field)
+
+    def seen(self, observation: FloatArray, mean_field: FloatArray) -> FloatArray:
+        """Return what agents see `[..., D]` of observations and mean fields as tasks and data sets have them.
+
+        Args:
+            observation: Native units `[..., features]`.
+            mean_field: Native units `[..., message entries]`; the lowest value where nobody told an entry.
+        """
+        values = observation
+        if self.mean_field:
+            values = np.concatenate([observation, mean_field], axis=-1)
         if not self.normalised:
             return values.astype(np.float32)
         return normalised(self.features, values)
@@ -106,10 +124,11 @@ class AgentView:
         return np.where(np.abs(values - inside) <= rounding, inside, values)
 
 
-def native_values(action: Action) -> list[float]:
-    """Return the values of an action that discrete agents choose from: "off" if any, then the bins."""
+def native_values(action: Action, most: int) -> list[float]:
+    """Return the values of an action that discrete agents choose from: "off" if any, then `most` at most."""
     if isinstance(action, ActionBins):
-        ordered = [float(value) for value in np.linspace(action.low, action.high, action.count)]
+        count = min(action.count, most)
+        ordered = [float(value) for value in np.linspace(action.low, action.high, count)]
         return ordered if action.off is None else [action.off, *ordered]
     return [float(index) for index in range(action.size)]
 
