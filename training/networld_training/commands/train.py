@@ -19,7 +19,13 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         "networld train --data runs/data/power-mixed --output runs/train",
     )
     parser.add_argument(
-        "--data", type=Path, nargs="+", required=True, help="data set folders, one a task"
+        "--data",
+        type=Path,
+        nargs="+",
+        action="extend",
+        required=True,
+        metavar="FOLDER",
+        help="data sets, one a task; may be repeated",
     )
     parser.add_argument("--output", type=Path, default=Path("runs/train"), help="run folder")
     parser.add_argument("--preset", default="default", help="default, or tiny for a quick try")
@@ -74,7 +80,10 @@ def run(arguments: argparse.Namespace) -> int:
         def report(step: int, values: Mapping[str, float]) -> None:
             for name, value in values.items():
                 writer.add_scalar(name, value, step)
-            note = " ".join(f"{name.split('/')[1]} {value:.3f}" for name, value in values.items())
+            mean = dict.fromkeys((name.split("/")[1] for name in values), 0.0)
+            for name, value in values.items():
+                mean[name.split("/")[1]] += value / len(samplers)
+            note = " ".join(f"{name} {value:.3f}" for name, value in mean.items())
             progress.update(step, note)
 
         trainer.run(report)
