@@ -1,4 +1,4 @@
-"""What can be evaluated: rules by name, bundles, checkpoints and users' own classes."""
+"""What can be evaluated: rules by name, bundles, checkpoints, learned baselines and users' own classes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from networld_training.tasks.spec import Information
 _NAMED = re.compile(r"([\w.-]+)=(.+)")
 _CLASS = re.compile(r".+:[A-Za-z_]\w*")
 # About how many times as long as with a rule a slot takes: for the estimate of what is left.
-_EFFORT = {"rule": 1, "class": 1, "checkpoint": 40, "bundle": 40}
+_EFFORT = {"rule": 1, "class": 1, "learned": 4, "checkpoint": 40, "bundle": 40}
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Contender:
     Attributes:
         task: Name of the task.
         text: As the user named it, without `NAME=`.
-        kind: `rule`, `bundle`, `checkpoint` or `class`.
+        kind: `rule`, `bundle`, `checkpoint`, `learned` or `class`.
         name: Name in tables.
         information: What it knows.
     """
@@ -64,8 +64,8 @@ def find_contenders(task: str, texts: Sequence[str], *, only: bool = False) -> l
 
     Args:
         task: Name of the task.
-        texts: A rule's name, a bundle's folder, a checkpoint's file, or `file.py:Class` or
-            `package.module:Class`; each may be called otherwise by `NAME=` before it.
+        texts: A rule's name, a bundle's folder, the file of a checkpoint or of a learned baseline, or
+            `file.py:Class` or `package.module:Class`; each may be called otherwise by `NAME=` before it.
         only: Take no other rules than the references, `random` and the task's expert.
 
     Raises:
@@ -117,13 +117,15 @@ def _kind(task: str, text: str) -> str:
     if _CLASS.fullmatch(text):
         return "class"
     if text.endswith(".safetensors"):
-        return "checkpoint"
+        from networld_training.baselines.policy_file import is_policy  # noqa: PLC0415 - torch is slow
+
+        return "learned" if is_policy(Path(text)) else "checkpoint"
     if "/" in text or Path(text).is_dir():
         return "bundle"
     raise ConfigError(
         f"--policy {text}",
         f"no rule of the task {task} ({', '.join(rules)}), no folder of a bundle, no checkpoint "
-        "(.safetensors) and no class (file.py:ClassName)",
+        "or learned baseline (.safetensors) and no class (file.py:ClassName)",
     )
 
 
@@ -139,6 +141,10 @@ def _make(kind: str, text: str, task: str, seed: int) -> Rule[Any]:
         )
 
         return CheckpointPolicy(load_task_model(Path(text), task))
+    if kind == "learned":
+        from networld_training.baselines.policy import BaselinePolicy  # noqa: PLC0415 - as above
+
+        return BaselinePolicy.load(Path(text), task)
     from networld_training.evaluation.bundle_policy import (  # noqa: PLC0415 - as is ONNX Runtime
         BundlePolicy,
         load_task_bundle,
