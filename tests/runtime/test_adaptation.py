@@ -12,8 +12,9 @@ import pytest
 from networld_runtime import adaptation
 from networld_runtime.adaptation import AdaptationSettings, adapt, load_adapter, save_adapter
 from networld_runtime.bundle import Bundle, load_bundle
+from networld_runtime.contract import Contract
 from networld_runtime.errors import ConfigError, DataError
-from networld_runtime.experience import Experience
+from networld_runtime.experience import Experience, Windows
 from networld_runtime.optimiser import AdamW, one_cycle
 
 SHIPPED = Path(__file__).parents[2] / "bundles" / "power"
@@ -86,6 +87,21 @@ def test_only_the_chosen_parts_are_trained(bundle: Bundle, tmp_path: Path) -> No
     settings = replace(QUICK, parts=("encoder",))
     with pytest.raises(ConfigError, match="denoiser"):
         adapt(bundle, tmp_path / "experience.safetensors", tmp_path / "out", settings)
+
+
+def test_actions_of_every_kind_become_targets(hybrid: Contract) -> None:
+    count, horizon = 5, hybrid.horizon
+    windows = Windows(
+        latents=np.zeros((count, horizon + 1, 16), dtype=np.float32),
+        mean_field=np.zeros((count, 17), dtype=np.float32),
+        actions=np.tile(np.array([1.0, 5.0, 2.0], dtype=np.float32), (count, horizon, 1)),
+        rewards=np.ones((count, horizon), dtype=np.float32),
+    )
+    target = adaptation._feeds(windows, hybrid)["in_action"]
+    assert target.shape == (count, horizon, hybrid.action_size)
+    expected = np.zeros(hybrid.action_size)
+    expected[[1, 4 + 11, 19]] = 1
+    np.testing.assert_array_equal(target, np.broadcast_to(expected, target.shape))
 
 
 def test_too_little_experience_says_how_much_is_needed(bundle: Bundle, tmp_path: Path) -> None:

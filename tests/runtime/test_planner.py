@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from networld_runtime.bundle import Bundle, load_bundle
-from networld_runtime.contract import FloatArray
+from networld_runtime.contract import Contract, FloatArray
 from networld_runtime.errors import ConfigError
 from networld_runtime.levels import signal
 from networld_runtime.planner import Planner, PlannerSettings
@@ -121,3 +123,29 @@ def test_warm_start_begins_one_slot_ahead_at_its_level(bundle: Bundle) -> None:
     assert levels[0] == 0.4
     expected = signal(0.4) * np.concatenate([last[1:], last[-1:]])
     np.testing.assert_allclose(start, np.broadcast_to(expected, start.shape), atol=1e-6)
+
+
+class Fixed(Bundle):
+    """A bundle whose graphs always answer the same; of two plans the second has the better return."""
+
+    def session(self, graph: str) -> Any:
+        plans = np.zeros((2, self.contract.horizon, self.contract.latent_size), dtype=np.float32)
+        actions = np.zeros((2, self.contract.action_size), dtype=np.float32)
+        actions[0, [0, 4, 17]] = 1
+        # the second user is likeliest, then the third; 5 dB; deep sleep
+        actions[1, [1, 2, 3, 4 + 11, 19]] = 0.5, 0.4, 0.1, 1, 1
+        answers = {
+            "denoiser": (plans,),
+            "head": (np.array([1.0, 2.0], dtype=np.float32), actions),
+        }
+        return SimpleNamespace(run=lambda **_: answers[graph])
+
+
+def test_mask_decides_among_the_choices_of_the_best_plan(hybrid: Contract, tmp_path: Path) -> None:
+    planner = Planner(Fixed(tmp_path, "fixed", "", hybrid, 2, 0, {}, 8, {"candidates": 2}, {}))
+    latent, field = np.zeros(16, dtype=np.float32), np.zeros(17, dtype=np.float32)
+    for mask, user in ((None, 1), ([1, 1, 1, 1], 1), ([1, 0, 1, 1], 2), ([1, 0, 0, 1], 3)):
+        possible = None if mask is None else np.array(mask, dtype=np.bool_)
+        action = planner.plan(latent, field, possible).action
+        assert action.dtype == np.float32
+        np.testing.assert_allclose(action, [user, 5, 2], atol=1e-5)
