@@ -10,6 +10,7 @@ from networld_training.cli import Subparsers, add_command, natural
 from networld_training.commands.output import check_files
 
 if TYPE_CHECKING:
+    from networld_training.baselines.online_settings import OnlineSettings
     from networld_training.baselines.policy_file import SavedPolicy
 
 METHODS = "bc, iql or dd, from a data set; ippo, mappo or qmix, in the simulator"
@@ -108,10 +109,13 @@ def _offline(arguments: argparse.Namespace, settings: object) -> SavedPolicy:
         return training.run(progress.update)
 
 
-def _online(arguments: argparse.Namespace, settings: object) -> SavedPolicy:
+def _online(arguments: argparse.Namespace, settings: OnlineSettings) -> SavedPolicy:
     from importlib.util import find_spec
 
     from networld_runtime.errors import ConfigError
+    from networld_training.baselines.policy_file import finished_policy
+    from networld_training.progress import reporting
+    from networld_training.tasks.registry import find_scenario
 
     if find_spec("benchmarl") is None:
         raise ConfigError(
@@ -119,4 +123,17 @@ def _online(arguments: argparse.Namespace, settings: object) -> SavedPolicy:
             "needs BenchMARL, which is not installed here; `make baselines` makes an environment "
             "with it, whose command is .venv-baselines/bin/networld",
         )
-    raise NotImplementedError(settings)
+    from networld_training.baselines.online import OnlineTraining, origin_of
+
+    text = arguments.scenario or "train"
+    scenario = find_scenario(text if "/" in text else f"{arguments.task}/{text}")
+    if scenario.task != arguments.task:
+        raise ConfigError("--scenario", f"{text!r} is one of task {scenario.task!r}")
+    origin = origin_of(arguments.method, scenario, settings, arguments.seed)
+    if arguments.output.exists():
+        return finished_policy(arguments.output, origin)
+    training = OnlineTraining(
+        arguments.output, arguments.method, scenario, settings, arguments.seed
+    )
+    with reporting(arguments.method, training.total_steps) as progress:
+        return training.run(progress.update)

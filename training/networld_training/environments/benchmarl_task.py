@@ -43,6 +43,7 @@ class NetworkTaskClass(TaskClass):  # type: ignore[misc]
         *,
         task: str | type[Task] | None = None,
         mean_field: bool = True,
+        reward_scale: tuple[float, float] = (0.0, 1.0),
     ) -> NetworkTaskClass:
         """Return the BenchMARL task of a scenario.
 
@@ -50,6 +51,7 @@ class NetworkTaskClass(TaskClass):  # type: ignore[misc]
             scenario: Id of a scenario, a scenario, or a network with `task`.
             task: The task or its name, where the scenario does not say it.
             mean_field: Whether agents see the mean field of the neighbours' messages, too.
+            reward_scale: Rewards are shown less the first, divided by the second.
 
         Raises:
             ConfigError: The scenario or the task is not known, or its networks differ in size.
@@ -57,7 +59,12 @@ class NetworkTaskClass(TaskClass):  # type: ignore[misc]
         if isinstance(scenario, str):
             scenario = find_scenario(scenario)
         make, _ = networks_to_play(scenario, task)
-        config = {"scenario": scenario, "task": task, "mean_field": mean_field}
+        config = {
+            "scenario": scenario,
+            "task": task,
+            "mean_field": mean_field,
+            "reward_scale": reward_scale,
+        }
         return cls(f"{make.spec.name}_{scenario.name}", config)
 
     def get_env_fun(

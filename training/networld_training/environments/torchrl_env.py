@@ -45,6 +45,7 @@ class NetworkTorchEnv(EnvBase):  # type: ignore[misc]
         mean_field: Whether observations hold the mean field of the neighbours' messages, too.
         normalised: Whether each feature's range is scaled to [-1, 1] and clipped at 1.5.
         discrete_actions: Whether numbers are picked from their bins, too.
+        reward_scale: Rewards are shown less the first, divided by the second.
         device: Where the tensors are; the simulator itself runs on the CPU.
 
     Raises:
@@ -61,6 +62,7 @@ class NetworkTorchEnv(EnvBase):  # type: ignore[misc]
         mean_field: bool = True,
         normalised: bool = True,
         discrete_actions: bool = False,
+        reward_scale: tuple[float, float] = (0.0, 1.0),
         device: str | torch.device = "cpu",
     ) -> None:
         self._make, self._networks = networks_to_play(scenario, task)
@@ -72,6 +74,7 @@ class NetworkTorchEnv(EnvBase):  # type: ignore[misc]
             normalised=normalised,
             discrete_actions=discrete_actions or not has_continuous_actions(spec),
         )
+        self.reward_scale = reward_scale
         self.episodes = episodes
         self.cells = self._networks[0].cells
         self.slots = max(network.slots for network in self._networks)
@@ -134,7 +137,9 @@ class NetworkTorchEnv(EnvBase):  # type: ignore[misc]
         action = tensordict.get((GROUP, "action")).detach().cpu().numpy()
         outcome = self.task.step(self.view.native(action))
         following = self._seen(outcome.done)
-        following.set((GROUP, "reward"), self._tensor(outcome.reward)[..., None])
+        mean, deviation = self.reward_scale
+        reward = (self._tensor(outcome.reward) - mean) / deviation
+        following.set((GROUP, "reward"), reward[..., None])
         return following
 
     def _set_seed(self, seed: int | None) -> None:
