@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,8 @@ from networld_training.radio.link import spectral_efficiency
 from networld_training.tasks.power import PowerNetwork, PowerTask
 from networld_training.tasks.registry import find_task
 from networld_training.tasks.scenario import Scenario
-from networld_training.tasks.sched.contract import MUTE
+from networld_training.tasks.sched.contract import LISTED, MUTE
+from networld_training.tasks.sched.heuristics import SCHED_HEURISTICS
 from networld_training.tasks.sched.network import SchedNetwork
 from networld_training.tasks.sched.task import SchedTask
 from networld_training.tasks.sleep.genie import set_cost
@@ -63,7 +65,7 @@ def test_training_helps_and_the_seed_decides() -> None:
 
 
 def weighted_rates(task: SchedTask, choice: IntArray) -> FloatArray:
-    """Return the backlog-weighted rates of all cells `[E]`, one link after the other."""
+    """Return the sum of the weighted rates of all cells `[E]`, one link after the other."""
     total = np.zeros(task.shape[0])
     slot_bits = task.network.bandwidth_hz * task.network.slot_s
     for episode, cell in np.ndindex(*task.shape):
@@ -75,7 +77,7 @@ def weighted_rates(task: SchedTask, choice: IntArray) -> FloatArray:
         gain = task.user_gain[episode, user]
         others = [j for j in range(task.shape[1]) if j != cell and choice[episode, j] != MUTE]
         rate = float(spectral_efficiency(gain[cell] / (gain[others].sum() + 1)))
-        total[episode] += bits * min(rate * slot_bits, bits)
+        total[episode] += math.sqrt(bits) * min(rate * slot_bits, bits)
     return total
 
 
@@ -164,17 +166,40 @@ def test_a_shipped_ceiling_acts_in_all_scenarios_of_its_task_and_nowhere_else(na
         assert not ceiling.fits(replace(network, slots=network.slots + 1))
 
 
-def test_silence_is_for_those_who_harm_more_than_they_gain() -> None:
+def test_an_untrained_ceiling_is_about_the_rule_and_silence_can_outweigh_it() -> None:
     task = SchedTask(SchedNetwork(waiting_files=5.0), range(8))
     task.reset()
+    task.step(np.zeros((*task.shape, 1)) + np.where(task.measured.waiting, 0, MUTE)[..., None])
     objective = SchedObjective()
     output = np.zeros((*task.shape, objective.output_size), dtype=np.float32)
-    output[..., 1] = 1.0
-    waiting = np.asarray(task.action_mask)
-    both = waiting[..., 0] & waiting[..., 1]
-    assert (objective.decide(task, output)[both] == 1).all()
-    output[..., -1] = 10.0
+    rule = SCHED_HEURISTICS["mute-root"]().act(task)
+    found = objective.decide(task, output)[..., 0]
+    assert ((found == MUTE) == (rule == MUTE)).mean() > 0.9
+    assert (found == rule).mean() > 0.8
+    output[..., -1] = 100.0
     assert (objective.decide(task, output) == MUTE).all()
+
+
+def test_the_gradient_is_that_of_the_expected_sum_of_weighted_rates() -> None:
+    """With all other cells certain, a cell's chance of silence moves by what silence gains everyone."""
+    task = SchedTask(SchedNetwork(waiting_files=5.0), range(6))
+    task.reset()
+    objective = SchedObjective()
+    first, silent = (np.full((*task.shape, LISTED + 1), -60.0) for _ in range(2))
+    first[..., 0], silent[..., MUTE] = 60.0, 60.0
+    output = torch.from_numpy(first - objective._rule_logits(task)).float()
+    output[:, 0] = torch.from_numpy(-objective._rule_logits(task)[:, 0]).float()
+    output[:, 0, 1:LISTED] = -60.0
+    output.requires_grad_(True)
+    objective.loss(task, output).backward()  # type: ignore[no-untyped-call]
+    choice = np.where(task.measured.waiting, 0, MUTE)
+    quiet = choice.copy()
+    quiet[:, 0] = MUTE
+    gained = weighted_rates(task, choice) - weighted_rates(task, quiet)
+    waiting = task.measured.waiting[:, 0]
+    assert output.grad is not None
+    slope = -output.grad[:, 0, 0].numpy()
+    assert (np.sign(slope[waiting]) == np.sign(gained[waiting])).all()
 
 
 def test_missing_and_broken_weights_and_wrong_settings_are_named(

@@ -16,13 +16,13 @@ from networld_training.tasks.sleep.genie import PATIENCE_SLOTS, set_cost
 from networld_training.tasks.sleep.modes import ACTIVE, DEEP, LIGHT
 from networld_training.tasks.sleep.task import SleepTask
 
-# Unit and largest size of a target, in reference power: unserved traffic makes huge ones.
+# About what an idle cell saves by sleeping, in reference power; unserved traffic costs many times more.
 COST_UNIT = 2.0
-LARGEST_TARGET = 5.0
+LARGEST_EXCESS = 60.0
 
 
 class SleepObjective:
-    """One expectation: what its sleeping costs the network beyond being awake. Offsets stay 0.
+    """One logit: the chance that being awake is right. Offsets stay 0.
 
     A third of the cells may change their minds in a slot, in turn, because all of them hear about the
     same; a cell goes from light to deep sleep after some time, as in the task's rules.
@@ -46,21 +46,22 @@ class SleepObjective:
         return np.stack([np.where(awake, ACTIVE, down), np.zeros(task.shape)], axis=-1)
 
     def loss(self, task: SleepTask, output: Tensor) -> Tensor:
-        """Return the squared error of the expectation.
+        """Return what being awake is expected to cost beyond sleep, the others' decisions drawn.
 
-        What a cell in deep sleep decides shows in the next slot; until then it cannot serve.
+        Its gradient is that of the expected cost of the network. What a cell in deep sleep decides shows
+        in the next slot; until then it cannot serve.
         """
         deep = task.state == DEEP
-        decided = self._awake(task, output.detach().numpy())
+        chance = torch.sigmoid(output[..., 0])
         turn = np.broadcast_to(self._turn(task), task.shape)
+        drawn = self._awake(task, (torch.bernoulli(chance.detach()) - 0.5)[..., None].numpy())
         excess = np.zeros(task.shape)
-        for ahead, awake, asked in ((0, decided & ~deep, turn & ~deep), (1, decided, turn & deep)):
+        for ahead, awake, asked in ((0, drawn & ~deep, turn & ~deep), (1, drawn, turn & deep)):
             if asked.any():
                 excess[asked] = _excess_cost(task, ahead, awake, asked)
-        target = np.clip(-excess / COST_UNIT, -LARGEST_TARGET, LARGEST_TARGET)
-        error = (output[..., 0] - torch.from_numpy(target).float()).square()
-        counted = error * torch.from_numpy(turn.astype(np.float32))
-        return counted.sum() / float(turn.sum())
+        cost = np.clip(excess, -LARGEST_EXCESS, LARGEST_EXCESS) * turn
+        expected = (chance * torch.from_numpy(cost).float()).sum() / float(turn.sum())
+        return expected / COST_UNIT
 
     def _turn(self, task: SleepTask) -> BoolArray:
         return np.asarray(task.layout.reuse_colour == task.slot % 3)

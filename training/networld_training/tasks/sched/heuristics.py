@@ -117,48 +117,67 @@ class MaxWeight(_Local):
 
 
 class Mute(_Local):
-    """MaxWeight, but silent where that costs the neighbours more weighted rate than it brings.
+    """Serves the user of most weight times rate, but is silent where that costs the neighbours more.
 
-    A cell knows its leakage to each neighbour's first user. What that user would lose follows from its
-    backlog, direct gain and incoming gains.
+    The weight is a power of the backlog: 1 is MaxWeight; with less, short queues count for more, which is
+    better for the mean delay. A cell knows its leakage to each neighbour's first user. What that user
+    would lose follows from its backlog, direct gain and incoming gains.
 
     Args:
         information: `mean-field` takes the average that the neighbours told one slot ago for each of
             them; `one-hop` what each told; `local` the cell's own values for everybody's.
+        exponent: Exponent of the backlog.
     """
 
-    def __init__(self, information: Literal["local", "mean-field", "one-hop"]) -> None:
+    def __init__(
+        self, information: Literal["local", "mean-field", "one-hop"], exponent: float = 1.0
+    ) -> None:
         self.name = {"local": "mute-own", "mean-field": "mute-mean", "one-hop": "mute-each"}[
             information
         ]
+        if exponent != 1:
+            self.name = "mute-root"
         self.information = information
+        self._exponent = exponent
 
     def act(self, task: SchedTask) -> FloatArray:
-        """Return the first user of the list, or silence."""
-        own, loss = self.weigh(task)
-        return _or_mute(np.zeros(task.shape), task.measured.waiting & (own * LOSS_BORNE >= loss))
+        """Return the user of most weighted rate, or silence if the first user is not worth it."""
+        worth, loss = self.weigh(task)
+        sending = task.measured.waiting & (worth[..., 0] * LOSS_BORNE >= loss)
+        place = np.zeros(task.shape)
+        if self._exponent != 1:
+            place = np.argmax(self._weighted(task, task.measured.rate), axis=-1)
+        return _or_mute(place, sending)
 
     def weigh(self, task: SchedTask) -> tuple[FloatArray, FloatArray]:
-        """Return the weighted rate of the first user, and what the neighbours' would lose by it.
+        """Return what each user's rate is worth `[E, K, 8]`, and what the neighbours would lose `[E, K]`.
 
-        Both are `[E, K]` in Mbit b/s/Hz.
+        Both are in b/s/Hz times the weight, a power of Mbit. The first user's rate is that in the
+        interference that is expected, the others' the one that was estimated.
         """
-        measured, network = task.measured, task.network
-        backlog = measured.backlog_bits[..., 0]
-        most = backlog / (network.bandwidth_hz * network.slot_s)
-        expected = OTHERS_ACTIVE * measured.incoming + 1
-        rate = np.minimum(spectral_efficiency(measured.signal / expected), most)
-        return backlog / MEGABIT * rate, self._loss(task)
+        measured = task.measured
+        rate = np.array(measured.rate)
+        rate[..., 0] = spectral_efficiency(
+            measured.signal / (OTHERS_ACTIVE * measured.incoming + 1)
+        )
+        return self._weighted(task, rate), self._loss(task)
+
+    def _weighted(self, task: SchedTask, rate: FloatArray) -> FloatArray:
+        """Return rates in b/s/Hz, no more than waits, times the weights `[E, K, 8]`."""
+        bits = task.measured.backlog_bits
+        most = bits / (task.network.bandwidth_hz * task.network.slot_s)
+        return np.asarray((bits / MEGABIT) ** self._exponent * np.minimum(rate, most))
 
     def _loss(self, task: SchedTask) -> FloatArray:
-        """Return the weighted rate that the neighbours would lose, Mbit b/s/Hz `[E, K]`."""
+        """Return the weighted rate that the neighbours would lose `[E, K]`."""
         told = self._told(task)[..., :3]
         backlog_mbit = np.expm1(told[..., 0])
         signal, incoming = 10 ** (told[..., 1] / 10), 10 ** (told[..., 2] / 10)
         leakage = task.measured.leakage
         expected = OTHERS_ACTIVE * incoming + 1
-        spared = spectral_efficiency(signal / expected)
-        loss = backlog_mbit * (spared - spectral_efficiency(signal / (expected + leakage)))
+        lost = spectral_efficiency(signal / expected)
+        lost = lost - spectral_efficiency(signal / (expected + leakage))
+        loss = np.maximum(backlog_mbit, 0.0) ** self._exponent * lost
         return np.asarray(np.where(np.isnan(loss), 0.0, loss).sum(axis=-1))
 
     def _told(self, task: SchedTask) -> FloatArray:
@@ -214,6 +233,7 @@ SCHED_HEURISTICS: Mapping[str, Callable[[], Rule[SchedTask]]] = {
     "mute-own": partial(Mute, "local"),
     "mute-mean": partial(Mute, "mean-field"),
     "mute-each": partial(Mute, "one-hop"),
+    "mute-root": partial(Mute, "mean-field", exponent=0.5),
     "coordinated": Genie,
 }
 """What makes each rule, by name."""
