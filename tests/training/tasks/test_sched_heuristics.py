@@ -202,11 +202,11 @@ def test_without_a_message_the_muting_rule_is_maxweight() -> None:
     assert (rule.act(task) == plain.act(task)).all()
 
 
-@pytest.mark.parametrize("name", ["mute-own", "mute-mean", "mute-each"])
+@pytest.mark.parametrize("name", ["mute-own", "mute-mean", "mute-each", "mute-root"])
 def test_muting_against_a_plain_reference(name: str) -> None:
     task = SchedTask(SHORT, range(6))
     task.reset()
-    rule = SCHED_HEURISTICS[name]()
+    rule, exponent = SCHED_HEURISTICS[name](), 0.5 if name == "mute-root" else 1.0
     silences = 0
     for _ in range(5):
         task.step(SCHED_HEURISTICS["maxweight"]().act(task))
@@ -221,6 +221,7 @@ def test_muting_against_a_plain_reference(name: str) -> None:
                 told = {
                     "mute-own": own[episode, cell],
                     "mute-mean": task.mean_field[episode, cell],
+                    "mute-root": task.mean_field[episode, cell],
                     "mute-each": task.received[episode, neighbour],
                 }[name]
                 if np.isnan(told[0]):
@@ -229,14 +230,19 @@ def test_muting_against_a_plain_reference(name: str) -> None:
                 leaked = measured.leakage[episode, cell, number]
                 without = spectral_efficiency(signal / (OTHERS_ACTIVE * incoming + 1))
                 beside = spectral_efficiency(signal / (OTHERS_ACTIVE * incoming + 1 + leaked))
-                loss += float(np.expm1(told[0]) * (without - beside))
+                loss += float(np.expm1(told[0]) ** exponent * (without - beside))
             backlog = measured.backlog_bits[episode, cell, 0]
             interference = OTHERS_ACTIVE * measured.incoming[episode, cell] + 1
             rate = spectral_efficiency(measured.signal[episode, cell] / interference)
-            gain = backlog / 1e6 * min(float(rate), backlog / 1e5)
+            gain = (backlog / 1e6) ** exponent * min(float(rate), backlog / 1e5)
             if loss != pytest.approx(LOSS_BORNE * gain, rel=1e-4):
                 assert (action[episode, cell] == MUTE) == (loss > LOSS_BORNE * gain)
                 silences += loss > LOSS_BORNE * gain
+            if action[episode, cell] != MUTE:
+                bits = measured.backlog_bits[episode, cell]
+                rates = np.minimum(measured.rate[episode, cell], bits / 1e5)
+                best = 0 if exponent == 1 else np.argmax(bits**exponent * rates)
+                assert action[episode, cell] == best
     assert silences > 10
 
 
