@@ -9,7 +9,7 @@ SETUP := pyproject.toml constraints.txt runtime/pyproject.toml training/pyprojec
 
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: setup demo results test lint types unit test-minimum test-sionna sionna-values test-baselines bundle bench bench-simulator clean
+.PHONY: setup demo results test lint types unit test-minimum test-sionna sionna-values test-baselines baselines train-baselines bundle bench bench-simulator clean
 
 setup: $(VENV)/.installed
 
@@ -70,9 +70,29 @@ unit: setup
 test-minimum: $(MINIMUM)/.installed
 	$(MINIMUM)/bin/pytest tests/runtime
 
-# TorchRL and BenchMARL environments: one short training with each of IPPO, MAPPO and QMIX.
+# TorchRL and BenchMARL environments, and short trainings with IPPO, MAPPO and QMIX.
 test-baselines: $(BASELINES)/.installed
-	$(BASELINES)/bin/pytest tests/training/environments
+	$(BASELINES)/bin/pytest tests/training/environments tests/training/baselines
+
+# The environment with BenchMARL alone.
+baselines: $(BASELINES)/.installed
+
+# All learned baselines, into runs/baselines; finished ones are left as they are, interrupted ones resumed.
+TASKS ?= power sched sleep
+METHODS ?= bc iql dd ippo ippo-unshared mappo qmix
+SEEDS ?= 0 1 2 3 4
+train-baselines: $(BASELINES)/.installed
+	mkdir -p runs/baselines
+	set -e; for task in $(TASKS); do for method in $(METHODS); do for seed in $(SEEDS); do \
+	    case $$method in \
+	        bc|iql|dd) options="--data runs/data/$$task-mixed";; \
+	        *-unshared) options="--set share=false";; \
+	        *) options=;; \
+	    esac; \
+	    OMP_NUM_THREADS=1 $(BASELINES)/bin/networld baseline --task $$task \
+	        --method $${method%-unshared} --seed $$seed $$options \
+	        --output runs/baselines/$$task-$$method-$$seed.safetensors; \
+	done; done; done
 
 # Has Sionna compute its values again and compares them with the frozen ones.
 test-sionna: $(SIONNA)/.installed

@@ -193,6 +193,36 @@ def test_seeds_make_runs(guess: Scenario, tmp_path: Path) -> None:
     assert not torch.equal(weights[0], weights[2])
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_an_interrupted_run_goes_on(method: str, guess: Scenario, tmp_path: Path) -> None:
+    """Bit for bit, but for QMIX, which has to fill its replay buffer again."""
+    done: list[int] = []
+
+    def interrupt(steps: int, _: str) -> None:
+        done.append(steps)
+        if steps == 8 * 1120:
+            raise KeyboardInterrupt
+
+    settings = small(steps=9 * 1120)
+    whole, broken = tmp_path / "whole.safetensors", tmp_path / "broken.safetensors"
+    OnlineTraining(whole, method, guess, settings).run(lambda _, __: None)
+    with pytest.raises(KeyboardInterrupt):
+        OnlineTraining(broken, method, guess, settings).run(interrupt)
+    assert not broken.exists()
+    resumed = OnlineTraining(broken, method, guess, settings)
+    assert resumed.steps == 5 * 1120
+    done.clear()
+    resumed.run(lambda steps, _: done.append(steps))
+    assert done == [steps * 1120 for steps in range(6, 10)]
+    assert not broken.with_name("broken.safetensors.run").exists()
+    if method == "qmix":
+        greedy = list(resumed.experiment.group_policies["agents"].modules())[-1]
+        assert float(greedy.eps) == pytest.approx(0.01)
+        return
+    assert broken.read_bytes() == whole.read_bytes()
+    assert broken.with_suffix(".csv").read_text() == whole.with_suffix(".csv").read_text()
+
+
 def test_the_command_trains_online(
     guess: Scenario, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

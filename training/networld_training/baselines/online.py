@@ -13,7 +13,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -34,12 +34,15 @@ from networld_training.baselines.methods import find_method
 from networld_training.baselines.online_settings import CellPerceptron, OnlineSettings, make_actor
 from networld_training.baselines.policy import BaselinePolicy
 from networld_training.baselines.policy_file import Origin, SavedPolicy, write_policy
+from networld_training.baselines.run_file import resume_run, run_path, save_run
 from networld_training.environments.benchmarl_task import NetworkTaskClass
 from networld_training.environments.rollout import run_policy
 from networld_training.environments.torchrl_env import GROUP
 from networld_training.tasks.registry import find_task
 from networld_training.tasks.scenario import Scenario
 
+SAVE_EVERY = 5
+"""Iterations after which a run is kept."""
 VALIDATIONS = 10
 """Times that the policy is judged while it learns."""
 VALIDATION_SEED = 2**30
@@ -68,11 +71,15 @@ class OnlineTraining:
     """A run of an online method.
 
     Args:
-        path: File of the policy; the learning curve goes beside it, as CSV.
+        path: File of the policy. The learning curve goes beside it, as CSV, and so does the run until it
+            is done, as `<file>.run`; an existing one is resumed, QMIX's with an empty replay buffer.
         method: `ippo`, `mappo` or `qmix`.
         scenario: Where it plays; its networks take turns.
         settings: Hyper-parameters.
         seed: Seed of weights, actions and episodes.
+
+    Raises:
+        DataError: The run beside the file is another one, or damaged.
     """
 
     def __init__(
@@ -102,15 +109,20 @@ class OnlineTraining:
         self._report: Report = lambda _, __: None
         self._begin_s = time.monotonic()
         self._batch_reward = 0.0
+        found = resume_run(path, self.origin, *self._trained)
+        if found is not None:
+            self._go_on(found[0]["rows"])
 
     def run(self, report: Report) -> SavedPolicy:
         """Train to the end and write policy and curve; `report` gets environment steps and a note."""
         self._report, self._begin_s = report, time.monotonic()
+        self.experiment.seed = self._seed_of(len(self.rows))  # of the actions that are drawn
         with self._folder, _quiet():
             self.experiment.run()
         weights = {name: one.clone() for name, one in self.actor().state_dict().items()}
         policy = SavedPolicy(self.origin, self.iterations, self.steps, weights)
         write_policy(self.path, policy)
+        run_path(self.path).unlink(missing_ok=True)
         return policy
 
     @property
@@ -143,7 +155,6 @@ class OnlineTraining:
         self.rows.append(
             {
                 "environment_steps": self.steps,
-                "minutes": round((time.monotonic() - self._begin_s) / 60, 2),
                 "mean_reward": round(self._batch_reward, 5),
                 scored: round(self.validated(), 5) if due or iteration == self.iterations else "",
             }
@@ -154,6 +165,11 @@ class OnlineTraining:
         table.writerows(self.rows)
         write_atomically(self.path.with_suffix(".csv"), text.getvalue().encode())
         last = next((row[scored] for row in reversed(self.rows) if row[scored] != ""), "")
+        if iteration % SAVE_EVERY == 0 and iteration < self.iterations:
+            save_run(self.path, self.origin, *self._trained, {"rows": self.rows})
+        if self.experiment.on_policy:
+            self.experiment.replay_buffers[GROUP].empty()  # its sampler drew the next order already
+        torch.manual_seed(self._seed_of(iteration))
         self._report(self.steps, f"reward {self._batch_reward:.3f} {scored} {last}".rstrip())
 
     def validated(self) -> float:
@@ -165,6 +181,28 @@ class OnlineTraining:
             seeds = range(VALIDATION_SEED, VALIDATION_SEED + VALIDATION_EPISODES)
             values.append(run_policy(make(network, seeds), policy)[self.spec.kpis[0].name])
         return float(np.mean(values))
+
+    def _seed_of(self, iteration: int) -> int:
+        """Return the seed of an iteration, so that a resumed run draws what it would have drawn."""
+        return (self.origin.seed * 1_000_003 + iteration) % 2**31
+
+    @property
+    def _trained(self) -> tuple[torch.nn.Module, list[torch.optim.Optimizer]]:
+        """All weights that are trained, and their optimisers."""
+        optimisers = self.experiment.optimizers[GROUP]
+        return self.experiment.losses[GROUP], list(optimisers.values())
+
+    def _go_on(self, rows: list[dict[str, Any]]) -> None:
+        """Take up the counts of a run that has these rows, and begin new episodes."""
+        experiment, self.rows = self.experiment, rows
+        experiment.n_iters_performed = len(rows)
+        experiment.total_frames = len(rows) * self.frames_per_batch
+        explorer = list(experiment.group_policies[GROUP].modules())[-1]
+        if hasattr(explorer, "step"):
+            explorer.step(experiment.total_frames)
+        played = len(rows) * self.settings.batch_slots // experiment.max_steps
+        experiment.collector.env.base_env.turn = played
+        experiment.collector.reset()
 
     def _config(self) -> ExperimentConfig:
         settings, frames = self.settings, self.frames_per_batch
@@ -251,7 +289,7 @@ def _quiet() -> Iterator[None]:
     logging.getLogger("torchrl").setLevel(logging.WARNING)
     shown = benchmarl_experiment.tqdm
     benchmarl_experiment.tqdm = partial(shown, disable=True)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         try:
             yield

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from networld_runtime.errors import DataError
-from networld_runtime.files import write_atomically
 from networld_training.baselines.methods import find_method
 from networld_training.baselines.policy_file import Origin, SavedPolicy, write_policy
+from networld_training.baselines.run_file import resume_run, run_path, save_run
 from networld_training.baselines.trajectories import LoggedData
 
 SAVE_EVERY = 1000
 REPORT_EVERY = 50
-UNFINISHED = "networld-baseline-run"
 
 Report = Callable[[int, str], None]
 
@@ -46,15 +42,18 @@ class OfflineTraining:
         make = find_method(method).learner
         if make is None:
             raise DataError(method, "learns in the simulator, not from a data set")
-        self.path, self.run_path = path, path.with_name(path.name + ".run")
+        self.path = path
         self.settings, self.seed, self.data = settings, seed, data
         torch.manual_seed(seed)
         self.learner = make(data, settings)
         self.origin = origin_of(method, data, settings, seed)
         self.step, self.best_step, self.best_loss = 0, 0, float("inf")
         self.best: dict[str, Tensor] = {}
-        if self.run_path.exists():
-            self._resume()
+        found = resume_run(path, self.origin, self.learner, self.learner.optimisers)
+        if found is not None:
+            progress, self.best = found
+            self.step, self.best_step = progress["step"], progress["best_step"]
+            self.best_loss = progress["best_loss"]
 
     @property
     def stopped(self) -> bool:
@@ -80,7 +79,7 @@ class OfflineTraining:
             self.best or _copied(self.learner.actor.state_dict()),
         )
         write_policy(self.path, policy)
-        self.run_path.unlink(missing_ok=True)
+        run_path(self.path).unlink(missing_ok=True)
         return policy
 
     def advance(self) -> Mapping[str, float]:
@@ -97,43 +96,8 @@ class OfflineTraining:
 
     def save(self) -> None:
         """Write the run, to be resumed."""
-        tensors = {f"learner.{name}": one for name, one in self.learner.state_dict().items()}
-        tensors |= {f"best.{name}": one for name, one in self.best.items()}
-        for number, optimiser in enumerate(self.learner.optimisers):
-            for index, state in optimiser.state_dict()["state"].items():
-                tensors |= {f"optimiser.{number}.{index}.{k}": one for k, one in state.items()}
-        header = {
-            "origin": asdict(self.origin),
-            "step": self.step,
-            "best_step": self.best_step,
-            "best_loss": None if not self.best else self.best_loss,
-        }
-        content = {name: one.contiguous() for name, one in tensors.items()}
-        write_atomically(self.run_path, save(content, {UNFINISHED: json.dumps(header)}))
-
-    def _resume(self) -> None:
-        repair = f"delete it to begin anew, or name another --output than {self.path}"
-        try:
-            with safe_open(self.run_path, framework="pt") as file:
-                header = json.loads((file.metadata() or {})[UNFINISHED])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            differences = Origin(**header["origin"]).differences(self.origin)
-            if differences:
-                raise DataError(str(self.run_path), [*differences, repair])
-            self.learner.load_state_dict(_below("learner", tensors))
-            for number, optimiser in enumerate(self.learner.optimisers):
-                state: dict[int, dict[str, Tensor]] = {}
-                for name, one in _below(f"optimiser.{number}", tensors).items():
-                    index, entry = name.split(".")
-                    state.setdefault(int(index), {})[entry] = one
-                groups = optimiser.state_dict()["param_groups"]
-                optimiser.load_state_dict({"state": state, "param_groups": groups})
-            self.step, self.best_step = header["step"], header["best_step"]
-        except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
-            raise DataError(str(self.run_path), f"damaged ({error}); {repair}") from error
-        self.best = _below("best", tensors)
-        if self.best:
-            self.best_loss = header["best_loss"]
+        progress = {"step": self.step, "best_step": self.best_step, "best_loss": self.best_loss}
+        save_run(self.path, self.origin, self.learner, self.learner.optimisers, progress, self.best)
 
     def _note(self, losses: Mapping[str, float]) -> str:
         note = " ".join(f"{name} {value:.3f}" for name, value in losses.items())
@@ -153,11 +117,6 @@ def origin_of(method: str, data: LoggedData, settings: Any, seed: int) -> Origin
         source_sha256=data.sha256,
         cells=int(manifest.shards[0].network["cells"]),
     )
-
-
-def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    start = prefix + "."
-    return {name[len(start) :]: one for name, one in tensors.items() if name.startswith(start)}
 
 
 def _copied(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

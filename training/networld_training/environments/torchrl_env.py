@@ -35,7 +35,8 @@ class NetworkTorchEnv(EnvBase):  # type: ignore[misc]
     `discrete_actions`, it is `[E, K]`, a row of `AgentView.table`.
 
     Every reset starts E new episodes in one network, the next one of the scenario; the episode of seed s
-    is in the network that the scenario has for s. All episodes end together, by truncation.
+    is in the network that the scenario has for s. All episodes end together, by truncation. `turn` counts the
+    resets; who sets it goes on where another run stopped.
 
     Args:
         scenario: Id of a scenario, a scenario, or a network with `task`.
@@ -144,14 +145,14 @@ class NetworkTorchEnv(EnvBase):  # type: ignore[misc]
 
     def _set_seed(self, seed: int | None) -> None:
         self._next_seed = seed or 0
-        self._turn = 0
+        self.turn = 0
 
     def _next_episodes(self) -> tuple[Network, list[int]]:
         """Return the next network and the E seeds that belong to it, of a block of E for each network."""
         count = len(self._networks)
-        first = self._next_seed + self.episodes * count * (self._turn // count)
-        index = (self._next_seed + self._turn) % count
-        self._turn += 1
+        first = self._next_seed + self.episodes * count * (self.turn // count)
+        index = (self._next_seed + self.turn) % count
+        self.turn += 1
         block = range(first, first + self.episodes * count)
         return self._networks[index], [seed for seed in block if seed % count == index]
 
