@@ -103,7 +103,7 @@ def guess(monkeypatch: pytest.MonkeyPatch) -> Scenario:
 
 def small(**changes: Any) -> OnlineSettings:
     settings = OnlineSettings(
-        steps=2240, width=16, episodes=16, batch_slots=10, minibatch=80, epochs=5, discount=0.1
+        steps=2240, width=16, episodes=16, minibatch=80, epochs=5, discount=0.1
     )
     return replace(settings, **{"learning_rate": 0.01, **changes})
 
@@ -229,7 +229,7 @@ def test_the_command_trains_online(
     del guess
     path = tmp_path / "policy.safetensors"
     words = ["baseline", "--task", "guess", "--method", "ippo", "--output", str(path)]
-    words += ["--set", "episodes=16", "--set", "batch_slots=10", "--set", "minibatch=80"]
+    words += ["--set", "episodes=16", "--set", "minibatch=80"]
     assert main([*words, "--steps", "2000"]) == 0
     said = capsys.readouterr()
     assert "2240 environment steps" in said.out

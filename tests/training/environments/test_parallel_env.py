@@ -23,6 +23,7 @@ from networld_training.tasks.network import Network
 from networld_training.tasks.power import PowerNetwork, PowerTask
 from networld_training.tasks.registry import TASKS
 from networld_training.tasks.scenario import Scenario
+from networld_training.tasks.sleep.contract import SLEEP_SPEC
 from networld_training.tasks.spec import ActionError
 
 SLOTS = 4
@@ -109,6 +110,12 @@ def test_spaces_of_a_masked_choice_and_a_power(toy_task: type[Task], toy_network
     only_rest = np.array([1, 0, 0], dtype=np.int8)
     assert {int(space.sample(only_rest)[0]) for _ in range(20)} == {0}
     assert {int(space.sample()[0]) for _ in range(50)} == {0, 1, 2}
+
+
+def test_numbers_beside_other_components_have_few_values() -> None:
+    table = AgentView(SLEEP_SPEC, discrete_actions=True).table
+    assert table.shape == (3 * 5, 2)
+    assert list(table[:5, 1]) == [-6.0, -3.0, 0.0, 3.0, 6.0]
 
 
 def test_discrete_actions_are_all_combinations_and_their_mask_follows_the_choice(

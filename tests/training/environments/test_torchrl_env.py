@@ -86,6 +86,19 @@ def test_resets_rotate_through_the_networks_and_never_repeat_a_seed() -> None:
     assert list(env.task.seeds) == seeds[:3]
 
 
+def test_rewards_may_be_standardised_and_turns_be_taken_up() -> None:
+    plain = NetworkTorchEnv(POWER, 2, task="power")
+    scaled = NetworkTorchEnv(POWER, 2, task="power", reward_scale=(3.0, 4.0))
+    for env in (plain, scaled):
+        env.turn = 5
+    torch.manual_seed(0)
+    raw = plain.rollout(4)["next", "agents", "reward"]
+    torch.manual_seed(0)
+    assert torch.allclose(scaled.rollout(4)["next", "agents", "reward"], (raw - 3) / 4)
+    assert plain.task.seeds == (10, 11)
+    assert plain.turn == 6
+
+
 def test_a_part_of_a_batch_cannot_be_reset() -> None:
     env = NetworkTorchEnv(POWER, 2, task="power")
     with pytest.raises(ConfigError, match="call reset first"):

@@ -88,7 +88,8 @@ class OnlineTraining:
         self.path, self.method, self.scenario, self.settings = path, method, scenario, settings
         self.origin = origin_of(method, scenario, settings, seed)
         self.spec = find_task(scenario.task).spec
-        self.frames_per_batch = settings.episodes * settings.batch_slots
+        slots = max(network.slots for network in scenario.networks)
+        self.frames_per_batch = settings.episodes * slots
         steps_per_batch = self.frames_per_batch * self.origin.cells
         self.iterations = -(-settings.steps // steps_per_batch)
         self.reward_scale = random_rewards(scenario)
@@ -200,8 +201,7 @@ class OnlineTraining:
         explorer = list(experiment.group_policies[GROUP].modules())[-1]
         if hasattr(explorer, "step"):
             explorer.step(experiment.total_frames)
-        played = len(rows) * self.settings.batch_slots // experiment.max_steps
-        experiment.collector.env.base_env.turn = played
+        experiment.collector.env.base_env.turn = len(rows)
         experiment.collector.reset()
 
     def _config(self) -> ExperimentConfig:

@@ -21,8 +21,8 @@ class OnlineSettings:
         steps: Environment steps: slots of single cells.
         share: Whether all cells have one policy.
         width: Width of the two hidden layers of all networks.
-        episodes: Episodes that are played at the same time.
-        batch_slots: Slots of each of them between two rounds of learning.
+        episodes: Episodes that are played at the same time, from first to last slot, between two rounds
+            of learning.
         learning_rate: Of Adam.
         discount: Weight of the next slot.
         trace: Lambda of generalised advantages; PPO only.
@@ -39,7 +39,6 @@ class OnlineSettings:
     share: bool = True
     width: int = 128
     episodes: int = 32
-    batch_slots: int = 100
     learning_rate: float = 5e-4
     discount: float = 0.9
     trace: float = 0.9
@@ -56,7 +55,6 @@ class OnlineSettings:
                 ("steps", self.steps >= 1, "at least 1"),
                 ("width", self.width >= 1, "at least 1"),
                 ("episodes", self.episodes >= 1, "at least 1"),
-                ("batch_slots", self.batch_slots >= 1, "at least 1"),
                 ("learning_rate", 0 < self.learning_rate < 1, "between 0 and 1"),
                 ("discount", 0 <= self.discount < 1, "0 up to, not including, 1"),
                 ("trace", 0 <= self.trace <= 1, "0 to 1"),
@@ -68,9 +66,14 @@ class OnlineSettings:
         )
 
 
+EPISODES = {"sched": 16}
+"""Episodes at a time where they are longer; others have those of `OnlineSettings`."""
+
+
 def settings_of(algorithm: str, task: str) -> OnlineSettings:
     """Return the hyper-parameters of an algorithm in a task."""
-    settings = OnlineSettings(discount=discount_of(task))
+    episodes = EPISODES.get(task, OnlineSettings.episodes)
+    settings = OnlineSettings(episodes=episodes, discount=discount_of(task))
     if algorithm == "qmix":
         return replace(settings, epochs=100, minibatch=256)
     return settings
