@@ -55,9 +55,9 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         action="append",
         metavar="WHAT",
         default=[],
-        help="judge this beside the task's rules: a bundle's folder, a checkpoint.safetensors, "
-        "file.py:Class or package.module:Class, or a rule's name with --only; NAME=WHAT calls it "
-        "otherwise; may be repeated",
+        help="judge this beside the task's rules: a bundle's folder, the .safetensors of a checkpoint "
+        "or of `networld baseline`, file.py:Class or package.module:Class, or a rule's name with "
+        "--only; NAME=WHAT calls it otherwise; may be repeated",
     )
     parser.add_argument("--bundle", type=Path, help="the same as --policy, for a bundle's folder")
     parser.add_argument(
