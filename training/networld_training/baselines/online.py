@@ -8,29 +8,22 @@ from __future__ import annotations
 
 import csv
 import io
-import logging
 import tempfile
-import time
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import benchmarl.algorithms
-import benchmarl.experiment.experiment as benchmarl_experiment
 import numpy as np
 import torch
-from benchmarl.experiment import Callback, Experiment, ExperimentConfig
-from benchmarl.models.mlp import MlpConfig
+from benchmarl.experiment import Callback
 from torch import Tensor
 from torchrl.modules import MultiAgentMLP
 
 from networld_runtime.errors import ConfigError
 from networld_runtime.files import write_atomically
 from networld_training.baselines.methods import find_method
+from networld_training.baselines.online_experiment import make_experiment, quiet
 from networld_training.baselines.online_settings import CellPerceptron, OnlineSettings, make_actor
 from networld_training.baselines.policy import BaselinePolicy
 from networld_training.baselines.policy_file import Origin, SavedPolicy, write_policy
@@ -48,7 +41,6 @@ VALIDATIONS = 10
 VALIDATION_SEED = 2**30
 """First seed of these episodes: above those of training, below those of data sets and evaluation."""
 VALIDATION_EPISODES = 2
-LARGEST_BUFFER = 100_000
 
 Report = Callable[[int, str], None]
 
@@ -94,21 +86,19 @@ class OnlineTraining:
         self.iterations = -(-settings.steps // steps_per_batch)
         self.reward_scale = random_rewards(scenario)
         self._folder = tempfile.TemporaryDirectory()
-        watch = _Watch(self)
-        with _quiet():
-            self.experiment = Experiment(
-                task=NetworkTaskClass.of(scenario, reward_scale=self.reward_scale),
-                algorithm_config=_algorithm(method, settings),
-                model_config=_perceptron(settings),
-                critic_model_config=_perceptron(settings),
-                # Far apart, so that the episodes of two runs are not the same.
-                seed=seed * 1_000_003 % VALIDATION_SEED,
-                config=self._config(),
-                callbacks=[watch],
-            )
+        self.experiment = make_experiment(
+            method,
+            NetworkTaskClass.of(scenario, reward_scale=self.reward_scale),
+            settings,
+            rounds=self.iterations,
+            slots=slots,
+            # Far apart, so that the episodes of two runs are not the same.
+            seed=seed * 1_000_003 % VALIDATION_SEED,
+            folder=self._folder.name,
+            callback=_Watch(self),
+        )
         self.rows: list[dict[str, Any]] = []
         self._report: Report = lambda _, __: None
-        self._begin_s = time.monotonic()
         self._batch_reward = 0.0
         found = resume_run(path, self.origin, *self._trained)
         if found is not None:
@@ -116,9 +106,9 @@ class OnlineTraining:
 
     def run(self, report: Report) -> SavedPolicy:
         """Train to the end and write policy and curve; `report` gets environment steps and a note."""
-        self._report, self._begin_s = report, time.monotonic()
+        self._report = report
         self.experiment.seed = self._seed_of(len(self.rows))  # of the actions that are drawn
-        with self._folder, _quiet():
+        with self._folder, quiet():
             self.experiment.run()
         weights = {name: one.clone() for name, one in self.actor().state_dict().items()}
         policy = SavedPolicy(self.origin, self.iterations, self.steps, weights)
@@ -204,30 +194,6 @@ class OnlineTraining:
         experiment.collector.env.base_env.turn = len(rows)
         experiment.collector.reset()
 
-    def _config(self) -> ExperimentConfig:
-        settings, frames = self.settings, self.frames_per_batch
-        config = ExperimentConfig.get_from_yaml()
-        config.share_policy_params = settings.share
-        config.prefer_continuous_actions = False
-        config.gamma, config.lr = settings.discount, settings.learning_rate
-        config.max_n_frames = self.iterations * frames
-        config.exploration_anneal_frames = max(
-            1, int(settings.exploration_share * config.max_n_frames)
-        )
-        config.on_policy_collected_frames_per_batch = frames
-        config.on_policy_n_envs_per_worker = settings.episodes
-        config.on_policy_n_minibatch_iters = settings.epochs
-        config.on_policy_minibatch_size = min(settings.minibatch, frames)
-        config.off_policy_collected_frames_per_batch = frames
-        config.off_policy_n_envs_per_worker = settings.episodes
-        config.off_policy_n_optimizer_steps = settings.epochs
-        config.off_policy_train_batch_size = min(settings.minibatch, frames)
-        config.off_policy_memory_size = min(LARGEST_BUFFER, config.max_n_frames)
-        config.evaluation, config.loggers, config.create_json = False, [], False
-        config.evaluation_episodes = 1
-        config.save_folder = self._folder.name
-        return config
-
 
 class _Watch(Callback):  # type: ignore[misc]
     """Tells a run what BenchMARL does."""
@@ -281,32 +247,3 @@ def copy_weights(source: MultiAgentMLP, actor: CellPerceptron) -> None:
         for layer, weight, bias in zip(layers, actor.weights, actor.biases, strict=True):
             weight.copy_(params[f"{layer}.weight"].view_as(weight))
             bias.copy_(params[f"{layer}.bias"].view_as(bias))
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep BenchMARL's bar, logs and warnings back: ours says how long is left."""
-    logging.getLogger("torchrl").setLevel(logging.WARNING)
-    shown = benchmarl_experiment.tqdm
-    benchmarl_experiment.tqdm = partial(shown, disable=True)
-    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        try:
-            yield
-        finally:
-            benchmarl_experiment.tqdm = shown
-
-
-def _algorithm(method: str, settings: OnlineSettings) -> Any:
-    config = getattr(benchmarl.algorithms, f"{method.capitalize()}Config").get_from_yaml()
-    if method != "qmix":
-        config.share_param_critic = settings.share
-        config.lmbda, config.entropy_coef = settings.trace, settings.entropy
-    return config
-
-
-def _perceptron(settings: OnlineSettings) -> MlpConfig:
-    config = MlpConfig.get_from_yaml()
-    config.num_cells = [settings.width, settings.width]
-    config.activation_class = torch.nn.Tanh
-    return config

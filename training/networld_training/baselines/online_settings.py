@@ -66,8 +66,8 @@ class OnlineSettings:
         )
 
 
-EPISODES = {"sched": 16}
-"""Episodes at a time where they are longer; others have those of `OnlineSettings`."""
+EPISODES = {"power": 20, "sched": 16, "sleep": 32}
+"""Episodes at a time, about 3000 slots in all; other tasks have those of `OnlineSettings`."""
 
 
 def settings_of(algorithm: str, task: str) -> OnlineSettings:

@@ -135,5 +135,5 @@ def _online(arguments: argparse.Namespace, settings: OnlineSettings) -> SavedPol
     training = OnlineTraining(
         arguments.output, arguments.method, scenario, settings, arguments.seed
     )
-    with reporting(arguments.method, training.total_steps) as progress:
+    with reporting(arguments.method, training.total_steps, training.steps) as progress:
         return training.run(progress.update)
