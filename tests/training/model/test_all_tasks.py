@@ -10,8 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from networld_runtime.planner import PlannerSettings
+from networld_runtime.adaptation import AdaptationSettings, adapt
+from networld_runtime.agent import Agent
+from networld_runtime.bundle import Bundle
+from networld_runtime.config import load_config
+from networld_runtime.planner import Planner, PlannerSettings
+from networld_runtime.radio import MqttRadio
+from networld_runtime.topics import CellTopics
+from networld_runtime.transport import MemoryBus, MemoryTransport
 from networld_training.cli import main
+from networld_training.demo.cells import to_toml
+from networld_training.demo.simulated_radio import SimulatedRadio, SlotReport
 from networld_training.environments.rollout import run_policy
 from networld_training.evaluation.bundle_policy import BundlePolicy, load_task_bundle
 from networld_training.evaluation.checkpoint_policy import CheckpointPolicy, load_task_model
@@ -73,21 +82,105 @@ def test_checkpoint_acts_in_every_task(checkpoint: Path, name: str) -> None:
     assert policy.act(task).shape == task.action_shape
 
 
-@pytest.mark.slow  # exports eight graphs
-def test_bundle_acts_in_tasks_with_choices_as_its_checkpoint_does(tmp_path: Path) -> None:
-    path = trained(tmp_path, "sched", "sleep")
-    bundle, result = tmp_path / "bundle", tmp_path / "result.json"
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A checkpoint of the tasks with choices, and the bundle of it."""
+    folder = tmp_path_factory.mktemp("exported")
+    path, bundle = trained(folder, "sched", "sleep"), folder / "bundle"
     export = ["export", "--checkpoint", str(path), "--output", str(bundle), "--candidates", "2"]
     assert main(export) == 0
-    for name in ("sched", "sleep"):
-        by_graphs = BundlePolicy(load_task_bundle(bundle, name), SETTINGS)
-        by_graphs.planner._random = spawn_streams(SEED).policy
-        by_torch = CheckpointPolicy(load_task_model(path, name), SETTINGS)
-        task = episodes(name, SEED)
-        found, expected = (decisions(task, policy) for policy in (by_graphs, by_torch))
-        assert found.shape == (10, 7, len(CONTRACTS[name].actions))
-        assert np.isclose(found, expected, atol=1e-3).mean() > 0.97  # rounding may decide a draw
-        assert np.std(found[..., 0]) > 0
-    evaluate = ["evaluate", "--bundle", str(bundle), "--scenario", "sched/umi200-moderate"]
+    return path, bundle
+
+
+@pytest.mark.slow  # exports eight graphs
+@pytest.mark.parametrize("name", ["sched", "sleep"])
+def test_bundle_acts_as_its_checkpoint_does(exported: tuple[Path, Path], name: str) -> None:
+    path, bundle = exported
+    by_graphs = BundlePolicy(load_task_bundle(bundle, name), SETTINGS)
+    by_graphs.planner._random = spawn_streams(SEED).policy
+    by_torch = CheckpointPolicy(load_task_model(path, name), SETTINGS)
+    task = episodes(name, SEED)
+    found, expected = (decisions(task, policy) for policy in (by_graphs, by_torch))
+    assert found.shape == (10, 7, len(CONTRACTS[name].actions))
+    assert np.isclose(found, expected, atol=1e-3).mean() > 0.97  # rounding may decide a draw
+    assert np.std(found, axis=(0, 1)).max() > 0
+
+
+@pytest.mark.slow
+def test_command_judges_a_bundle_of_choices(exported: tuple[Path, Path], tmp_path: Path) -> None:
+    result = tmp_path / "result.json"
+    evaluate = ["evaluate", "--bundle", str(exported[1]), "--scenario", "sched/umi200-moderate"]
     assert main([*evaluate, "--only", "--episodes", "2", "--json", str(result)]) == 0
-    assert '"networld"' in json.dumps(json.loads(result.read_text()))
+    assert "networld" in {row["policy"] for row in json.loads(result.read_text())["rows"]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["sched", "sleep"])
+def test_cells_live_in_tasks_with_choices(
+    exported: tuple[Path, Path], tmp_path: Path, name: str
+) -> None:
+    """The base station's own loop, its radio and its fine-tuning, all cells in this process."""
+    bundle, bus = load_task_bundle(exported[1], name), MemoryBus()
+    task = episodes(name, SEED, slots=80)
+    cells = [f"cell-{index}" for index in range(7)]
+    transport = MemoryTransport(bus)
+    last = MemoryTransport(bus)  # hears the last observation of a slot after its cell did
+
+    def alive() -> list[str]:
+        return [] if last.counters["handler_errors"] else cells  # nothing to wait for then
+
+    radio = SimulatedRadio(transport, "demo", cells, bundle.contract, 20.0, alive)
+    radio.clock._sleep = lambda _: None
+    transport.connect()
+    agents = [join(bus, bundle, tmp_path, cells, task, index) for index in range(7)]
+
+    def all_act(_: bytes) -> None:
+        for agent in agents:
+            observation = agent._radio.observe(0)
+            assert observation is not None
+            agent.tick(observation)
+
+    last.subscribe({CellTopics("demo", cells[-1]).observation: all_act})
+    last.connect()
+    reports: list[SlotReport] = []
+    radio.run_episode(task, reports.append)
+    assert last.counters["handler_errors"] == 0
+    assert radio.counters.rejected == radio.counters.missed == {}
+    taken = np.array([report.action for report in reports])
+    assert taken.shape == (80, *task.action_shape[1:])
+    assert np.std(taken, axis=(0, 1)).max() > 0
+    for agent in agents:
+        counters = agent.counters()
+        assert counters["model_failures"] == {}
+        assert counters["messages_received"] == 6 * 80
+    agents[0].experience.save(tmp_path / "experience.safetensors")
+    report = adapt(
+        bundle, tmp_path / "experience.safetensors", tmp_path / "out", AdaptationSettings(steps=20)
+    )
+    assert report.query_loss_after < report.query_loss_before
+
+
+def join(
+    bus: MemoryBus, bundle: Bundle, folder: Path, cells: list[str], task: Task, index: int
+) -> Agent:
+    """Let a cell with a planner of its own join."""
+    name = cells[index]
+    (folder / f"state-{name}").mkdir()
+    tables: dict[str, dict[str, Any]] = {
+        "cell": {
+            "site": "demo",
+            "name": name,
+            "task": task.spec.name,
+            "neighbours": [cells[other] for other in task.neighbours[index]],
+        },
+        "bundle": {"path": str(bundle.path)},
+        "state": {"directory": f"state-{name}"},
+    }
+    file = folder / f"{name}.toml"
+    file.write_text(to_toml(tables))
+    transport = MemoryTransport(bus)
+    radio = MqttRadio(transport, CellTopics("demo", name), bundle.contract)
+    agent = Agent(load_config(file), bundle, Planner(bundle, seed=index), transport, radio, 1)
+    transport.connect()
+    agent.start()
+    return agent
