@@ -154,7 +154,7 @@ def test_a_policy_is_told_its_network() -> None:
 def test_a_shipped_ceiling_acts_in_all_scenarios_of_its_task_and_nowhere_else(name: str) -> None:
     entry = find_task(name)
     ceiling = ShippedCeiling(name, tuple(entry.scenarios.values()))
-    assert entry.heuristics["ceiling"]().name == ceiling.name
+    assert entry.references["ceiling"]().name == ceiling.name
     for scenario in entry.scenarios.values():
         network = scenario.networks[-1]
         task = entry.make(network, [1])

@@ -61,7 +61,7 @@ class SchedObjective:
         """Return the likeliest of the choices that the mask allows `[E, K, 1]`."""
         allowed = np.asarray(task.action_mask)
         logits = np.where(allowed, self._rule_logits(task) + output, -np.inf)
-        return np.argmax(logits, axis=-1)[..., None].astype(np.float64)
+        return np.asarray(np.argmax(logits, axis=-1)[..., None], dtype=np.float64)
 
     def loss(self, task: SchedTask, output: Tensor) -> Tensor:
         """Return minus what the cells expect to gain over silence, the others' choices drawn.
@@ -92,7 +92,7 @@ def _gain(task: SchedTask, choice: IntArray) -> NormalisedArray:
     largest = MAXIMUM_SPECTRAL_EFFICIENCY * task.network.bandwidth_hz * task.network.slot_s
     possible = (bits**EXPONENT * np.minimum(bits, largest)).max(axis=-1).mean(axis=-1)
     gain = (worth - harm[..., None]) / np.maximum(possible, 1.0)[:, None, None]
-    return np.clip(gain, -LARGEST_GAIN, LARGEST_GAIN).astype(np.float32)
+    return np.asarray(np.clip(gain, -LARGEST_GAIN, LARGEST_GAIN), dtype=np.float32)
 
 
 def _worth_and_harm(task: SchedTask, choice: IntArray) -> tuple[FloatArray, FloatArray]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from networld_training.ceilings.numbers import network_numbers
 from networld_training.radio.arrays import FloatArray
 from networld_training.tasks.base import Task
+from networld_training.tasks.entry import CEILING
 from networld_training.tasks.network import Network
 from networld_training.tasks.scenario import Scenario
 from networld_training.tasks.spec import Information
@@ -28,7 +29,7 @@ class ShippedCeiling:
         scenarios: All scenarios of the task.
     """
 
-    name = "ceiling"
+    name = CEILING
     information: Information = "mean-field"
 
     def __init__(self, task: str, scenarios: Sequence[Scenario]) -> None:

@@ -26,6 +26,7 @@ from networld_training.ceilings.policy import CeilingPolicy
 from networld_training.environments.rollout import run_policy
 from networld_training.evaluation.scores import RANDOM, Metrics, ScoredEpisodes
 from networld_training.tasks.base import Policy, Task
+from networld_training.tasks.entry import CEILING
 from networld_training.tasks.network import Network
 from networld_training.tasks.registry import find_task
 from networld_training.tasks.scenario import Scenario
@@ -36,7 +37,6 @@ SEED_DOMAIN = 0x6365696C
 LARGEST_GRADIENT = 1.0
 AVERAGING = 0.995
 WARM_UP_SHARE = 0.03
-CEILING = "ceiling"
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def find_contenders(task: str, texts: Sequence[str], *, only: bool = False) -> l
         NetWorldError: Policies do not load or have the same name; lists all of them.
     """
     entry = TASKS[task]
-    rules = [RANDOM, entry.spec.expert] if only else list(entry.heuristics)
+    rules = [RANDOM, entry.spec.expert] if only else list(entry.references)
     found = [_contender(task, rule) for rule in rules]
     failures: list[NetWorldError] = []
     for text in texts:
@@ -111,7 +111,7 @@ def _contender(task: str, text: str) -> Contender:
 
 
 def _kind(task: str, text: str) -> str:
-    rules = TASKS[task].heuristics
+    rules = TASKS[task].references
     if text in rules:
         return "rule"
     if _CLASS.fullmatch(text):
@@ -131,7 +131,7 @@ def _kind(task: str, text: str) -> str:
 
 def _make(kind: str, text: str, task: str, seed: int) -> Rule[Any]:
     if kind == "rule":
-        return TASKS[task].heuristics[text]()
+        return TASKS[task].references[text]()
     if kind == "class":
         return load_own_policy(text)
     if kind == "checkpoint":

@@ -13,6 +13,7 @@ from networld_training.tasks.network import Network
 from networld_training.tasks.scenario import Scenario
 from networld_training.tasks.spec import TaskSpec
 
+CEILING = "ceiling"
 GROUP = "networld.tasks"
 """Entry-point group: the name of a task, and the `TaskEntry` that it is."""
 
@@ -26,17 +27,27 @@ class TaskEntry:
         network: The task's type of network.
         heuristics: Makers of its rules, by name; `random` and the task's expert are among them.
         scenarios: Its scenarios, by name.
+        ceiling: Maker of its information ceiling, the best policy found that acts on a deployed cell's
+            information, named `ceiling`; None if there is none.
     """
 
     make: type[Task]
     network: type[Network]
     heuristics: Mapping[str, Callable[[], Rule[Any]]]
     scenarios: Mapping[str, Scenario]
+    ceiling: Callable[[], Rule[Any]] | None = None
 
     @property
     def spec(self) -> TaskSpec:
         """The task's interface."""
         return self.make.spec
+
+    @property
+    def references(self) -> Mapping[str, Callable[[], Rule[Any]]]:
+        """Makers of all that a policy is compared with, by name: the rules and the ceiling."""
+        return (
+            self.heuristics if self.ceiling is None else {**self.heuristics, CEILING: self.ceiling}
+        )
 
 
 def added_tasks(taken: Collection[str]) -> dict[str, TaskEntry]:

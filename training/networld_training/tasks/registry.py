@@ -37,9 +37,9 @@ def _entry(
     scenarios: tuple[Scenario, ...],
 ) -> TaskEntry:
     """Return the entry of one of our tasks: its rules and its ceiling."""
-    ceiling = partial(ShippedCeiling, make.spec.name, scenarios)
     by_name = {scenario.name: scenario for scenario in scenarios}
-    return TaskEntry(make, network, {**heuristics, ShippedCeiling.name: ceiling}, by_name)
+    ceiling = partial(ShippedCeiling, make.spec.name, scenarios)
+    return TaskEntry(make, network, heuristics, by_name, ceiling)
 
 
 _OWN = {
