@@ -100,6 +100,23 @@ def test_an_interrupted_run_ends_in_the_same_weights(
     assert any(not torch.equal(other[name], same[name]) for name in same)
 
 
+def test_every_step_of_every_seed_draws_anew(
+    power: LoggedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[int] = []
+    for seed in (0, 1):
+        run = OfflineTraining(tmp_path / "bc.safetensors", "bc", power, settings_of("bc"), seed)
+
+        def advance(random: torch.Generator) -> dict[str, float]:
+            drawn.append(random.initial_seed())
+            return {}
+
+        monkeypatch.setattr(run.learner, "advance", advance)
+        for _ in range(4):
+            run.advance()
+    assert len(set(drawn)) == 8
+
+
 def test_a_run_of_something_else_is_not_resumed(power: LoggedData, tmp_path: Path) -> None:
     path = tmp_path / "bc.safetensors"
     OfflineTraining(path, "bc", power, settings_of("bc")).save()
