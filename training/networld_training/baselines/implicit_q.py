@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,9 @@ from networld_training.baselines.networks import Perceptron
 from networld_training.baselines.settings import OfflineSettings, discount_of
 from networld_training.baselines.trajectories import LoggedData
 from networld_training.environments.agent_view import AgentView
+
+INVERSE_TEMPERATURES = {"power": 30.0}
+"""Where advantages are small beside what the other cells do to the reward; others have the usual one."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class ImplicitQSettings(OfflineSettings):
     width: int = 256
     discount: float = 0.9
     expectile: float = 0.8
-    inverse_temperature: float = 3.0
+    inverse_temperature: float = 10.0
     largest_weight: float = 100.0
     target_share: float = 0.005
 
@@ -56,7 +59,9 @@ class ImplicitQSettings(OfflineSettings):
 
 def settings_of(task: str) -> ImplicitQSettings:
     """Return the hyper-parameters of a task."""
-    return ImplicitQSettings(discount=discount_of(task))
+    settings = ImplicitQSettings(discount=discount_of(task))
+    temperature = INVERSE_TEMPERATURES.get(task, settings.inverse_temperature)
+    return replace(settings, inverse_temperature=temperature)
 
 
 def make_actor(view: AgentView, settings: ImplicitQSettings, cells: int = 1) -> PerceptronActor:
