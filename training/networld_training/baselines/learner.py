@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -12,13 +11,6 @@ from torch.optim import Optimizer
 
 Draw = Callable[[int], Tensor]
 """Standard normal numbers `[E, K, count]`, from the episodes' own streams."""
-
-
-class Actor(Protocol):
-    """The part of a method that acts, and is saved."""
-
-    def __call__(self, inputs: Tensor, draw: Draw) -> Tensor:
-        """Return logits of actions `[E, K, A]` for what cells see `[E, K, D]`."""
 
 
 class Learner(nn.Module, ABC):

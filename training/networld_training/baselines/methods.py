@@ -22,7 +22,6 @@ class Method:
 
     Attributes:
         information: What its policies know: `local` leaves the mean field out.
-        summary: One line on it.
         settings: Type of its hyper-parameters.
         settings_of: Hyper-parameters of a task.
         make_actor: The network that acts, from what a cell sees, hyper-parameters and number of cells.
@@ -30,7 +29,6 @@ class Method:
     """
 
     information: Information
-    summary: str
     settings: type[Any]
     settings_of: Callable[[str], Any]
     make_actor: Callable[[AgentView, Any, int], nn.Module]
@@ -47,10 +45,9 @@ class Method:
         return AgentView(spec, mean_field=told, discrete_actions=self.online)
 
 
-def _online(algorithm: str, summary: str) -> Method:
+def _online(algorithm: str) -> Method:
     return Method(
         "mean-field",
-        summary,
         online_settings.OnlineSettings,
         lambda task: online_settings.settings_of(algorithm, task),
         online_settings.make_actor,
@@ -60,7 +57,6 @@ def _online(algorithm: str, summary: str) -> Method:
 METHODS: Mapping[str, Method] = {
     "bc": Method(
         "mean-field",
-        "behaviour cloning",
         cloning.CloningSettings,
         cloning.settings_of,
         cloning.make_actor,
@@ -68,7 +64,6 @@ METHODS: Mapping[str, Method] = {
     ),
     "iql": Method(
         "mean-field",
-        "implicit Q-learning, every cell on its own",
         implicit_q.ImplicitQSettings,
         implicit_q.settings_of,
         implicit_q.make_actor,
@@ -76,15 +71,14 @@ METHODS: Mapping[str, Method] = {
     ),
     "dd": Method(
         "local",
-        "Decision Diffuser of a cell's own observations, without messages",
         diffuser.DiffuserSettings,
         diffuser.settings_of,
         diffuser.make_actor,
         diffuser.Diffuser,
     ),
-    "ippo": _online("ippo", "independent PPO in the simulator; one policy, or one for each cell"),
-    "mappo": _online("mappo", "PPO with a critic that sees all cells while it learns"),
-    "qmix": _online("qmix", "action values that a mixing network adds up while they learn"),
+    "ippo": _online("ippo"),
+    "mappo": _online("mappo"),
+    "qmix": _online("qmix"),
 }
 
 
