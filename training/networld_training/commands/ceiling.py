@@ -39,8 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
     trainer = CeilingTrainer(arguments.task, settings)
     with reporting("ceiling", settings.steps) as progress:
         weights = trainer.run(progress.update)
-    write_atomically(
-        arguments.output, save({key: one.contiguous() for key, one in weights.items()})
-    )
+    origin = {"task": arguments.task, "steps": str(settings.steps), "seed": str(settings.seed)}
+    contiguous = {key: one.contiguous() for key, one in weights.items()}
+    write_atomically(arguments.output, save(contiguous, origin))
     print(f"ceiling: {arguments.output}")
     return 0
