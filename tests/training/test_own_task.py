@@ -130,6 +130,12 @@ def test_commands_of_the_page_run(tmp_path: Path) -> None:
         ("carrier_entry:NOTHING", ("", ""), "cannot be loaded, AttributeError"),
         ("carrier_entry:CarrierTask", ("", ""), "expected a TaskEntry"),
         (POINT, ('"random": Random, ', ""), "heuristics: 'random' is missing"),
+        (POINT, ('"random": Random, ', '"random": Random, "ceiling": Random, '), "field `ceiling`"),
+        (
+            POINT,
+            ("make=CarrierTask", "ceiling=Random, make=CarrierTask"),
+            "ceiling: named 'random', expected 'ceiling'",
+        ),
         (
             POINT,
             ("networld/carrier/plain-v0", "networld/other/plain-v0"),

@@ -15,11 +15,12 @@ from networld_training.tasks.registry import TASKS
 SLOTS = 8
 
 
+@pytest.mark.parametrize("seed", [1, 2**32 - 1])
 @pytest.mark.parametrize("task", TASKS)
-def test_it_passes_in_its_default_network(task: str) -> None:
+def test_it_passes_in_its_default_network(task: str, seed: int) -> None:
     entry = TASKS[task]
     network = make_network(entry.network, {"slots": SLOTS}, task)
-    check_task(entry.make, network, seed=1).require()
+    check_task(entry.make, network, seed=seed).require()
 
 
 @pytest.mark.parametrize("task", TASKS)

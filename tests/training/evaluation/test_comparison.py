@@ -18,7 +18,7 @@ from networld_training.evaluation.scores import ScoredEpisodes
 from networld_training.evaluation.statistics import Estimate
 from networld_training.tasks.power import PowerTask
 from networld_training.tasks.power.heuristics import POWER_HEURISTICS
-from networld_training.tasks.registry import TASKS
+from networld_training.tasks.registry import TASKS, find_scenario
 from networld_training.tasks.scenario import Scenario
 
 WATCHING = """
@@ -145,6 +145,15 @@ def test_the_bar_knows_the_mean_field_at_most(short: Scenario) -> None:
     )
     assert {one.against for one in result.paired()} == {bar}
     assert {one.against for one in result.paired("full")} == {"full"}
+
+
+def test_the_ceiling_is_no_bar() -> None:
+    (result,) = run(
+        find_scenario("power/umi200"), policies=("ceiling", "price-mean"), only=True, episodes=2
+    )
+    assert [one.kind for one in result.contenders[2:]] == ["ceiling", "rule"]
+    assert result.bar() == "price-mean"
+    assert result.paired("ceiling")[0].against == "ceiling"
 
 
 def test_order_holds_only_where_no_intervals_overlap(short: Scenario) -> None:

@@ -44,7 +44,7 @@ def test_the_page_lists_features_and_messages(task: str) -> None:
 @pytest.mark.parametrize("task", TASKS)
 def test_the_page_lists_rules_and_what_they_know(task: str) -> None:
     described = {names(row[0])[0]: row[1] for row in rows(task, "Baselines")}
-    assert described == {name: make().information for name, make in TASKS[task].references.items()}
+    assert described == {name: make().information for name, make in TASKS[task].policies.items()}
 
 
 @pytest.mark.parametrize("task", TASKS)

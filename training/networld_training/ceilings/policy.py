@@ -1,30 +1,37 @@
-"""A trained ceiling as a policy of the simulator."""
+"""A trained ceiling as a policy of the simulator, and its weights on disk."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
 
 from networld_runtime.errors import DataError
+from networld_runtime.files import write_atomically
 from networld_training.ceilings.model import CeilingModel
 from networld_training.ceilings.objective import Objective
 from networld_training.ceilings.objectives import find_objective
 from networld_training.radio.arrays import FloatArray
 from networld_training.tasks.base import Task
+from networld_training.tasks.ceiling import network_numbers, trained_for
 from networld_training.tasks.network import Network
+from networld_training.tasks.scenario import Scenario
+from networld_training.tasks.spec import TaskSpec
+
+TRAINED_FOR = "trained_for"
 
 
 class CeilingPolicy:
-    """Acts on local observations and the mean of learned int8 messages, one slot late.
+    """Acts on what cells see and on the mean of learned int8 messages, one slot late.
 
     Args:
-        objective: Turns outputs into actions.
+        objective: Says what cells see, and turns outputs into actions.
         model: A trained model.
         numbers: Number of each network that it knows.
     """
@@ -36,24 +43,6 @@ class CeilingPolicy:
         self._model = model
         self._numbers = numbers
         self._before: np.ndarray[Any, Any] | None = None
-
-    @classmethod
-    def load(cls, task: str, numbers: Mapping[Network, int], path: Path) -> CeilingPolicy:
-        """Return the policy with the weights of a file.
-
-        Raises:
-            DataError: There is none, or it does not fit the task.
-        """
-        objective = find_objective(task)
-        model = CeilingModel(objective.input_size, len(numbers), objective.output_size)
-        repair = f"train it with `networld ceiling --task {task}`"
-        if not path.is_file():
-            raise DataError(str(path), f"missing; {repair}")
-        try:
-            model.load_state_dict(load_file(path))
-        except (RuntimeError, SafetensorError) as error:
-            raise DataError(str(path), f"does not fit the task ({error}); {repair}") from error
-        return cls(objective, model, numbers)
 
     def reset(self) -> None:
         """Forget the last batch of episodes."""
@@ -71,3 +60,43 @@ class CeilingPolicy:
             )
         self._before = observation
         return self._objective.decide(task, output.numpy())
+
+
+def save_weights(
+    path: Path,
+    weights: Mapping[str, Tensor],
+    spec: TaskSpec,
+    scenarios: Sequence[Scenario],
+    origin: Mapping[str, str],
+) -> None:
+    """Write weights with what they were trained for; a reader sees the old file or the new one."""
+    metadata = {"task": spec.name, TRAINED_FOR: trained_for(spec, scenarios), **origin}
+    contiguous = {name: tensor.contiguous() for name, tensor in weights.items()}
+    write_atomically(path, save(contiguous, metadata))
+
+
+def load_policy(path: Path, spec: TaskSpec, scenarios: Sequence[Scenario]) -> CeilingPolicy:
+    """Return the policy with the weights of a file.
+
+    Raises:
+        DataError: There is none, or it was trained for another interface or other scenarios.
+    """
+    repair = f"train it with `networld ceiling --task {spec.name}`"
+    if not path.is_file():
+        raise DataError(str(path), f"missing; {repair}")
+    objective, numbers = find_objective(spec.name), network_numbers(scenarios)
+    model = CeilingModel(objective.input_size, len(numbers), objective.output_size)
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if metadata.get(TRAINED_FOR) != trained_for(spec, scenarios):
+            raise DataError(
+                str(path),
+                f"was trained for task {metadata.get('task')!r} with another interface or other "
+                f"scenarios than those of task {spec.name!r} now; {repair}",
+            )
+        model.load_state_dict(weights)
+    except (RuntimeError, SafetensorError) as error:
+        raise DataError(str(path), f"holds no weights of this model ({error}); {repair}") from error
+    return CeilingPolicy(objective, model, numbers)

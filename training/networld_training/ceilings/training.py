@@ -20,13 +20,12 @@ from torch import Tensor
 
 from networld_runtime.errors import check_values
 from networld_training.ceilings.model import CeilingModel
-from networld_training.ceilings.numbers import network_numbers
 from networld_training.ceilings.objectives import find_objective
 from networld_training.ceilings.policy import CeilingPolicy
 from networld_training.environments.rollout import run_policy
 from networld_training.evaluation.scores import RANDOM, Metrics, ScoredEpisodes
 from networld_training.tasks.base import Policy, Task
-from networld_training.tasks.entry import CEILING
+from networld_training.tasks.ceiling import CEILING, network_numbers
 from networld_training.tasks.network import Network
 from networld_training.tasks.registry import find_task
 from networld_training.tasks.scenario import Scenario

@@ -28,9 +28,7 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train; return 0."""
-    from safetensors.torch import save
-
-    from networld_runtime.files import write_atomically
+    from networld_training.ceilings.policy import save_weights
     from networld_training.ceilings.training import CeilingSettings, CeilingTrainer
     from networld_training.progress import reporting
 
@@ -39,8 +37,8 @@ def run(arguments: argparse.Namespace) -> int:
     trainer = CeilingTrainer(arguments.task, settings)
     with reporting("ceiling", settings.steps) as progress:
         weights = trainer.run(progress.update)
-    origin = {"task": arguments.task, "steps": str(settings.steps), "seed": str(settings.seed)}
-    contiguous = {key: one.contiguous() for key, one in weights.items()}
-    write_atomically(arguments.output, save(contiguous, origin))
+    origin = {"steps": str(settings.steps), "seed": str(settings.seed)}
+    scenarios = tuple(trainer.entry.scenarios.values())
+    save_weights(arguments.output, weights, trainer.entry.spec, scenarios, origin)
     print(f"ceiling: {arguments.output}")
     return 0

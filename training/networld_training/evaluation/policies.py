@@ -12,6 +12,7 @@ from networld_runtime.errors import ConfigError, NetWorldError
 from networld_training.evaluation.own_policy import load_own_policy
 from networld_training.evaluation.scores import RANDOM
 from networld_training.tasks.base import Rule
+from networld_training.tasks.ceiling import CEILING
 from networld_training.tasks.registry import TASKS
 from networld_training.tasks.scenario import Scenario
 from networld_training.tasks.spec import Information
@@ -19,7 +20,7 @@ from networld_training.tasks.spec import Information
 _NAMED = re.compile(r"([\w.-]+)=(.+)")
 _CLASS = re.compile(r".+:[A-Za-z_]\w*")
 # About how many times as long as with a rule a slot takes: for the estimate of what is left.
-_EFFORT = {"rule": 1, "class": 1, "learned": 4, "checkpoint": 40, "bundle": 40}
+_EFFORT = {"rule": 1, "ceiling": 2, "class": 1, "learned": 4, "checkpoint": 40, "bundle": 40}
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Contender:
     Attributes:
         task: Name of the task.
         text: As the user named it, without `NAME=`.
-        kind: `rule`, `bundle`, `checkpoint`, `learned` or `class`.
+        kind: `rule`, `ceiling`, `bundle`, `checkpoint`, `learned` or `class`.
         name: Name in tables.
         information: What it knows.
     """
@@ -60,19 +61,19 @@ class Contender:
 
 
 def find_contenders(task: str, texts: Sequence[str], *, only: bool = False) -> list[Contender]:
-    """Return the policies of an evaluation: the rules of a task first, then those that are named.
+    """Return the policies of an evaluation: those that come with a task, then those that are named.
 
     Args:
         task: Name of the task.
         texts: A rule's name, a bundle's folder, the file of a checkpoint or of a learned baseline, or
             `file.py:Class` or `package.module:Class`; each may be called otherwise by `NAME=` before it.
-        only: Take no other rules than the references, `random` and the task's expert.
+        only: Of those that come with the task take `random` and the expert alone, the score's references.
 
     Raises:
         NetWorldError: Policies do not load or have the same name; lists all of them.
     """
     entry = TASKS[task]
-    rules = [RANDOM, entry.spec.expert] if only else list(entry.references)
+    rules = [RANDOM, entry.spec.expert] if only else list(entry.policies)
     found = [_contender(task, rule) for rule in rules]
     failures: list[NetWorldError] = []
     for text in texts:
@@ -111,9 +112,9 @@ def _contender(task: str, text: str) -> Contender:
 
 
 def _kind(task: str, text: str) -> str:
-    rules = TASKS[task].references
+    rules = TASKS[task].policies
     if text in rules:
-        return "rule"
+        return "ceiling" if text == CEILING else "rule"
     if _CLASS.fullmatch(text):
         return "class"
     if text.endswith(".safetensors"):
@@ -130,8 +131,8 @@ def _kind(task: str, text: str) -> str:
 
 
 def _make(kind: str, text: str, task: str, seed: int) -> Rule[Any]:
-    if kind == "rule":
-        return TASKS[task].references[text]()
+    if kind in {"rule", "ceiling"}:
+        return TASKS[task].policies[text]()
     if kind == "class":
         return load_own_policy(text)
     if kind == "checkpoint":

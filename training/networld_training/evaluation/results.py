@@ -117,7 +117,7 @@ class ScenarioResult:
     def bar(self) -> str:
         """Return the best rule, by score, among those that know the mean field at most.
 
-        That is what a cell of NetWorld knows. Without any, it is `random`.
+        That is what a cell of NetWorld knows. The ceiling is no rule. Without any, it is `random`.
         """
         allowed = INFORMATION[: INFORMATION.index("mean-field") + 1]
         scores = {row.policy: row.score.value for row in self.rows}

@@ -9,11 +9,11 @@ from typing import Any
 
 from networld_runtime.errors import ConfigError
 from networld_training.tasks.base import Rule, Task
+from networld_training.tasks.ceiling import CEILING
 from networld_training.tasks.network import Network
 from networld_training.tasks.scenario import Scenario
 from networld_training.tasks.spec import TaskSpec
 
-CEILING = "ceiling"
 GROUP = "networld.tasks"
 """Entry-point group: the name of a task, and the `TaskEntry` that it is."""
 
@@ -43,8 +43,8 @@ class TaskEntry:
         return self.make.spec
 
     @property
-    def references(self) -> Mapping[str, Callable[[], Rule[Any]]]:
-        """Makers of all that a policy is compared with, by name: the rules and the ceiling."""
+    def policies(self) -> Mapping[str, Callable[[], Rule[Any]]]:
+        """Makers of all policies that come with the task, by name: the rules and the ceiling."""
         return (
             self.heuristics if self.ceiling is None else {**self.heuristics, CEILING: self.ceiling}
         )
@@ -87,6 +87,10 @@ def _problems(name: str, entry: object, taken: Collection[str]) -> list[str]:
         for rule in ("random", entry.spec.expert)
         if rule not in entry.heuristics
     ]
+    if CEILING in entry.heuristics:
+        problems.append(f"heuristics: {CEILING!r} is a name for the field `ceiling` alone")
+    if entry.ceiling is not None and entry.ceiling().name != CEILING:
+        problems.append(f"ceiling: named {entry.ceiling().name!r}, expected {CEILING!r}")
     problems += [
         f"scenario {key!r} has the id {scenario.id!r}, expected networld/{name}/{key}-v<number>"
         for key, scenario in entry.scenarios.items()
