@@ -8,14 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from reprlib import repr as shown
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from networld_runtime.errors import BundleError
+from networld_runtime.plain_values import (
+    attempt,
+    attribute_problems,
+    is_count,
+    is_number,
+    is_text,
+    rises,
+)
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
@@ -56,6 +65,10 @@ class ActionBins:
         count: Number of ordered bins, equally spaced.
         off: Native value that stands for "off", below `low`, as all from there up to `low` do; None if
             the action has no off.
+
+    Raises:
+        ValueError: A value is of the wrong type or out of range, or the bounds do not rise in float32;
+            lists all of them.
     """
 
     name: str
@@ -63,6 +76,22 @@ class ActionBins:
     high: float
     count: int
     off: float | None = None
+
+    def __post_init__(self) -> None:
+        above = is_number(self.high) and rises(self.low, self.high)
+        below = self.off is None or (is_number(self.off) and rises(self.off, self.low))
+        problems = attribute_problems(
+            self,
+            (
+                ("name", is_text(self.name), "a name"),
+                ("low", is_number(self.low), "a finite number"),
+                ("high", above, "a finite number above low, also in float32"),
+                ("count", is_count(self.count, 2), "a whole number, at least 2"),
+                ("off", below, "null or a finite number below low, also in float32"),
+            ),
+        )
+        if problems:
+            raise ValueError(f"action {shown(self.name)}: {'; '.join(problems)}")
 
     @property
     def size(self) -> int:
@@ -78,11 +107,28 @@ class Choice:
         name: What is chosen.
         labels: Meaning of each index.
         masked: Whether some choices may be invalid in a slot, as an action mask says.
+
+    Raises:
+        ValueError: A value is of the wrong type, or there is no label; lists all problems.
     """
 
     name: str
     labels: tuple[str, ...]
     masked: bool = False
+
+    def __post_init__(self) -> None:
+        labels = self.labels
+        named = isinstance(labels, tuple) and bool(labels) and all(map(is_text, labels))
+        problems = attribute_problems(
+            self,
+            (
+                ("name", is_text(self.name), "a name"),
+                ("labels", named, "a list of one or more names"),
+                ("masked", isinstance(self.masked, bool), "true or false"),
+            ),
+        )
+        if problems:
+            raise ValueError(f"action {shown(self.name)}: {'; '.join(problems)}")
 
     @property
     def size(self) -> int:
@@ -98,12 +144,27 @@ def actions_from_json(data: Sequence[Mapping[str, Any]]) -> tuple[Action, ...]:
     """Build components from their plain JSON data.
 
     Raises:
-        TypeError: A key is missing or unknown.
+        TypeError: A key is missing or unknown, or a value of the wrong type or out of range; lists the
+            problems of all components.
     """
-    return tuple(
-        Choice(**{**one, "labels": tuple(one["labels"])}) if "labels" in one else ActionBins(**one)
-        for one in data
-    )
+    problems: list[str] = []
+    actions = [attempt(_action_from_json, one, problems) for one in data]
+    if problems:
+        raise TypeError("; ".join(problems))
+    return tuple(action for action in actions if action is not None)
+
+
+def _action_from_json(data: Mapping[str, Any]) -> Action:
+    if "labels" not in data:
+        return ActionBins(**data)
+    labels = data["labels"]  # JSON has no tuples, and a string is no list of labels
+    return Choice(**{**data, "labels": tuple(labels) if isinstance(labels, list) else labels})
+
+
+def _safe_action_from_json(data: Any) -> tuple[float, ...]:
+    if not isinstance(data, (list, tuple)):
+        raise TypeError(f"{shown(data)}, expected a list of numbers")
+    return tuple(float(value) if is_number(value) else value for value in data)
 
 
 def mask_size(actions: Sequence[Action]) -> int:
@@ -123,15 +184,23 @@ def allowed(
 ) -> tuple[BoolArray, str]:
     """Return which native values of an action are allowed, and what is expected of them.
 
+    A number is compared with its bounds in float32, as cells, messages and data sets hold it; what is too
+    large for float32 is not allowed.
+
     Args:
         component: The component of the action.
         values: Native values of any shape `[...]`.
         mask: Valid choices `[..., A]`; only a masked choice heeds it.
     """
     low, high = native_bounds(component)
-    valid = np.asarray((values >= low) & (values <= high))  # false for NaN
     if not isinstance(component, Choice):
+        # float32 on both sides: NumPy 1 and 2 differ in what they make of a Python float
+        lowest, highest = np.array([low, high], dtype=np.float32)
+        with np.errstate(over="ignore"):
+            single = np.asarray(values, dtype=np.float32)
+        valid = np.asarray((single >= lowest) & (single <= highest))  # false for NaN
         return valid, f"{low:g} to {high:g}"
+    valid = np.asarray((values >= low) & (values <= high))  # false for NaN
     whole = np.where(valid, values, 0)
     valid &= whole == np.floor(whole)
     if valid.all() and component.masked and mask is not None:
@@ -150,6 +219,15 @@ class ReturnBins:
     low: float
     high: float
     count: int
+
+
+_PARTS: Mapping[str, Callable[[Any], Any]] = {
+    "features": lambda features: tuple(Feature(**feature) for feature in features),
+    "actions": actions_from_json,
+    "safe_action": _safe_action_from_json,
+    "returns": lambda returns: ReturnBins(**returns),
+}
+"""How the parts of a contract that are no plain values are built from JSON."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +249,8 @@ class Contract:
         horizon: Future latents of a plan.
 
     Raises:
-        ValueError: The actions, or the safe one, are not as said above.
+        ValueError: A value is of the wrong type or out of range, or the actions, or the safe one, are not
+            as said above; lists all problems.
     """
 
     task: str
@@ -187,12 +266,48 @@ class Contract:
     horizon: int
 
     def __post_init__(self) -> None:
+        problems = attribute_problems(
+            self,
+            (
+                ("task", is_text(self.task), "a name"),
+                ("slot_s", is_number(self.slot_s) and self.slot_s > 0, "seconds above 0"),
+                ("reward_low", is_number(self.reward_low), "a finite number"),
+                (
+                    "reward_high",
+                    is_number(self.reward_high) and rises(self.reward_low, self.reward_high),
+                    "a finite number above reward_low",
+                ),
+                ("discount", is_number(self.discount) and 0 <= self.discount <= 1, "0 to 1"),
+                ("latent_size", is_count(self.latent_size, 1), "a whole number, at least 1"),
+                ("horizon", is_count(self.horizon, 1), "a whole number, at least 1"),
+            ),
+        )
+        if not self.features:
+            problems.append("no features, expected one or more")
+        problems += [
+            f"range of {name} = {shown(part.low)} to {shown(part.high)}, expected finite numbers that rise"
+            for name, part in (
+                *((f"feature {shown(feature.name)}", feature) for feature in self.features),
+                ("returns", self.returns),
+            )
+            if not (is_number(part.low) and is_number(part.high) and rises(part.low, part.high))
+        ]
+        if not is_count(self.returns.count, 2):
+            found = shown(self.returns.count)
+            problems.append(f"count of returns = {found}, expected a whole number, at least 2")
+        problems += self._action_problems()
+        if problems:
+            raise ValueError("; ".join(problems))
+
+    def _action_problems(self) -> list[str]:
         if not 1 <= len(self.actions) <= LARGEST_ACTION:
-            raise ValueError(f"{len(self.actions)} actions, expected 1 to {LARGEST_ACTION}")
+            return [f"{len(self.actions)} actions, expected 1 to {LARGEST_ACTION}"]
         if sum(isinstance(action, Choice) and action.masked for action in self.actions) > 1:
-            raise ValueError("several actions are masked, one may be")
-        if not self.allows(np.array(self.safe_action, dtype=np.float64)):
-            raise ValueError(f"safe_action {self.safe_action} is none of the actions")
+            return ["several actions are masked, one may be"]
+        numbers = all(map(is_number, self.safe_action))
+        if not numbers or not self.allows(np.array(self.safe_action, dtype=np.float64)):
+            return [f"safe_action {shown(self.safe_action)} is none of the actions"]
+        return []
 
     @property
     def observation_size(self) -> int:
@@ -223,17 +338,19 @@ class Contract:
         """Build a contract from `to_json`'s data.
 
         Raises:
-            BundleError: A key is missing, unknown, of the wrong type or out of range.
+            BundleError: A key is missing, unknown, of the wrong type or out of range; lists the problems
+                of all parts, or of the whole if no part has any.
         """
-        try:
-            fields = dict(data)
-            fields["features"] = tuple(Feature(**feature) for feature in fields["features"])
-            fields["actions"] = actions_from_json(fields["actions"])
-            fields["safe_action"] = tuple(float(value) for value in fields["safe_action"])
-            fields["returns"] = ReturnBins(**fields["returns"])
-            return cls(**fields)
-        except (KeyError, TypeError, ValueError) as error:
-            raise BundleError("contract", f"{error}; make the bundle again") from error
+        problems: list[str] = []
+        fields = dict(data)
+        for name, build in _PARTS.items():
+            if name in fields:
+                fields[name] = attempt(build, fields[name], problems, f"{name}: ")
+        contract = None if problems else attempt(lambda fields: cls(**fields), fields, problems)
+        if contract is None:
+            problems[-1] += "; make the bundle again"
+            raise BundleError("contract", problems)
+        return contract
 
     def digest(self) -> bytes:
         """Return the SHA-256 of the canonical JSON form; messages carry its first four bytes."""

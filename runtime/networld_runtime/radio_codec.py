@@ -1,12 +1,31 @@
 """Bytes between a radio and its cell: observations one way, actions the other. Used on both sides.
 
-Both are msgpack arrays that begin with version and contract, as the mean-field message does:
+Both are msgpack arrays without maps, strings or extensions, and begin with version and contract, as the
+mean-field message does. Of a contract with D features, C components of an action and A entries of the
+action mask, an observation is
 
-    observation: [2, contract, episode, slot, values, utility or nil, seconds left to answer, mask or nil]
-    action:      [2, contract, episode, slot, one number for each component]
+| entry | type and limits | meaning |
+|---|---|---|
+| version | 2 | of this layout, the same for both payloads |
+| contract | 4 bytes | first bytes of `Contract.digest` |
+| episode | integer, 0 to 2^32 - 1 | number of the episode |
+| slot | integer, 0 to 2^32 - 1 | running slot number of the site |
+| values | 4 D bytes | little-endian float32, native units, finite, at most 1e18 in size |
+| utility | number or nil | the cell's own utility in slot - 1, at most 1e18 in size; nil if there was none |
+| answer_s | number, above 0 to 3600 | seconds from arrival within which the action counts for this slot |
+| mask | A bytes, nil if A is 0 | 1 for a choice that is possible, else 0; must leave the safe action |
 
-`values` are little-endian float32, the mask is a byte of 0 or 1 for each choice. The slot counter runs
-through the episodes: the first slot of an episode follows the last one of the episode before.
+in at most 64 + 4 D + A bytes, and an action
+
+| entry | type and limits | meaning |
+|---|---|---|
+| version, contract, episode, slot | as above | those of the observation that is answered |
+| one for each component | number | native units; within its bounds, or the index of a choice |
+
+in at most 64 + 9 C bytes. Numbers are msgpack integers or floats, finite. Bounds are compared in float32, so a
+cell's value is exactly what its radio reads. An action does not carry the mask: a radio refuses one that its
+own mask forbids. The slot counter runs through the episodes: the first slot of an episode follows the last one
+of the episode before.
 """
 
 from __future__ import annotations
@@ -142,7 +161,9 @@ def decode_action(payload: bytes, contract: Contract) -> ActionMessage:
     episode, slot, *numbers = _unpack(payload, contract, largest_bytes, count=4 + count)
     action = np.zeros(count, dtype=np.float32)
     for index, (component, number) in enumerate(zip(contract.actions, numbers, strict=True)):
-        value = np.array(_finite(component.name, number))
+        value = np.array(
+            _finite(component.name, number)
+        )  # `allowed` rounds it, and refuses what is too large
         valid, expected = allowed(component, value)
         if not valid:
             raise MessageError("range", f"{component.name} = {number}, expected {expected}")

@@ -81,7 +81,7 @@ def encode_bins(values: npt.ArrayLike, bins: ActionBins) -> FloatArray:
     ordered = encode(values, bins.low, bins.high, bins.count)
     if bins.off is None:
         return ordered
-    off = (values < bins.low)[..., None]
+    off = np.asarray(values < np.float32(bins.low))[..., None]
     return np.concatenate([off, np.where(off, 0, ordered)], axis=-1).astype(np.float32)
 
 
@@ -94,8 +94,9 @@ def decode_bins(probabilities: npt.ArrayLike, bins: ActionBins) -> FloatArray:
     probabilities = np.asarray(probabilities, dtype=np.float32)
     ordered = probabilities if bins.off is None else probabilities[..., 1:]
     total = np.maximum(ordered.sum(axis=-1, keepdims=True), 1e-9)
+    bounds = np.array([bins.low, bins.high], dtype=np.float32)
     # rounding must not leave the range: below it is "off", above it nothing is allowed
-    value = np.clip(decode(ordered / total, bins.low, bins.high), bins.low, bins.high)
+    value = np.clip(decode(ordered / total, bins.low, bins.high), *bounds)
     if bins.off is not None:
         value = np.where(probabilities[..., 0] >= 0.5, np.float32(bins.off), value)
     return np.asarray(value, dtype=np.float32)

@@ -9,10 +9,11 @@ from dataclasses import replace
 import msgpack
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from networld_runtime.contract import Contract
+from networld_runtime import two_hot
+from networld_runtime.contract import ActionBins, Contract
 from networld_runtime.errors import MessageError
 from networld_runtime.radio import MqttRadio
 from networld_runtime.radio_codec import (
@@ -187,6 +188,58 @@ def test_action_of_several_components_round_trip(
     action = np.array([user, offset_db, mode], dtype=np.float32)
     payload = encode_action(ActionMessage(2**32 - 1, 2**32 - 1, action), hybrid)
     np.testing.assert_array_equal(decode_action(payload, hybrid).action, action)
+
+
+BOUNDS = st.floats(-3.4e38, 3.4e38) | st.floats(-100, 100)
+SHARES = st.lists(st.floats(0, 1, width=32), min_size=1, max_size=12)
+
+
+@PROPERTY
+@given(st.lists(BOUNDS, min_size=3, max_size=3), st.booleans(), SHARES)
+@example([-1.0, 0.0, 0.1], False, [0, 1])
+@example([-0.9, -0.7, 0.1], True, [0, 1])
+@example([-0.9, -0.7, 0.1], True, [1, 0])
+@example([-0.9, -0.7, 0.1], False, [1, 0])
+def test_whatever_bins_decode_to_reaches_the_radio(
+    contract: Contract, bounds: list[float], with_off: bool, shares: list[float]
+) -> None:
+    """Also where a bound is not exact in float32."""
+    off, low, high = sorted(bounds)
+    assume(np.float32(off) < np.float32(low) < np.float32(high))
+    count = max(2, len(shares))
+    bins = ActionBins("p", low, high, count, off if with_off else None)
+    one = replace(contract, actions=(bins,), safe_action=(low,))
+    weights = np.zeros((3, bins.size), dtype=np.float32)
+    weights[0, : len(shares)] = shares
+    weights[1, 0] = weights[2, -1] = 1  # the edges
+    weights[0] /= max(weights[0].sum(), 1e-6)
+    alone = [two_hot.decode_bins(row, bins) for row in weights]
+    np.testing.assert_array_equal(alone[1:], two_hot.decode_bins(weights, bins)[1:])
+    for value in alone:
+        action = value[None]
+        assert one.allows(action)
+        sent = encode_action(ActionMessage(2, 9, action), one)
+        np.testing.assert_array_equal(decode_action(sent, one).action, action)
+
+
+@pytest.mark.parametrize("number", [3.5e38, -3.5e38, 1e300, -1e300])
+def test_number_that_float32_does_not_hold_is_refused(contract: Contract, number: float) -> None:
+    widest = ActionBins("p", -3.4028234e38, 3.4028234e38, 3)
+    whole = replace(contract, actions=(widest,), safe_action=(0.0,))
+    fields = msgpack.unpackb(encode_action(ActionMessage(2, 9, np.zeros(1, np.float32)), whole))
+    fields[4] = number
+    with pytest.raises(MessageError) as caught:
+        decode_action(msgpack.packb(fields), whole)
+    assert caught.value.reason == "range"
+
+
+def test_largest_payloads_are_within_their_limits(hybrid: Contract) -> None:
+    largest = ObservationMessage(
+        2**32 - 1, 2**32 - 1, np.ones(6, dtype=np.float32), 0.1, 3600.0, np.ones(4, dtype=np.bool_)
+    )
+    assert len(encode_observation(largest, hybrid)) <= 64 + 4 * 6 + 4
+    action = ActionMessage(2**32 - 1, 2**32 - 1, np.array([3, 0.1, 2], dtype=np.float32))
+    assert len(encode_action(action, hybrid)) <= 64 + 9 * 3
 
 
 @pytest.mark.parametrize(
