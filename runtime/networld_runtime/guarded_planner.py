@@ -61,7 +61,7 @@ class GuardedPlanner:
     def encode(self, observation: FloatArray) -> FloatArray | None:
         """Return the latent of an observation, None if the model fails."""
         try:
-            latent = self._planner.encode(observation)
+            latent = np.asarray(self._planner.encode(observation), dtype=np.float32)
         except Exception as error:
             self._count("encode_raised", error)
             return None
@@ -77,11 +77,12 @@ class GuardedPlanner:
         if latent is None:
             return self._hold(mask)
         try:
-            action = self._planner.plan(latent, mean_field, mask).action
+            action = np.asarray(self._planner.plan(latent, mean_field, mask).action, np.float32)
+            valid = self._contract.allows(action, mask)
         except Exception as error:
             self._count("plan_raised", error)
             return self._hold(mask)
-        if not self._contract.allows(action, mask):
+        if not valid:
             self._count("plan_not_allowed")
             return self._hold(mask)
         self._held = action
@@ -93,4 +94,9 @@ class GuardedPlanner:
     def _count(self, reason: str, error: Exception | None = None) -> None:
         self.failures[reason] += 1
         if self.failures[reason] == 1:  # the counter tells of the others
-            _log.error("model failed (%s), holding the last action", reason, exc_info=error)
+            _log.error(
+                "model failed (%s): the last action is held, or the safe one is taken where there is no "
+                "last one or the action mask forbids it",
+                reason,
+                exc_info=error,
+            )

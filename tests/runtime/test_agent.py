@@ -252,6 +252,62 @@ def test_action_that_is_not_allowed_is_held_back(
     assert site.agents["a"].counters()["model_failures"] == {"plan_not_allowed": 3}
 
 
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        (-5.0, "plan_not_allowed"),
+        ([-5.0, -5.0], "plan_not_allowed"),
+        ([[-5.0]], "plan_not_allowed"),
+        ([], "plan_not_allowed"),
+        (None, "plan_not_allowed"),
+        (np.array([1e300]), "plan_not_allowed"),
+        ("loud", "plan_raised"),
+        ([[-5.0], []], "plan_raised"),
+        ({}, "plan_raised"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_action_of_another_form_is_held_back(
+    site: Site,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    wrong: object,
+    reason: str,
+) -> None:
+    planner = site.planners["a"]
+    monkeypatch.setattr(planner, "plan", lambda *_: SimpleNamespace(action=wrong))
+    site.slot(0)
+    assert site.actions["a"].action == -10
+    assert site.agents["a"].counters()["model_failures"] == {reason: 1}
+    assert "the safe one" in caplog.text
+
+
+def test_action_may_be_a_list(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = SimpleNamespace(action=[-5.0])
+    monkeypatch.setattr(site.planners["a"], "plan", lambda *_: plain)
+    site.slot(0)
+    assert site.actions["a"].action == -5
+    assert site.agents["a"].counters()["model_failures"] == {}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        (0.5, "encode_not_finite"),
+        (None, "encode_not_finite"),
+        ([0.0], "encode_not_finite"),
+        ("loud", "encode_raised"),
+    ],
+)
+def test_latent_of_another_form_is_not_used(
+    site: Site, monkeypatch: pytest.MonkeyPatch, wrong: object, reason: str
+) -> None:
+    monkeypatch.setattr(site.planners["a"], "encode", lambda *_: wrong)
+    site.slot(0)
+    assert site.actions["a"].action == -10
+    assert site.agents["a"].counters()["model_failures"] == {reason: 1}
+
+
 def test_mask_of_the_slot_reaches_the_planner(hybrid: Contract, tmp_path: Path) -> None:
     site = Site(hybrid, tmp_path)
     site.slot(0, mask=[True, False, False, True])
