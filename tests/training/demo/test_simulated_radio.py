@@ -134,6 +134,23 @@ def test_lost_cell_is_not_waited_for_and_not_counted_as_late() -> None:
     assert site.reports[-1].action[3, 0] == 0.0  # full power, as in the warm-up
 
 
+@pytest.mark.parametrize(("start", "begun"), [(FULL_POWER, 0.0), (None, -15.0)])
+def test_episode_begins_with_the_start_and_not_with_the_last_action(
+    start: Sequence[float] | None, begun: float
+) -> None:
+    """A cell that acts in one episode and is silent in the next does there what all cells begin with."""
+
+    def answer(name: str, message: ObservationMessage) -> ActionMessage | None:
+        return None if name == "cell-3" and message.episode == 1 else obedient(name, message)
+
+    site = Site(answer, start=start)
+    site.run(0)
+    site.alive.remove("cell-3")
+    site.run(1)
+    powers = [report.action[3, 0] for report in site.reports]
+    assert powers == [-3.0] * SLOTS + [begun] * SLOTS
+
+
 def test_action_of_another_slot_is_rejected() -> None:
     def answer(name: str, message: ObservationMessage) -> ActionMessage | None:
         slot = message.slot - (name == "cell-0")
