@@ -284,13 +284,12 @@ class Contract:
         )
         if not self.features:
             problems.append("no features, expected one or more")
+        ranges: list[tuple[str, Feature | ReturnBins]] = [("returns", self.returns)]
+        ranges += [(f"feature {shown(feature.name)}", feature) for feature in self.features]
         problems += [
-            f"range of {name} = {shown(part.low)} to {shown(part.high)}, expected finite numbers that rise"
-            for name, part in (
-                *((f"feature {shown(feature.name)}", feature) for feature in self.features),
-                ("returns", self.returns),
-            )
-            if not (is_number(part.low) and is_number(part.high) and rises(part.low, part.high))
+            f"range of {name} = {shown(one.low)} to {shown(one.high)}, expected numbers that rise"
+            for name, one in ranges
+            if not (is_number(one.low) and is_number(one.high) and rises(one.low, one.high))
         ]
         if not is_count(self.returns.count, 2):
             found = shown(self.returns.count)

@@ -22,10 +22,10 @@ in at most 64 + 4 D + A bytes, and an action
 | version, contract, episode, slot | as above | those of the observation that is answered |
 | one for each component | number | native units; within its bounds, or the index of a choice |
 
-in at most 64 + 9 C bytes. Numbers are msgpack integers or floats, finite. Bounds are compared in float32, so a
-cell's value is exactly what its radio reads. An action does not carry the mask: a radio refuses one that its
-own mask forbids. The slot counter runs through the episodes: the first slot of an episode follows the last one
-of the episode before.
+in at most 64 + 9 C bytes. Numbers are msgpack integers or floats, finite. Bounds are compared in float32,
+so a cell's value is exactly what its radio reads. An action does not carry the mask: a radio refuses one
+that its own mask forbids. The slot counter runs through the episodes: the first slot of an episode follows
+the last one of the episode before.
 """
 
 from __future__ import annotations

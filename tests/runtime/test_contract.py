@@ -191,7 +191,7 @@ def test_bound_that_float32_rounds_is_allowed() -> None:
         assert allowed(bins, values)[0].all()
         for value in values:  # scalars compare as arrays do
             assert allowed(bins, np.array(value))[0]
-    beyond = np.nextafter(bounds.astype(np.float32)[[0, 2]], np.float32([-1, 1]))
+    beyond = np.nextafter(bounds.astype(np.float32)[[0, 2]], np.array([-1, 1], dtype=np.float32))
     assert not allowed(bins, beyond)[0].any()
     assert not allowed(bins, np.array([1e300, -1e300, np.inf, np.nan]))[0].any()
 
