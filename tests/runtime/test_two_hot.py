@@ -160,3 +160,12 @@ def test_edges_fall_on_the_outer_bins() -> None:
     coded = two_hot.encode([0.0, 1.0], 0.0, 1.0, 5)
     assert coded[0].argmax() == 0
     assert coded[1].argmax() == 4
+
+
+def test_lowest_value_is_never_off_though_float32_rounds_it_down() -> None:
+    low = np.float64(-0.1)  # a NumPy scalar is compared in float64, as NumPy 1 does with any number
+    assert np.float32(low) < low
+    bins = ActionBins("p", low, 0.5, 3, off=-0.2)
+    lowest = two_hot.decode_bins([0.0, 1.0, 0.0, 0.0], bins)
+    assert two_hot.encode_bins(lowest, bins).tolist() == [0, 1, 0, 0]
+    assert two_hot.encode_bins([lowest], bins).tolist() == [[0, 1, 0, 0]]
