@@ -52,7 +52,7 @@ def test_actions_survive_the_round_trip(
     actions, native, mask = drawn
     coded = two_hot.encode_actions(native, actions)
     assert coded.shape == (sum(action.size for action in actions),)
-    assert coded.sum() == np.float32(len(actions))
+    assert abs(coded.sum() - len(actions)) < 1e-5
     for given_mask in (None, mask):
         decoded = two_hot.decode_actions(coded, actions, given_mask)
         np.testing.assert_allclose(decoded, native, atol=1e-4)
@@ -119,7 +119,7 @@ def test_rounding_never_leaves_the_range() -> None:
 @given(st.floats(-30, 0))
 def test_action_within_the_range_survives_the_round_trip(power_db: float) -> None:
     coded = two_hot.encode_bins(power_db, POWER)
-    assert coded.sum() == np.float32(1)
+    assert abs(coded.sum() - 1) < 1e-6
     assert np.count_nonzero(coded) <= 2
     assert abs(float(two_hot.decode_bins(coded, POWER)) - power_db) < 1e-4
 
