@@ -67,6 +67,8 @@ def demonstration(bundle: Path, folder: Path, *more: str) -> Iterator[Run]:
     command += ["--episodes", str(EPISODES), "--support-episodes", "1", "--slots", str(SLOTS)]
     command += ["--slot-ms", "150", "--seed", SEED, "--json", str(folder / "result.json")]
     command += ["--picture", str(folder / "demo.png"), "--work", str(folder / "work"), *more]
+    # A job in the background is born deaf to Ctrl-C, and its children would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
