@@ -23,17 +23,14 @@ class CloningSettings(OfflineSettings):
     """Hyper-parameters of behaviour cloning.
 
     Attributes:
-        width: Width of the two hidden layers.
         patience: Validations without a better loss on held-out episodes after which training ends.
     """
 
-    width: int = 256
     patience: int = 10
 
     def _checks(self) -> list[tuple[str, bool, str]]:
         return [
             *super()._checks(),
-            ("width", self.width >= 1, "at least 1"),
             ("patience", self.patience >= 1, "at least 1"),
         ]
 
@@ -58,8 +55,8 @@ def settings_of(task: str) -> CloningSettings:
     return CloningSettings()
 
 
-def make_actor(view: AgentView, settings: CloningSettings, cells: int = 1) -> PerceptronActor:
-    """Return the network that is trained, with fresh weights; all cells share it."""
+def make_actor(view: AgentView, settings: OfflineSettings, cells: int = 1) -> PerceptronActor:
+    """Return a policy network with fresh weights; all cells share it."""
     del cells
     return PerceptronActor(len(view.features), settings.width, ActionCode(view.spec).size)
 

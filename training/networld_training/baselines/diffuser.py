@@ -37,7 +37,6 @@ class DiffuserSettings(OfflineSettings):
     """Hyper-parameters of the Decision Diffuser.
 
     Attributes:
-        width: Width of the networks.
         horizon: Slots of a plan, the present one included.
         discount: Weight of the next slot in the return over the horizon.
         dropout: Share of samples that learn without the return.
@@ -48,7 +47,6 @@ class DiffuserSettings(OfflineSettings):
         average: Decay of the moving average of the weights, which is what acts.
     """
 
-    width: int = 256
     horizon: int = 8
     discount: float = 0.9
     dropout: float = 0.25
@@ -61,7 +59,6 @@ class DiffuserSettings(OfflineSettings):
     def _checks(self) -> list[tuple[str, bool, str]]:
         return [
             *super()._checks(),
-            ("width", self.width >= 1, "at least 1"),
             ("horizon", self.horizon >= 2, "at least 2"),
             ("discount", 0 <= self.discount <= 1, "0 to 1"),
             ("dropout", 0 <= self.dropout < 1, "0 up to, not including, 1"),

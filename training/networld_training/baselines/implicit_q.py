@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from networld_training.baselines.actions import ActionCode
-from networld_training.baselines.cloning import PerceptronActor
+from networld_training.baselines.cloning import make_actor
 from networld_training.baselines.learner import Learner
 from networld_training.baselines.networks import Perceptron
 from networld_training.baselines.settings import OfflineSettings, discount_of
@@ -30,7 +30,6 @@ class ImplicitQSettings(OfflineSettings):
     """Hyper-parameters of implicit Q-learning.
 
     Attributes:
-        width: Width of the two hidden layers of all networks.
         discount: Weight of the next slot.
         expectile: Which expectile of the action values is the value of a state; 0.5 is the mean.
         inverse_temperature: How much an advantage weighs in the policy's imitation.
@@ -38,7 +37,6 @@ class ImplicitQSettings(OfflineSettings):
         target_share: Share of the way that the target networks go towards the others in a step.
     """
 
-    width: int = 256
     discount: float = 0.9
     expectile: float = 0.8
     inverse_temperature: float = 10.0
@@ -48,7 +46,6 @@ class ImplicitQSettings(OfflineSettings):
     def _checks(self) -> list[tuple[str, bool, str]]:
         return [
             *super()._checks(),
-            ("width", self.width >= 1, "at least 1"),
             ("discount", 0 <= self.discount < 1, "0 up to, not including, 1"),
             ("expectile", 0 < self.expectile < 1, "between 0 and 1"),
             ("inverse_temperature", self.inverse_temperature >= 0, "0 or more"),
@@ -62,12 +59,6 @@ def settings_of(task: str) -> ImplicitQSettings:
     settings = ImplicitQSettings(discount=discount_of(task))
     temperature = INVERSE_TEMPERATURES.get(task, settings.inverse_temperature)
     return replace(settings, inverse_temperature=temperature)
-
-
-def make_actor(view: AgentView, settings: ImplicitQSettings, cells: int = 1) -> PerceptronActor:
-    """Return the policy network, with fresh weights; all cells share it."""
-    del cells
-    return PerceptronActor(len(view.features), settings.width, ActionCode(view.spec).size)
 
 
 class ImplicitQ(Learner):

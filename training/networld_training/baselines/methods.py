@@ -66,7 +66,7 @@ METHODS: Mapping[str, Method] = {
         "mean-field",
         implicit_q.ImplicitQSettings,
         implicit_q.settings_of,
-        implicit_q.make_actor,
+        cloning.make_actor,
         implicit_q.ImplicitQ,
     ),
     "dd": Method(

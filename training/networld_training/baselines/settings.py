@@ -30,6 +30,7 @@ class OfflineSettings:
         learning_rate: Of AdamW.
         weight_decay: Of AdamW.
         validate_every: Steps between two looks at the held-out episodes.
+        width: Width of the hidden layers of all networks.
 
     Raises:
         ConfigError: A value is out of range; lists all of them.
@@ -40,6 +41,7 @@ class OfflineSettings:
     learning_rate: float = 3e-4
     weight_decay: float = 1e-4
     validate_every: int = 500
+    width: int = 256
 
     def __post_init__(self) -> None:
         check_values("hyper-parameters", self, self._checks())
@@ -52,6 +54,7 @@ class OfflineSettings:
             ("learning_rate", 0 < self.learning_rate < 1, "between 0 and 1"),
             ("weight_decay", self.weight_decay >= 0, "0 or more"),
             ("validate_every", self.validate_every >= 1, "at least 1"),
+            ("width", self.width >= 1, "at least 1"),
         ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from networld_runtime.message import STEPS
+from networld_training.model.mean_field import mean_field
 
 LATENT_SIZE = 16
 MESSAGE_WIDTH = 64
@@ -50,9 +50,7 @@ class CeilingModel(nn.Module):
             heard = observation.new_zeros(*observation.shape[:2], LATENT_SIZE + 1)
         else:
             latent = torch.tanh(self.message(torch.cat([before, told], dim=-1)))
-            received = latent + (torch.round(latent * STEPS) / STEPS - latent).detach()
-            mean = received[:, neighbours].mean(dim=2)
-            heard = torch.cat([mean, torch.ones_like(mean[..., :1])], dim=-1)
+            heard = mean_field(latent, neighbours)
         hidden = nn.functional.silu(self.policy(torch.cat([observation, told, heard], dim=-1)))
         return torch.as_tensor(self.output(hidden))
 
