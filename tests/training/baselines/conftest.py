@@ -57,7 +57,7 @@ def _logged(inputs: Tensor, side: Tensor, rewards: Tensor) -> LoggedData:
     quality = Quality("mixed", (Behaviour("best", 1.0, False),))
     shard = Shard("shard-0000.safetensors", "0", 1, {"cells": 7})
     manifest = Manifest(
-        "networld/made-up/mixed-v0", MADE_UP, quality, "test", "0", None, 0, 1, 1, "0", (shard,)
+        "networld/made-up/mixed-v0", MADE_UP, (), quality, "test", "0", None, 0, 1, 1, "0", (shard,)
     )
     return LoggedData(manifest, parts[0], parts[1], "0")
 

@@ -79,11 +79,11 @@ def test_old_format_is_told(power_set: Path, capsys: pytest.CaptureFixture[str])
     (power_set / "manifest.json").write_text(json.dumps({**manifest, "format": 1}))
     for action in ("inspect", "verify"):
         assert cli.main(["data", action, str(power_set)]) == 6
-        assert "format = 1: expected 2; delete it and make the data" in capsys.readouterr().err
+        assert "format = 1: expected 3; delete it and make the data" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [("{", "not JSON"), ('{"format": 2}', "damaged (no 'spec_sha256')")]
+    ("text", "said"), [("{", "not JSON"), ('{"format": 3}', "damaged (no 'spec_sha256')")]
 )
 def test_damaged_manifest_is_mended_by_deleting_it(
     power_set: Path, text: str, said: str, capsys: pytest.CaptureFixture[str]

@@ -52,7 +52,7 @@ def test_table_lists_every_array_with_its_type_and_shape(original: Callable[[str
     expected: dict[str, str] = {}
     for task in TASKS:
         manifest = read_manifest(original(task))
-        arrays = layout(manifest.spec, manifest.shards[0])
+        arrays = layout(manifest, manifest.shards[0])
         expected |= {name: kind for name, (kind, _) in arrays.items()}
     assert rows == expected
 

@@ -211,9 +211,9 @@ def test_missing_manifest_says_how_to_make_one(tmp_path: Path) -> None:
     [
         ("", "not JSON"),
         ("{", "not JSON"),
-        ("[]", "format = None: expected 2"),
-        ('{"format": 1, "contract": {}}', "format = 1: expected 2"),
-        ('{"format": 2}', "damaged"),
+        ("[]", "format = None: expected 3"),
+        ('{"format": 1, "contract": {}}', "format = 1: expected 3"),
+        ('{"format": 3}', "damaged"),
     ],
 )
 def test_bad_manifest_is_a_clear_error(tmp_path: Path, text: str, said: str) -> None:

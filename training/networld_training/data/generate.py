@@ -77,9 +77,11 @@ class GenerationSettings:
 
     def manifest(self) -> Manifest:
         """Return the manifest of the set before its first shard."""
+        task = find_task(self.scenario.task).make
         return Manifest(
             dataset_id=f"networld/{self.scenario.task}/{self.quality}-v0",
-            spec=find_task(self.scenario.task).spec,
+            spec=task.spec,
+            couplings=task.couplings,
             quality=self.mixture,
             scenario=self.scenario.id,
             scenario_sha256=self.scenario.digest(),
@@ -169,8 +171,11 @@ def simulate(settings: GenerationSettings, index: int, episodes: int, report: Re
     task.reset()
     policy = BehaviourPolicy(settings.mixture, task, random)
     log: dict[str, list[Array]] = {
-        name: [] for name in ("observations", "mean_field", "actions", "rewards", "utilities")
+        name: []
+        for name in ("observations", "mean_field", "actions", "rewards", "utilities", "credits")
     }
+    if task.couplings:
+        log["couplings"] = []
     if task.action_mask is not None:
         log["action_mask"] = []
 
@@ -183,10 +188,13 @@ def simulate(settings: GenerationSettings, index: int, episodes: int, report: Re
     see()
     for slot in range(network.slots):
         action = policy.act(task)
+        if task.couplings:
+            log["couplings"].append(task.coupling)
         outcome = task.step(action)
         log["actions"].append(action)
         log["rewards"].append(outcome.reward)
         log["utilities"].append(outcome.utility)
+        log["credits"].append(outcome.credit)
         see()
         report(episodes * slot // network.slots)
     metrics = task.metrics()

@@ -14,7 +14,7 @@ from networld_runtime.files import write_atomically
 from networld_training.data.qualities import Quality
 from networld_training.tasks.spec import TaskSpec
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST = "manifest.json"
 
 
@@ -42,6 +42,7 @@ class Manifest:
     Attributes:
         dataset_id: `networld/<task>/<quality>-v0`.
         spec: Interface of the task: observations, messages, actions, figures of merit.
+        couplings: What the entries of the couplings between cells are, as the task names them.
         quality: The mixture of behaviours.
         scenario: Id of the scenario.
         scenario_sha256: Digest of the scenario's parameters.
@@ -55,6 +56,7 @@ class Manifest:
 
     dataset_id: str
     spec: TaskSpec
+    couplings: tuple[str, ...]
     quality: Quality
     scenario: str
     scenario_sha256: str
@@ -164,6 +166,7 @@ def unfinished(manifest: Manifest, folder: Path) -> str:
 def _from_json(data: dict[str, Any]) -> Manifest:
     fields = {name: value for name, value in data.items() if name != "format"}
     fields["spec"] = TaskSpec.from_json(fields["spec"])
+    fields["couplings"] = tuple(fields["couplings"])
     fields["quality"] = Quality.from_json(fields["quality"])
     fields["shards"] = tuple(Shard(**shard) for shard in fields["shards"])
     return Manifest(**fields)

@@ -5,7 +5,9 @@ action components, message entries and choices of the masked action that the tas
 
 - `observations [n, T + 1, K, D]`, native units;
 - `actions [n, T, K, C]`, native units, as they took effect;
-- `rewards [n, T, K]`, `utilities [n, T, K]`;
+- `rewards [n, T, K]`, `utilities [n, T, K]`, `credits [n, T, K]`: see `tasks.base.Outcome`;
+- `couplings [n, T, K, 6, Q]`: how strongly each neighbour's being active acts on a cell, before the cells
+  act, as the manifest's `couplings` name it; only in tasks that name any;
 - `mean_field [n, T + 1, K, M]`: average of the neighbours' messages of the slot before, as received;
 - `action_mask [n, T + 1, K, A]`: 1 where a choice is valid; only in tasks with a masked action;
 - `behaviours [n, K]`: index into the manifest's behaviours;
@@ -29,7 +31,7 @@ from networld_runtime.errors import DataError
 from networld_runtime.files import write_atomically
 from networld_training.data.manifest import Manifest, Shard
 from networld_training.tasks.network import Network
-from networld_training.tasks.spec import TaskSpec, allowed
+from networld_training.tasks.spec import allowed
 
 Array = np.ndarray[Any, Any]
 Arrays = dict[str, Array]
@@ -76,12 +78,13 @@ def examine_shard(folder: Path, manifest: Manifest, shard: Shard) -> tuple[Array
         arrays: Arrays = load(content)
     except SafetensorError as error:
         return {}, [f"not safetensors ({error})"]
-    problems = _layout_problems(arrays, manifest.spec, shard)
+    problems = _layout_problems(arrays, manifest, shard)
     return arrays, problems or _value_problems(arrays, manifest)
 
 
-def layout(spec: TaskSpec, shard: Shard) -> dict[str, tuple[str, tuple[int, ...]]]:
+def layout(manifest: Manifest, shard: Shard) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Return type and shape of every array of a shard."""
+    spec = manifest.spec
     episodes, slots, cells = shard.episodes, shard.network["slots"], shard.network["cells"]
     acting, seen = (episodes, slots, cells), (episodes, slots + 1, cells)
     arrays = {
@@ -89,19 +92,22 @@ def layout(spec: TaskSpec, shard: Shard) -> dict[str, tuple[str, tuple[int, ...]
         "actions": ("float32", (*acting, len(spec.actions))),
         "rewards": ("float32", acting),
         "utilities": ("float32", acting),
+        "credits": ("float32", acting),
         "mean_field": ("float32", (*seen, len(spec.message))),
         "behaviours": ("int32", (episodes, cells)),
         "seeds": ("int64", (episodes,)),
         "metrics": ("float64", (episodes, len(spec.kpis))),
         "neighbours": ("int64", (cells, NEIGHBOURS)),
     }
+    if manifest.couplings:
+        arrays["couplings"] = ("float32", (*acting, NEIGHBOURS, len(manifest.couplings)))
     if spec.mask_size:
         arrays["action_mask"] = ("uint8", (*seen, spec.mask_size))
     return arrays
 
 
-def _layout_problems(arrays: Arrays, spec: TaskSpec, shard: Shard) -> list[str]:
-    expected = layout(spec, shard)
+def _layout_problems(arrays: Arrays, manifest: Manifest, shard: Shard) -> list[str]:
+    expected = layout(manifest, shard)
     problems = [f"array {name!r}: not expected here" for name in arrays if name not in expected]
     for name, (kind, shape) in expected.items():
         if name not in arrays:
@@ -115,13 +121,17 @@ def _layout_problems(arrays: Arrays, spec: TaskSpec, shard: Shard) -> list[str]:
 def _value_problems(arrays: Arrays, manifest: Manifest) -> list[str]:
     spec = manifest.spec
     problems = []
-    for name in ("observations", "rewards", "utilities", "metrics"):
+    for name in ("observations", "rewards", "utilities", "credits", "metrics"):
         problems += _wrong(name, arrays[name], np.isfinite(arrays[name]), "a finite number")
     for index, feature in enumerate(spec.message):
         entry = arrays["mean_field"][..., index]
         told = f"mean_field {feature.name}"
         expected = f"{feature.low:g} to {feature.high:g}"
         problems += _wrong(told, entry, _within(entry, feature), expected)
+    for index, name in enumerate(manifest.couplings):
+        values = arrays["couplings"][..., index]
+        valid = np.isfinite(values) & (values >= 0)
+        problems += _wrong(f"couplings {name!r}", values, valid, "a finite number from 0")
     mask = arrays.get("action_mask")
     if mask is not None:
         problems += _wrong("action_mask", mask, mask <= 1, "0 or 1")

@@ -21,6 +21,9 @@ from networld_training.tasks.spec import ActionError, Information, TaskSpec, act
 
 __all__ = ["Outcome", "Policy", "Rule", "Task", "shared_reward"]
 
+CREDIT = "credit"
+"""Detail of a slot that is no detail: what the cells themselves earned."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -30,6 +33,7 @@ class Outcome:
         observation: Observations of the next slot `[E, K, D]`.
         reward: Mean utility of a cell and its neighbours `[E, K]`.
         utility: What a cell itself was worth in the slot `[E, K]`, in the task's units.
+        credit: What the cell earned by what it did, free of the luck of arrivals `[E, K]`.
         done: Whether that was the last slot of the episode.
         details: Further results of the slot by name, each `[E, K]`.
     """
@@ -37,6 +41,7 @@ class Outcome:
     observation: FloatArray
     reward: FloatArray
     utility: FloatArray
+    credit: FloatArray
     done: bool
     details: Mapping[str, FloatArray] = field(default_factory=dict)
 
@@ -55,6 +60,7 @@ class Task(ABC):
 
     Attributes:
         spec: Observations, messages, actions and figures of merit.
+        couplings: What each of the Q entries of `coupling` is, with its unit; none unless the task says so.
         neighbours: The six nearest cells of each cell `[K, 6]`.
         shape: Episodes and cells, (E, K).
         slot: Number of the present slot, from 0.
@@ -69,6 +75,7 @@ class Task(ABC):
     """
 
     spec: ClassVar[TaskSpec]
+    couplings: ClassVar[tuple[str, ...]] = ()
     slot: int
     streams: list[Streams]
     observation: FloatArray
@@ -98,6 +105,16 @@ class Task(ABC):
         field = mean_field(self.received, self.neighbours)
         return filled(field, self.spec.message).astype(np.float32)
 
+    @property
+    def coupling(self) -> FloatArray:
+        """How strongly each neighbour's being active acts on a cell in the present slot, `[E, K, 6, Q]`.
+
+        Linear numbers from 0, in the order of `neighbours`, as `couplings` names them, read before the cells
+        act. It is what users report of neighbours, merged: data sets log it for models to learn from. It is
+        not part of the observation, and no policy may use it. A task that names couplings overrides it.
+        """
+        return np.zeros((*self.shape, self.neighbours.shape[1], 0), dtype=np.float32)
+
     def reset(self) -> FloatArray:
         """Start the episodes and return the observations `[E, K, D]`."""
         self.streams = [spawn_streams(seed) for seed in self.seeds]
@@ -125,16 +142,19 @@ class Task(ABC):
             )
         values = self._checked(action)
         told = as_received(self._tell(), self.spec.message)
-        utility, details = self._advance(values)
+        utility, further = self._advance(values)
+        details = {name: one.astype(np.float32) for name, one in further.items()}
+        own = utility.astype(np.float32)
         self.received = told
         self.slot += 1
         self.observation = self._observe()
         return Outcome(
             observation=self.observation,
             reward=shared_reward(utility, self.neighbours).astype(np.float32),
-            utility=utility.astype(np.float32),
+            utility=own,
+            credit=details.pop(CREDIT, own),
             done=self.slot >= self.network.slots,
-            details={name: one.astype(np.float32) for name, one in details.items()},
+            details=details,
         )
 
     def effective_action(self, action: DoubleArray) -> DoubleArray:
@@ -162,7 +182,11 @@ class Task(ABC):
 
     @abstractmethod
     def _advance(self, action: DoubleArray) -> tuple[DoubleArray, dict[str, DoubleArray]]:
-        """Act, let time pass, and return utilities and details, each `[E, K]`."""
+        """Act, let time pass, and return utilities and details, each `[E, K]`.
+
+        A detail called `credit` becomes the credit of the outcome; without it that is the utility. A task
+        gives one if its utilities depend on more than what the cells do: on what happens to arrive, say.
+        """
 
     @abstractmethod
     def _observe(self) -> FloatArray:

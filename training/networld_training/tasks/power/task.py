@@ -17,7 +17,7 @@ from networld_training.radio.attachment import hand_over, strongest_cell
 from networld_training.radio.channel import Channel
 from networld_training.radio.link import spectral_efficiency
 from networld_training.tasks.base import Task
-from networld_training.tasks.gains import leakage
+from networld_training.tasks.gains import disturbance, leakage
 from networld_training.tasks.power.contract import (
     LOWEST_POWER_DB,
     OFF_DB,
@@ -60,6 +60,7 @@ class PowerTask(Task):
     """
 
     spec = POWER_SPEC
+    couplings = ("gain to the scheduled user, over noise at full power",)
     contract: Contract = POWER_CONTRACT
     network: PowerNetwork
     measured: Measurements
@@ -73,6 +74,13 @@ class PowerTask(Task):
         super().__init__(network, seeds)
         self._config = network.channel_config()
         self._episode = np.arange(len(self.seeds))[:, None]
+
+    @property
+    def coupling(self) -> FloatArray:
+        """Gain of each neighbour to the scheduled user of a cell, `[E, K, 6, 1]`; 0 to none."""
+        measured = self.measured
+        gain = disturbance(measured.gain, measured.active, self.neighbours)
+        return gain[..., None].astype(np.float32)
 
     def _begin(self) -> None:
         """Drop the users and warm the episodes up at full power."""

@@ -18,8 +18,8 @@ from networld_training.radio.channel import Channel
 from networld_training.radio.link import spectral_efficiency
 from networld_training.radio.queues import FileQueues
 from networld_training.radio.traffic import draw_arrivals
-from networld_training.tasks.base import Task
-from networld_training.tasks.gains import leakage
+from networld_training.tasks.base import CREDIT, Task
+from networld_training.tasks.gains import disturbance, leakage
 from networld_training.tasks.sched.contract import LOWEST_RATE, MEGABIT, MUTE, SCHED_SPEC
 from networld_training.tasks.sched.network import SchedNetwork
 from networld_training.tasks.sched.observation import (
@@ -47,7 +47,8 @@ class SchedTask(Task):
 
     A cell's utility is minus its backlog at the end of the slot, over 8 Mbit, minus ten times what
     was dropped there for lack of room, over 8 Mbit. The details of a slot hold
-    `spectral_efficiency` in b/s/Hz and `served_mbit` of each cell.
+    `spectral_efficiency` in b/s/Hz and `served_mbit` of each cell. A cell's credit is the square root of
+    the backlog of the user that it chose, in Mbit before the slot, times the Mbit served of it in the slot.
 
     Attributes:
         measured: The present slot in linear units, for rules and the genie.
@@ -60,6 +61,7 @@ class SchedTask(Task):
     """
 
     spec = SCHED_SPEC
+    couplings = ("gain to the first user of the list, over noise at full power",)
     network: SchedNetwork
     measured: Measurements
     serving_cell: IntArray
@@ -76,6 +78,13 @@ class SchedTask(Task):
         self._first_user = network.users * np.arange(len(self.seeds))[:, None]
         self._pair = network.cells * (self._first_user + np.arange(network.users))
         self._scale = network.full_power_over_noise
+
+    @property
+    def coupling(self) -> FloatArray:
+        """Gain of each neighbour to the first user of a cell's list, `[E, K, 6, 1]`; 0 without backlog."""
+        measured = self.measured
+        gain = disturbance(measured.gain, measured.waiting, self.neighbours)
+        return gain[..., None].astype(np.float32)
 
     def _begin(self) -> None:
         """Drop the users with some files that wait already."""
@@ -105,6 +114,7 @@ class SchedTask(Task):
         sending = choice != MUTE
         place = np.where(sending, choice, 0)[..., None]
         user = np.take_along_axis(self.measured.user, place, axis=-1)[..., 0]
+        backlog = np.take_along_axis(self.measured.backlog_bits, place, axis=-1)[..., 0]
         efficiency = self._transmit(user, sending)
         served = self._serve(user, sending, efficiency)
         self.last = np.stack([sending, efficiency], axis=-1)
@@ -121,7 +131,12 @@ class SchedTask(Task):
                 dropped = self._of_cells(lost) * self.network.file_bits
         self._measure(following)
         utility = -(waiting + DROP_WEIGHT * dropped) / UTILITY_BITS
-        return utility, {"spectral_efficiency": efficiency, "served_mbit": served / MEGABIT}
+        served_mbit = served / MEGABIT
+        return utility, {
+            "spectral_efficiency": efficiency,
+            "served_mbit": served_mbit,
+            CREDIT: np.sqrt(backlog / MEGABIT) * served_mbit,
+        }
 
     def _tell(self) -> DoubleArray:
         return sched_message(self.measured, self.last)

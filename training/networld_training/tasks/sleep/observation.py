@@ -24,7 +24,7 @@ from networld_training.tasks.sleep.contract import (
 
 HISTORY = 3
 _STATES = 4
-_LOWEST_EFFICIENCY = float(spectral_efficiency(MINIMUM_SINR))
+LOWEST_EFFICIENCY = float(spectral_efficiency(MINIMUM_SINR))
 
 
 @dataclass
@@ -108,7 +108,7 @@ def measure(
     # Handed over, a user gets its second cell as signal, and its own one is silent.
     second_load = of_cell(loads.load, second)
     rest = np.maximum(loads.interference - second_load * signal, 1.0)
-    handed_over = np.maximum(spectral_efficiency(signal / rest), _LOWEST_EFFICIENCY)
+    handed_over = np.maximum(spectral_efficiency(signal / rest), LOWEST_EFFICIENCY)
     needed = np.zeros_like(demand)
     np.divide(demand, loads.efficiency, out=needed, where=loads.efficiency > 0)
     at_home = serving == strongest

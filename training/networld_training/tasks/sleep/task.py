@@ -19,6 +19,7 @@ from networld_training.radio.energy import SlotEnergy, slot_energy
 from networld_training.radio.load import associate, couple_loads
 from networld_training.tasks.base import Task
 from networld_training.tasks.sleep.contract import SLEEP_SPEC
+from networld_training.tasks.sleep.coupling import handover_shares, of_neighbours
 from networld_training.tasks.sleep.modes import ACTIVE, DEEP, LIGHT, state_machine
 from networld_training.tasks.sleep.network import SleepNetwork
 from networld_training.tasks.sleep.observation import (
@@ -61,6 +62,10 @@ class SleepTask(Task):
     """
 
     spec = SLEEP_SPEC
+    couplings = (
+        "handover: share of a slot that own users would need of the neighbour",
+        "fostering: share of a slot that the neighbour's users would need of this cell",
+    )
     network: SleepNetwork
     demand: Demand
     measured: Measurements
@@ -79,6 +84,17 @@ class SleepTask(Task):
     def user_gain(self) -> DoubleArray:
         """Gains at full power over the noise in the present slot `[E, U, K]`."""
         return self._user_gain
+
+    @property
+    def coupling(self) -> FloatArray:
+        """What cells would need of their neighbours, and these of them, if they slept, `[E, K, 6, 2]`.
+
+        A user belongs to the cell that it receives best, awake or not, and would be handed over to the one
+        that it receives second best. The demand is that of the present slot.
+        """
+        demand = self.demand_mbit_s() * (1e6 / self.network.bandwidth_hz)
+        shares = handover_shares(self._user_gain, self._strongest, demand)
+        return of_neighbours(shares, self.neighbours).astype(np.float32)
 
     def demand_mbit_s(self, ahead: int = 0) -> DoubleArray:
         """Return the users' demand in the present slot, or `ahead` 1 slot later, `[E, U]`.
