@@ -245,7 +245,8 @@ class Contract:
         reward_high: Utility that is sent as 127 in a message; rarer, higher ones are clipped to it.
         returns: Two-hot bins of the discounted return.
         discount: Weight of the next slot's reward in a return.
-        latent_size: Entries of a latent, and int8 values of a message.
+        latent_size: Entries of a latent.
+        message_size: Entries of a latent that a cell tells its neighbours, the first ones, as int8 values.
         horizon: Future latents of a plan.
 
     Raises:
@@ -263,6 +264,7 @@ class Contract:
     returns: ReturnBins
     discount: float
     latent_size: int
+    message_size: int
     horizon: int
 
     def __post_init__(self) -> None:
@@ -279,6 +281,11 @@ class Contract:
                 ),
                 ("discount", is_number(self.discount) and 0 <= self.discount <= 1, "0 to 1"),
                 ("latent_size", is_count(self.latent_size, 1), "a whole number, at least 1"),
+                (
+                    "message_size",
+                    is_count(self.message_size, 1) and self.message_size <= self.latent_size,
+                    "a whole number, 1 to latent_size",
+                ),
                 ("horizon", is_count(self.horizon, 1), "a whole number, at least 1"),
             ),
         )
@@ -325,8 +332,8 @@ class Contract:
 
     @property
     def mean_field_size(self) -> int:
-        """Entries of a mean field: the mean latent and the share of neighbours heard."""
-        return self.latent_size + 1
+        """Entries of a mean field: the mean message and the share of neighbours heard."""
+        return self.message_size + 1
 
     def to_json(self) -> dict[str, Any]:
         """Return the contract as plain JSON data."""

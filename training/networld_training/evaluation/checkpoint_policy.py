@@ -82,7 +82,7 @@ class CheckpointPolicy:
         with torch.no_grad():
             latent = self.model.encode(torch.from_numpy(contract.normalise(task.observation)))
         field = self._mean_field(latent, task)
-        self._told = latent
+        self._told = latent[..., : contract.message_size]
         plan = (task.shape[1], settings.candidates, contract.horizon, contract.latent_size)
         noise = np.stack(
             [stream.policy.standard_normal(plan, dtype=np.float32) for stream in task.streams]
@@ -100,10 +100,10 @@ class CheckpointPolicy:
         return decode_actions(probabilities, contract.actions, task.action_mask)
 
     def _mean_field(self, latent: Tensor, task: Task) -> Tensor:
-        """Return what the cells heard of the slot before `[E, K, Z + 1]`; zeros in the first."""
+        """Return what the cells heard of the slot before `[E, K, M]`; zeros in the first."""
         neighbours = torch.from_numpy(task.neighbours)
         if self._told is None:
-            return torch.zeros(*latent.shape[:2], latent.shape[2] + 1)
+            return torch.zeros(*latent.shape[:2], self.model.contract.mean_field_size)
         return mean_field(self._told, neighbours)
 
     def _plan(self, latent: Tensor, field: Tensor, noise: Tensor) -> FloatArray:
@@ -111,7 +111,7 @@ class CheckpointPolicy:
 
         Args:
             latent: Latents `[B, Z]`.
-            field: Mean fields `[B, Z + 1]`.
+            field: Mean fields `[B, M]`.
             noise: Where the plans start `[B, N, H, Z]`.
         """
         settings, model = self.settings, self.model

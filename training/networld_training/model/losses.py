@@ -22,7 +22,7 @@ class Batch:
     Attributes:
         latent: Current latents `[B, Z]`.
         plan: The `H` latents that followed `[B, H, Z]`.
-        mean_field: `[B, Z + 1]`.
+        mean_field: `[B, M]`.
         action: Coded actions `[B, H, A]`, as `two_hot.encode_actions` does.
         returns: Two-hot discounted returns `[B, R]`.
         noise: Unit normal `[B, H, Z]`.

@@ -8,27 +8,27 @@ from torch import Tensor
 from networld_runtime.message import STEPS
 
 
-def quantise(latent: Tensor) -> Tensor:
-    """Round latents in [-1, 1] to int8 steps; the gradient passes straight through."""
-    rounded = torch.round(latent * STEPS) / STEPS
-    return latent + (rounded - latent).detach()
+def quantise(values: Tensor) -> Tensor:
+    """Round values in [-1, 1] to int8 steps; the gradient passes straight through."""
+    rounded = torch.round(values * STEPS) / STEPS
+    return values + (rounded - values).detach()
 
 
-def mean_field(latent: Tensor, neighbours: Tensor, heard: Tensor | None = None) -> Tensor:
+def mean_field(message: Tensor, neighbours: Tensor, heard: Tensor | None = None) -> Tensor:
     """Average the neighbours' quantised latents.
 
     Args:
-        latent: Latents of the slot before `[B, K, Z]`.
+        message: What the cells told in the slot before, the first entries of their latents `[B, K, M]`.
         neighbours: Indices of each cell's neighbours `[K, n]`.
         heard: 1 where a message arrived `[B, K, n]`; None if all did.
 
     Returns:
-        Mean over the messages heard, then the share of neighbours heard `[B, K, Z + 1]`; zeros with
+        Mean over the messages heard, then the share of neighbours heard `[B, K, M + 1]`; zeros with
         share 0 where none was heard.
     """
-    received = quantise(latent)[:, neighbours]
+    received = quantise(message)[:, neighbours]
     if heard is None:
-        heard = torch.ones(received.shape[:3], device=latent.device)
+        heard = torch.ones(received.shape[:3], device=message.device)
     count = heard.sum(dim=2)
     mean = (received * heard.unsqueeze(-1)).sum(dim=2) / torch.clamp(count, min=1).unsqueeze(-1)
     return torch.cat([mean, (count / neighbours.shape[1]).unsqueeze(-1)], dim=-1)

@@ -1,6 +1,8 @@
-"""The four networks of the world model. They know shapes, not wireless and not diffusion."""
+"""The five networks of the world model. They know shapes, not wireless and not diffusion."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -9,28 +11,44 @@ from networld_training.model.layers import AdaptedLinear, Block, Perceptron, lev
 
 
 class Encoder(nn.Module):
-    """Observation to latent in [-1, 1], and back for the reconstruction loss."""
+    """Observation to latent in [-1, 1], and back for the reconstruction loss.
 
-    def __init__(self, observation_size: int, latent_size: int, hidden: int) -> None:
+    A latent begins with the situation that a cell is in and ends with traces of what was done about it.
+    The situation is blind to the features that show past behaviour: a policy that saw those would learn
+    how the logged rules went on, and mistake its own past for theirs.
+
+    Args:
+        observation_size: Features `D`.
+        situation_size: Entries of the situation.
+        trace_size: Entries of the traces.
+        hidden: Hidden width.
+        behaviour: 1 for features that show past behaviour, 0 for others `[D]`.
+    """
+
+    behaviour: Tensor
+
+    def __init__(
+        self,
+        observation_size: int,
+        situation_size: int,
+        trace_size: int,
+        hidden: int,
+        behaviour: Sequence[float],
+    ) -> None:
         super().__init__()
-        self.encode = nn.Sequential(
-            nn.Linear(observation_size, hidden),
-            nn.LayerNorm(hidden),
-            nn.SiLU(),
-            nn.Linear(hidden, hidden),
-            nn.LayerNorm(hidden),
-            nn.SiLU(),
-            nn.Linear(hidden, latent_size),
-            nn.Tanh(),
-        )
+        self.register_buffer("behaviour", torch.tensor(behaviour, dtype=torch.float32))
+        self.situation = _tower(observation_size, hidden, situation_size)
+        self.traces = _tower(observation_size, hidden // 2, trace_size)
         self.decode = nn.Sequential(
-            nn.Linear(latent_size, hidden), nn.SiLU(), nn.Linear(hidden, observation_size)
+            nn.Linear(situation_size + trace_size, hidden),
+            nn.SiLU(),
+            nn.Linear(hidden, observation_size),
         )
 
     def forward(self, observation: Tensor) -> Tensor:
         """Map normalised observations `[..., D]` to latents `[..., Z]`."""
-        latent: Tensor = self.encode(observation)
-        return latent
+        situation = self.situation(observation * (1 - self.behaviour))
+        return torch.tanh(torch.cat([situation, self.traces(observation)], dim=-1))
 
     def reconstruct(self, latent: Tensor) -> Tensor:
         """Map latents `[..., Z]` back to normalised observations `[..., D]`."""
@@ -38,18 +56,37 @@ class Encoder(nn.Module):
         return observation
 
 
+def _tower(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(inputs, hidden),
+        nn.LayerNorm(hidden),
+        nn.SiLU(),
+        nn.Linear(hidden, hidden),
+        nn.LayerNorm(hidden),
+        nn.SiLU(),
+        nn.Linear(hidden, outputs),
+    )
+
+
 class Denoiser(nn.Module):
     """Predicts the clean plan from a noisy one, its level, the current latent and the mean field."""
 
     def __init__(
-        self, latent_size: int, horizon: int, width: int, depth: int, heads: int, rank: int
+        self,
+        latent_size: int,
+        mean_field_size: int,
+        horizon: int,
+        width: int,
+        depth: int,
+        heads: int,
+        rank: int,
     ) -> None:
         super().__init__()
         self.width = width
         self.embed = AdaptedLinear(latent_size, width, rank)
         self.position = nn.Parameter(0.02 * torch.randn(horizon + 1, width))
         self.level = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
-        self.condition = nn.Linear(2 * latent_size + 1, width)
+        self.condition = nn.Linear(latent_size + mean_field_size, width)
         self.blocks = nn.ModuleList(Block(width, heads, rank) for _ in range(depth))
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.modulation = nn.Linear(width, 2 * width)
@@ -73,7 +110,7 @@ class Denoiser(nn.Module):
             plan: Noisy plan `[N, H, Z]`.
             level: Noise level `[N]`.
             latent: Current latent `[N, Z]`, token 0.
-            mean_field: `[N, Z + 1]`.
+            mean_field: `[N, M]`.
             task: Task embedding `[width]`.
             adapter: Adapter vector `[P]`, or None for the base model.
         """
@@ -102,17 +139,35 @@ class InverseDynamics(nn.Module):
         return logits
 
 
+class Policy(nn.Module):
+    """Chooses an action in one pass, as logits over bins and choices, from situation and mean field."""
+
+    def __init__(
+        self, situation_size: int, mean_field_size: int, action_size: int, hidden: int, rank: int
+    ) -> None:
+        super().__init__()
+        self.situation_size = situation_size
+        self.net = Perceptron(situation_size + mean_field_size, hidden, action_size, rank)
+
+    def forward(self, latent: Tensor, mean_field: Tensor, adapter: Tensor | None = None) -> Tensor:
+        """Map latents `[..., Z]` and mean fields `[..., M]` to logits `[..., A]`."""
+        situation = latent[..., : self.situation_size]
+        logits: Tensor = self.net(torch.cat([situation, mean_field], dim=-1), adapter)
+        return logits
+
+
 class Classifier(nn.Module):
     """Predicts the two-hot distribution of a plan's return from what the plan does.
 
-    Its inputs are the current latent, the mean field and the action probabilities that inverse dynamics
-    reads from the plan, never the later latents themselves: those also hold luck, and a classifier that
-    sees luck prefers plans that hope for it.
+    Its inputs are the situation that the present latent shows, the mean field and the action probabilities
+    that inverse dynamics reads from the plan, never the later latents themselves: those also hold luck, and
+    a classifier that sees luck prefers plans that hope for it.
     """
 
     def __init__(
         self,
-        latent_size: int,
+        situation_size: int,
+        mean_field_size: int,
         horizon: int,
         action_size: int,
         return_size: int,
@@ -120,13 +175,15 @@ class Classifier(nn.Module):
         rank: int,
     ) -> None:
         super().__init__()
-        inputs = 2 * latent_size + 1 + horizon * action_size
+        self.situation_size = situation_size
+        inputs = situation_size + mean_field_size + horizon * action_size
         self.net = Perceptron(inputs, hidden, return_size, rank)
 
     def forward(
         self, latent: Tensor, mean_field: Tensor, actions: Tensor, adapter: Tensor | None = None
     ) -> Tensor:
-        """Map `[N, Z]`, `[N, Z + 1]` and `[N, H, A]` to return logits `[N, R]`."""
-        x = torch.cat([latent, mean_field, actions.flatten(1)], dim=-1)
+        """Map `[N, Z]`, `[N, M]` and `[N, H, A]` to return logits `[N, R]`."""
+        situation = latent[..., : self.situation_size]
+        x = torch.cat([situation, mean_field, actions.flatten(1)], dim=-1)
         logits: Tensor = self.net(x, adapter)
         return logits

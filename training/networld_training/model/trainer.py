@@ -19,6 +19,7 @@ from networld_training.model.losses import Losses, cross_entropy, denoising_erro
 from networld_training.model.mean_field import lose_messages, mean_field
 from networld_training.model.settings import TrainingSettings
 from networld_training.model.world_model import TaskModel, WorldModel
+from networld_training.tasks.registry import LEARNING
 
 CHECKPOINT = "checkpoint.safetensors"
 RECONSTRUCTION_WEIGHT = 1.0
@@ -79,7 +80,8 @@ class Trainer:
         self.step = 0
         self.contracts = {name: sampler.contract for name, sampler in samplers.items()}
         torch.manual_seed(seed)
-        self.model = WorldModel(self.contracts, settings.size).to(device)
+        behaviour = {name: LEARNING[name].behaviour for name in samplers}
+        self.model = WorldModel(self.contracts, settings.size, behaviour).to(device)
         self.tasks = {name: self.model.for_task(name) for name in samplers}
         self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.optimiser = torch.optim.AdamW(
@@ -178,7 +180,7 @@ def window_losses(
     read = model.inverse(latent[:, 1:-1], latent[:, 2:])
     inverse = action_cross_entropy(read, action, model.contract.actions).mean()
 
-    sent = latent[:, :starts].flatten(0, 1)
+    sent = latent[:, :starts, :, : model.contract.message_size].flatten(0, 1)
     heard = lose_messages((*sent.shape[:2], neighbours.shape[1]), settings.message_loss, generator)
     field = mean_field(sent, neighbours, heard.to(device)).flatten(0, 1)
     now = latent[:, 1 : starts + 1].flatten(0, 2)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import cast
 
 import torch
@@ -13,7 +14,13 @@ from torch import Tensor, nn
 from networld_runtime.contract import Contract
 from networld_training.model.components import action_probabilities
 from networld_training.model.layers import assign_offsets
-from networld_training.model.networks import Classifier, Denoiser, Encoder, InverseDynamics
+from networld_training.model.networks import (
+    Classifier,
+    Denoiser,
+    Encoder,
+    InverseDynamics,
+    Policy,
+)
 
 FAINT_GRADIENT = 0.01
 """Root mean square of a gradient of the return, below what is seen on any plan of a trained model."""
@@ -27,8 +34,9 @@ class ModelSize:
         width: Token width of the denoiser.
         depth: Blocks of the denoiser.
         heads: Attention heads; divides `width`.
-        hidden: Hidden width of encoder, inverse dynamics and classifier.
+        hidden: Hidden width of encoder, inverse dynamics, classifier and policy.
         rank: Rank of the adapter's branches.
+        trace: Entries of a latent that may show past behaviour.
     """
 
     width: int = 64
@@ -36,24 +44,36 @@ class ModelSize:
     heads: int = 4
     hidden: int = 256
     rank: int = 4
+    trace: int = 8
 
 
 class WorldModel(nn.Module):
-    """One denoiser for all tasks; encoder, inverse dynamics and classifier for each.
+    """One denoiser for all tasks; encoder, inverse dynamics, classifier and policy for each.
 
     Attributes:
         contracts: What each task's observations, actions and returns look like.
         size: Widths of the networks.
+
+    Args:
+        contracts: As above.
+        size: As above.
+        behaviour: Features of each task that show past behaviour; weights that are loaded bring their own.
     """
 
-    def __init__(self, contracts: Mapping[str, Contract], size: ModelSize) -> None:
+    def __init__(
+        self,
+        contracts: Mapping[str, Contract],
+        size: ModelSize,
+        behaviour: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    ) -> None:
         super().__init__()
         self.contracts = dict(contracts)
         self.size = size
         shared = next(iter(self.contracts.values()))
         latent_size, horizon = shared.latent_size, shared.horizon
+        field_size, situation = shared.mean_field_size, latent_size - size.trace
         self.denoiser = Denoiser(
-            latent_size, horizon, size.width, size.depth, size.heads, size.rank
+            latent_size, field_size, horizon, size.width, size.depth, size.heads, size.rank
         )
         self.task = nn.ParameterDict(
             {name: nn.Parameter(0.1 * torch.randn(size.width)) for name in self.contracts}
@@ -61,13 +81,19 @@ class WorldModel(nn.Module):
         self.encoders = nn.ModuleDict()
         self.inverse = nn.ModuleDict()
         self.classifiers = nn.ModuleDict()
+        self.policies = nn.ModuleDict()
         for name, contract in self.contracts.items():
             actions, returns = contract.action_size, contract.returns.count
-            self.encoders[name] = Encoder(contract.observation_size, latent_size, size.hidden)
+            shown = behaviour.get(name, ())
+            flags = [float(feature.name in shown) for feature in contract.features]
+            self.encoders[name] = Encoder(
+                contract.observation_size, situation, size.trace, size.hidden, flags
+            )
             self.inverse[name] = InverseDynamics(latent_size, actions, size.hidden // 2, size.rank)
             self.classifiers[name] = Classifier(
-                latent_size, horizon, actions, returns, size.hidden, size.rank
+                situation, field_size, horizon, actions, returns, size.hidden, size.rank
             )
+            self.policies[name] = Policy(situation, field_size, actions, size.hidden, size.rank)
 
     def for_task(self, name: str) -> TaskModel:
         """Return the view of one task, with its adapter layout assigned."""
@@ -92,11 +118,15 @@ class TaskModel(nn.Module):
         self.denoiser = model.denoiser
         self.inverse = cast(InverseDynamics, model.inverse[name])
         self.classifier = cast(Classifier, model.classifiers[name])
+        self.policy = cast(Policy, model.policies[name])
         self.task = model.task[name]
         returns = self.contract.returns
         self.register_buffer("centres", torch.linspace(returns.low, returns.high, returns.count))
         self.adapter_parts = assign_offsets(
-            denoiser=self.denoiser, inverse=self.inverse, classifier=self.classifier
+            denoiser=self.denoiser,
+            inverse=self.inverse,
+            classifier=self.classifier,
+            policy=self.policy,
         )
         self.adapter_size = max(end for _, end in self.adapter_parts.values())
 
@@ -126,6 +156,10 @@ class TaskModel(nn.Module):
         """Return the action probabilities `[N, H, A]` that inverse dynamics reads from plans."""
         before = torch.cat([latent.unsqueeze(1), plan[:, :-1]], dim=1)
         return action_probabilities(self.inverse(before, plan, adapter), self.contract.actions)
+
+    def act(self, latent: Tensor, mean_field: Tensor, adapter: Tensor | None = None) -> Tensor:
+        """Return the policy's action probabilities `[N, A]` for `[N, Z]` and `[N, M]`."""
+        return action_probabilities(self.policy(latent, mean_field, adapter), self.contract.actions)
 
     def expected_return(
         self, plan: Tensor, latent: Tensor, mean_field: Tensor, adapter: Tensor | None = None

@@ -11,19 +11,20 @@ from networld_runtime.errors import ConfigError
 from networld_training.tasks.base import Rule, Task
 from networld_training.tasks.ceiling import ShippedCeiling
 from networld_training.tasks.entry import TaskEntry, added_tasks
+from networld_training.tasks.learning import Learning
 from networld_training.tasks.network import Network
-from networld_training.tasks.power.contract import POWER_CONTRACT
+from networld_training.tasks.power.contract import POWER_CONTRACT, POWER_LEARNING
 from networld_training.tasks.power.heuristics import POWER_HEURISTICS
 from networld_training.tasks.power.network import PowerNetwork
 from networld_training.tasks.power.scenarios import POWER_SCENARIOS
 from networld_training.tasks.power.task import PowerTask
 from networld_training.tasks.scenario import Scenario
-from networld_training.tasks.sched.contract import SCHED_CONTRACT
+from networld_training.tasks.sched.contract import SCHED_CONTRACT, SCHED_LEARNING
 from networld_training.tasks.sched.heuristics import SCHED_HEURISTICS
 from networld_training.tasks.sched.network import SchedNetwork
 from networld_training.tasks.sched.scenarios import SCHED_SCENARIOS
 from networld_training.tasks.sched.task import SchedTask
-from networld_training.tasks.sleep.contract import SLEEP_CONTRACT
+from networld_training.tasks.sleep.contract import SLEEP_CONTRACT, SLEEP_LEARNING
 from networld_training.tasks.sleep.heuristics import SLEEP_HEURISTICS
 from networld_training.tasks.sleep.network import SleepNetwork
 from networld_training.tasks.sleep.scenarios import SLEEP_SCENARIOS
@@ -54,6 +55,13 @@ CONTRACTS: Mapping[str, Contract] = {
     contract.task: contract for contract in (POWER_CONTRACT, SCHED_CONTRACT, SLEEP_CONTRACT)
 }
 """Contracts of the tasks that the world model learns, by name."""
+
+LEARNING: Mapping[str, Learning] = {
+    "power": POWER_LEARNING,
+    "sched": SCHED_LEARNING,
+    "sleep": SLEEP_LEARNING,
+}
+"""How it learns to act in them, by name."""
 
 SCENARIOS: Mapping[str, Scenario] = {
     scenario.id: scenario for entry in TASKS.values() for scenario in entry.scenarios.values()

@@ -7,6 +7,7 @@ scenarios of 4 and 8 users per cell and all heuristics but `random`.
 from __future__ import annotations
 
 from networld_runtime.contract import ActionBins, Contract, Feature, ReturnBins
+from networld_training.tasks.learning import Learning, bin_activity
 from networld_training.tasks.spec import Kpi, TaskSpec
 
 LOWEST_POWER_DB = -30.0
@@ -58,8 +59,17 @@ POWER_CONTRACT = Contract(
     reward_high=15.0,
     returns=ReturnBins(-1.0, 17.0, 51),
     discount=0.25,
-    latent_size=16,
+    latent_size=32,
+    message_size=16,
     horizon=7,
+)
+
+POWER_LEARNING = Learning(
+    activity=bin_activity(POWER_ACTION),
+    behaviour=(
+        "interference",
+        *(feature.name for feature in POWER_CONTRACT.features if feature.name.endswith("_ago")),
+    ),
 )
 
 POWER_SPEC = TaskSpec(

@@ -8,6 +8,7 @@ zero, which none exceeds.
 from __future__ import annotations
 
 from networld_runtime.contract import Choice, Contract, Feature, ReturnBins
+from networld_training.tasks.learning import Learning, choice_activity
 from networld_training.tasks.spec import Kpi, TaskSpec
 
 LISTED = 8
@@ -56,8 +57,15 @@ SCHED_CONTRACT = Contract(
     reward_high=0.0,
     returns=ReturnBins(-12.5, 0.0, 51),
     discount=0.9,
-    latent_size=16,
+    latent_size=32,
+    message_size=16,
     horizon=7,
+)
+
+SCHED_LEARNING = Learning(
+    activity=choice_activity(SCHED_CONTRACT.actions, 0, range(LISTED)),
+    behaviour=("interference", "transmitted_1_ago", "spectral_efficiency_1_ago"),
+    start="mute-mean",
 )
 
 SCHED_SPEC = TaskSpec(

@@ -8,7 +8,8 @@ turn so much traffic away that they would stretch the ranges threefold.
 from __future__ import annotations
 
 from networld_runtime.contract import ActionBins, Choice, Contract, Feature, ReturnBins
-from networld_training.tasks.sleep.modes import ORDERS
+from networld_training.tasks.learning import Learning, choice_activity
+from networld_training.tasks.sleep.modes import ACTIVE, ORDERS
 from networld_training.tasks.spec import Kpi, TaskSpec
 
 LARGEST_OFFSET_DB = 6.0
@@ -53,8 +54,15 @@ SLEEP_CONTRACT = Contract(
     reward_high=0.0,
     returns=ReturnBins(-180.0, -4.0, 89),
     discount=0.8,
-    latent_size=16,
+    latent_size=32,
+    message_size=16,
     horizon=7,
+)
+
+SLEEP_LEARNING = Learning(
+    activity=choice_activity(SLEEP_CONTRACT.actions, 0, (ACTIVE,)),
+    behaviour=("cell_individual_offset",),
+    start="threshold-neighbour",
 )
 
 SLEEP_SPEC = TaskSpec(

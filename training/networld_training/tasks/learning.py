@@ -1,0 +1,40 @@
+"""What a world model must be told of a task to learn to act in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from networld_runtime.contract import Action, ActionBins
+
+
+@dataclass(frozen=True)
+class Learning:
+    """How a world model learns to act in a task.
+
+    Attributes:
+        activity: How strongly a cell acts on others, 0 to 1, for each entry of a coded action; a data set's
+            couplings count for neighbours that are active.
+        behaviour: Features that show what was done before; the policy is blind to them.
+        start: Rule of the task that the policy imitates at first; "" if it starts from nothing.
+    """
+
+    activity: tuple[float, ...]
+    behaviour: tuple[str, ...] = ()
+    start: str = ""
+
+
+def bin_activity(bins: ActionBins) -> tuple[float, ...]:
+    """Return the activity of each bin of a power in dB of full power: the linear power, 0 for off."""
+    step_db = (bins.high - bins.low) / (bins.count - 1)
+    ordered = tuple(10 ** ((bins.low + index * step_db) / 10) for index in range(bins.count))
+    return ordered if bins.off is None else (0.0, *ordered)
+
+
+def choice_activity(
+    actions: Sequence[Action], component: int, active: Sequence[int]
+) -> tuple[float, ...]:
+    """Return the activity of a coded action: 1 for some choices of one component, 0 for everything else."""
+    sizes = [action.size for action in actions]
+    first = sum(sizes[:component])
+    return tuple(float(index - first in active) for index in range(sum(sizes)))
