@@ -29,6 +29,7 @@ class ToyTask(Task):
     """Queues of seven cells."""
 
     network: ToyNetwork
+    couplings = ("whether the neighbour has something to send",)
     spec = TaskSpec(
         name="toy",
         slot_s=0.02,
@@ -77,6 +78,11 @@ class ToyTask(Task):
 
     def _tell(self) -> DoubleArray:
         return np.stack([self._queue, self._last], axis=-1)
+
+    @property
+    def coupling(self) -> FloatArray:
+        """Return whether the neighbours have something to send."""
+        return (self._queue > 0)[:, self.neighbours, None].astype(np.float32)
 
     def balance(self) -> dict[str, DoubleArray]:
         """Return the bits that are unaccounted for."""

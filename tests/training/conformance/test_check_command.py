@@ -23,7 +23,7 @@ def test_a_sound_task_ends_with_0_and_a_table(
     findings = json.loads(file.read_text())
     assert findings["passed"]
     shown, progress = capsys.readouterr()
-    assert "checks 19/19" in progress
+    assert "checks 20/20" in progress
     assert all(one["check"] in shown for one in findings["checks"])
 
 
@@ -41,7 +41,7 @@ def test_a_broken_task_ends_with_1_and_says_what_to_do(
     (failed,) = [one for one in findings["checks"] if one["result"] == "failed"]
     assert failed["check"] == "balance-is-zero"
     shown = capsys.readouterr().out
-    assert "1 of 19 checks failed" in shown
+    assert "1 of 20 checks failed" in shown
     assert f"hint: {failed['hint']}" in shown
 
 

@@ -226,6 +226,41 @@ def measures_less(toy: Toy) -> Toy:
     return with_method(toy, metrics=lambda self: {"sent": toy.metrics(self)["sent"]})
 
 
+def earns_nothing(toy: Toy) -> Toy:
+    def advance(self: Any, action: Any) -> Any:
+        utility, details = toy._advance(self, action)
+        return utility, details | {"credit": np.full_like(utility, np.nan)}
+
+    return with_method(toy, _advance=advance)
+
+
+def couples(toy: Toy, change: Callable[[Any, Any], Any]) -> Toy:
+    return with_method(toy, coupling=property(lambda self: change(self, toy.coupling.fget(self))))
+
+
+def couples_negatively(toy: Toy) -> Toy:
+    return couples(toy, lambda _, coupling: np.full_like(coupling, -1))
+
+
+def couples_more_than_it_names(toy: Toy) -> Toy:
+    return couples(toy, lambda _, coupling: np.repeat(coupling, 2, axis=-1))
+
+
+def couples_at_random(toy: Toy) -> Toy:
+    def draw(self: Any, coupling: Any) -> Any:
+        return coupling + self.streams[0].policy.random(dtype=np.float32)
+
+    return couples(toy, draw)
+
+
+def changes_when_coupling_is_read(toy: Toy) -> Toy:
+    def improve(self: Any, coupling: Any) -> Any:
+        self._gain_db = np.full_like(self._gain_db, 10.0)
+        return coupling
+
+    return couples(toy, improve)
+
+
 def measures_nan(toy: Toy) -> Toy:
     def metrics(self: Any) -> Any:
         return {name: values * np.nan for name, values in toy.metrics(self).items()}
@@ -294,6 +329,15 @@ BROKEN: list[tuple[str, Callable[[Toy], Toy], str]] = [
     ("rewards-are-shared", is_selfish, "the mean utility of it and its neighbours"),
     ("rewards-are-shared", is_worth_nothing, "slot 1, utility: nan at [0, 0], expected finite"),
     ("metrics-are-complete", measures_less, "differ in mean_queue"),
+    ("rewards-are-shared", earns_nothing, "slot 1, credit: nan at [0, 0], expected finite"),
+    (
+        "couplings-fit",
+        couples_negatively,
+        "slot 0, coupling: -1 at [0, 0, 0, 0], expected numbers from 0",
+    ),
+    ("couplings-fit", couples_more_than_it_names, "(2, 7, 6, 2), expected an array (2, 7, 6, 1)"),
+    ("couplings-fit", couples_at_random, "slot 0, coupling: something else when read twice"),
+    ("couplings-fit", changes_when_coupling_is_read, "once it is read, the slot has another"),
     (
         "metrics-are-complete",
         measures_nan,
@@ -344,12 +388,17 @@ def test_what_a_task_has_not_is_not_applicable(toy_task: Toy, toy_network: Netwo
         return toy_task._advance(self, np.concatenate([serve, action], axis=-1))
 
     plain = with_method(
-        toy_task, spec=without, _observe=observe, _advance=advance, balance=lambda _: {}
+        toy_task,
+        spec=without,
+        couplings=(),
+        _observe=observe,
+        _advance=advance,
+        balance=lambda _: {},
     )
     results = {f.check: f.result for f in check_task(plain, toy_network).findings}
     del results["copies-go-on"]  # a class made in a function cannot be pickled
     not_applicable = {name for name, result in results.items() if result == "not applicable"}
-    assert not_applicable == {"masks-hold", "balance-is-zero"}
+    assert not_applicable == {"masks-hold", "couplings-fit", "balance-is-zero"}
     assert set(results.values()) == {"ok", "not applicable"}
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from networld_runtime.errors import ConfigError, DataError
 from networld_training.data.generate import Generation, GenerationSettings, simulate
+from networld_training.data.inspection import inspect
 from networld_training.data.manifest import Manifest, read_finished_manifest, read_manifest
 from networld_training.data.qualities import QUALITIES, qualities_of
 from networld_training.data.shards import SEEDS, read_shard
@@ -120,6 +121,27 @@ def test_another_mixture_of_the_same_name_is_refused(
         make(power_set)
 
 
+def test_set_with_other_couplings_is_refused(
+    power_set: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(find_task("power").make, "couplings", ("gain",))
+    with pytest.raises(
+        DataError, match=r"^.*: couplings = \('gain',\), but the data set in this fo"
+    ):
+        make(power_set)
+
+
+def test_task_without_couplings_logs_none(
+    tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(find_task("power").make, "couplings", ())
+    manifest = make(tmp_path)
+    arrays = read_shard(tmp_path, manifest, manifest.shards[0])
+    assert "couplings" not in arrays
+    assert arrays["credits"].shape == (2, 4, 7)
+    assert inspect(tmp_path).couplings == ()
+
+
 def test_settings_name_every_bad_value(settings_of: SettingsOf) -> None:
     with pytest.raises(ConfigError) as raised:
         settings_of(episodes=0, shard_episodes=0, seed=-1, slots=0)
@@ -177,11 +199,13 @@ def test_logged_episode_is_what_the_task_does_with_the_logged_actions(
     for slot in range(4):
         np.testing.assert_array_equal(arrays["observations"][:, slot], task.observation)
         np.testing.assert_array_equal(arrays["mean_field"][:, slot], task.mean_field)
+        np.testing.assert_array_equal(arrays["couplings"][:, slot], task.coupling)
         if task.action_mask is not None:
             np.testing.assert_array_equal(arrays["action_mask"][:, slot], task.action_mask)
         outcome = task.step(arrays["actions"][:, slot])
         np.testing.assert_array_equal(arrays["rewards"][:, slot], outcome.reward)
         np.testing.assert_array_equal(arrays["utilities"][:, slot], outcome.utility)
+        np.testing.assert_array_equal(arrays["credits"][:, slot], outcome.credit)
     np.testing.assert_array_equal(arrays["observations"][:, 4], task.observation)
     np.testing.assert_array_equal(arrays["mean_field"][:, 4], task.mean_field)
     metrics = task.metrics()

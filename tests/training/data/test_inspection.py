@@ -12,9 +12,11 @@ from matplotlib import image
 
 from networld_runtime.contract import ActionBins, Feature
 from networld_training import cli
-from networld_training.data.figures import ActionTally, BehaviourTally, FeatureTally
+from networld_training.data.figures import ActionTally, BehaviourTally, FeatureTally, SpreadTally
 from networld_training.data.inspection import inspect
 from networld_training.data.qualities import Behaviour, Quality
+from networld_training.data.shards import read_shard
+from networld_training.tasks.registry import TASKS
 from networld_training.tasks.spec import Choice, Kpi
 
 Originals = Callable[[str], Path]
@@ -81,6 +83,21 @@ def test_features_outside_their_ranges() -> None:
     assert (users.below, users.above) == (0, 0.25)
 
 
+def test_spread_by_hand() -> None:
+    tally = SpreadTally(["handover", "fostering"])
+    tally.add(np.array([[[0.0, 3.0], [0.5, 1.0]]], dtype=np.float32))
+    tally.add(np.array([[0.0, 0.0], [5.5, 2.0]], dtype=np.float32))
+    handover, fostering = tally.figures()
+    assert (handover.name, fostering.name) == ("handover", "fostering")
+    assert (handover.zero, handover.lowest, handover.mean, handover.highest) == (0.5, 0, 1.5, 5.5)
+    assert (fostering.zero, fostering.lowest, fostering.mean, fostering.highest) == (
+        0.25,
+        0,
+        1.5,
+        3,
+    )
+
+
 def test_whole_set_is_counted(original: Originals, task_name: str) -> None:
     folder = original(task_name)
     found = inspect(folder)
@@ -90,6 +107,14 @@ def test_whole_set_is_counted(original: Originals, task_name: str) -> None:
     assert sum(one.returns.size for one in found.behaviours) == 5 * cells
     assert sum(one.share for one in found.behaviours) == pytest.approx(1)
     assert all(sum(one.counts) == 5 * 4 * cells for one in found.actions)
+    arrays = [read_shard(folder, found.manifest, shard) for shard in found.manifest.shards]
+    credit = np.concatenate([one["credits"].ravel() for one in arrays])
+    assert found.credits.mean == pytest.approx(credit.mean(), rel=1e-4)
+    assert tuple(one.name for one in found.couplings) == TASKS[task_name].make.couplings
+    for index, one in enumerate(found.couplings):
+        coupling = np.concatenate([shard["couplings"][..., index].ravel() for shard in arrays])
+        assert (one.lowest, one.highest) == (coupling.min(), coupling.max())
+        assert one.zero == (coupling == 0).mean()
     files = [path for path in folder.iterdir() if path.suffix == ".safetensors"]
     assert found.size_bytes == sum(path.stat().st_size for path in files)
 
@@ -108,6 +133,10 @@ def test_command_prints_writes_and_draws(
     for one in figures["behaviours"]:
         assert one["rule"] in printed
         assert f"{one['return_mean']:.4g}" in printed
+    assert "Credits, and couplings to neighbours" in printed
+    for one in (figures["credits"], *figures["couplings"]):
+        assert one["name"].split()[0] in printed
+        assert f"{one['mean']:.3g}" in printed
     pixels = image.imread(picture)
     assert pixels.shape[1] > 1000
     assert 0.01 < (pixels[..., :3].min(axis=-1) < 0.9).mean() < 0.9

@@ -106,8 +106,11 @@ def out_of_range(arrays: Arrays) -> None:
     arrays["observations"][1, 2, 3, 4] = np.nan
     arrays["rewards"][0, 1, 2] = np.inf
     arrays["utilities"][0, 0, 0] = -np.inf
+    arrays["credits"][1, 3, 6] = np.nan
     arrays["metrics"][0, 3] = np.nan
     arrays["mean_field"][1, 4, 6, 0] = 4.5
+    arrays["couplings"][0, 1, 2, 3, 0] = -0.5
+    arrays["couplings"][1, 3, 6, 5, 0] = np.nan
     arrays["actions"][0, 1, 2, 0] = 3
     arrays["actions"][1, 0, 0, 0] = np.nan
     arrays["behaviours"][1, 6] = 5
@@ -129,8 +132,11 @@ def out_of_range(arrays: Arrays) -> None:
                 "observations at [1, 2, 3, 4] = nan: expected a finite number",
                 "rewards at [0, 1, 2] = inf: expected a finite number",
                 "utilities at [0, 0, 0] = -inf: expected a finite number",
+                "credits at [1, 3, 6] = nan: expected a finite number",
                 "metrics at [0, 3] = nan: expected a finite number",
                 "mean_field log_price at [1, 4, 6] = 4.5: expected -16 to 4",
+                "couplings 'gain to the scheduled user, over noise at full power' at [0, 1, 2, 3] = -0.5: "
+                "expected a finite number from 0 (2 such values)",
                 "actions power_db at [0, 1, 2] = 3: expected -40 to 0 (2 such values)",
                 "behaviours at [1, 6] = 5: expected 0 to 4",
                 "seeds at [1] = 7: expected 2147483648 to 4294967295",
@@ -148,6 +154,40 @@ def test_wrong_content_is_listed_whole(
 ) -> None:
     rewrite(power_set, change)
     assert problems(power_set) == [f"shard-0000.safetensors: {line}" for line in expected]
+
+
+@pytest.mark.parametrize("value", [-1e-6, np.nan, np.inf])
+def test_wrong_coupling_is_named(
+    original: Callable[[str], Path], tmp_path: Path, rewrite: Rewrite, task_name: str, value: float
+) -> None:
+    folder = Path(shutil.copytree(original(task_name), tmp_path / task_name))
+
+    def change(arrays: Arrays) -> None:
+        arrays["couplings"][1, 3, 6, 5, -1] = value
+
+    rewrite(folder, change)
+    with pytest.raises(DataError) as raised:
+        verify(folder)
+    name = TASKS[task_name].make.couplings[-1]
+    assert raised.value.problems[0].startswith(
+        f"shard-0000.safetensors: couplings {name!r} at [1, 3, 6, 5] = {value:g}: "
+        "expected a finite number from 0; mend it with"
+    )
+
+
+def test_couplings_are_expected_where_the_manifest_names_them(power_set: Path) -> None:
+    manifest = read_manifest(power_set)
+    for couplings, said in (
+        ((), "array 'couplings': not expected here"),
+        (
+            ("gain", "another"),
+            "array 'couplings' is float32 (2, 4, 7, 6, 1): expected float32 (2, 4, 7, 6, 2)",
+        ),
+    ):
+        with pytest.raises(DataError) as raised:
+            read_shard(power_set, replace(manifest, couplings=couplings), manifest.shards[0])
+        (problem,) = raised.value.problems
+        assert problem.startswith(said)
 
 
 def forbidden_choice(arrays: Arrays) -> None:
@@ -232,6 +272,7 @@ def test_bad_manifest_is_a_clear_error(tmp_path: Path, text: str, said: str) -> 
         ({"spec_sha256": "00"}, "spec_sha256 = '00': expected that of spec"),
         ({"episodes": 2}, "shard-0001.safetensors"),
         ({"shards": 5}, "damaged"),
+        ({"couplings": 5}, "damaged"),
         ({"more": 5}, "damaged"),
     ],
 )

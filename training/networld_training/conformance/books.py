@@ -43,9 +43,10 @@ def messages_arrive(subject: TaskSubject) -> None:
 
 
 def rewards_are_shared(subject: TaskSubject) -> None:
-    """A reward is the mean of the utilities of the cell and its neighbours; utilities are finite."""
+    """A reward is the mean of the utilities of the cell and its neighbours; credits are finite, too."""
     for task, outcome in subject.slots():
-        for name, values in (("utility", outcome.utility), ("reward", outcome.reward)):
+        shown = {"utility": outcome.utility, "reward": outcome.reward, "credit": outcome.credit}
+        for name, values in shown.items():
             check_array(f"slot {task.slot}, {name}", values, task.shape)
         utility = outcome.utility.astype(np.float64)
         around = np.stack([utility[:, cells].sum(axis=1) for cells in task.neighbours], axis=1)
@@ -58,6 +59,30 @@ def rewards_are_shared(subject: TaskSubject) -> None:
                 f"slot {task.slot}: reward {outcome.reward[episode, cell]:g} of cell {cell}, "
                 f"expected {expected[episode, cell]:g}, the mean utility of it and its neighbours"
             )
+
+
+def couplings_fit(subject: TaskSubject) -> None:
+    """Couplings are float32 `[E, K, 6, Q]` from 0, one for each name; reading them changes nothing."""
+    names = subject.task().couplings
+    if not names:
+        raise NotApplicableError("the task names no couplings (Task.couplings)")
+    task = subject.begun()
+    for _, unread in subject.slots():
+        where = f"slot {task.slot}, coupling"
+        expected_shape = (task.shape[0], *task.neighbours.shape, len(names))
+        check_array(where, task.coupling, expected_shape, np.float32)
+        coupling = task.coupling.copy()
+        if (coupling < 0).any():
+            place = tuple(int(i) for i in np.argwhere(coupling < 0)[0])
+            raise ViolationError(
+                f"{where}: {coupling[place]:g} at {list(place)}, expected numbers from 0"
+            )
+        if not np.array_equal(coupling, task.coupling):
+            raise ViolationError(f"{where}: something else when read twice")
+        outcome = task.step(valid_action(task))
+        for name in ("observation", "utility"):
+            if not np.array_equal(getattr(outcome, name), getattr(unread, name)):
+                raise ViolationError(f"{where}: once it is read, the slot has another {name}")
 
 
 def metrics_are_complete(subject: TaskSubject) -> None:

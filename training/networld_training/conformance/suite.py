@@ -83,6 +83,7 @@ TASK_CHECKS: tuple[Check, ...] = (
     Check(interface.bad_actions_are_refused, "let Task.step check the actions; do not override it"),
     Check(books.messages_arrive, "_tell reads the present slot, and draws and changes nothing"),
     Check(books.rewards_are_shared, "_advance returns utilities; Task.step makes the rewards"),
+    Check(books.couplings_fit, "coupling measures the present slot, and draws and changes nothing"),
     Check(books.metrics_are_complete, "metrics returns {kpi.name: array [E]} for all of spec.kpis"),
     Check(books.balance_is_zero, "follow what arrives, leaves and stays; clip nothing silently"),
     Check(interface.length_is_kept, "let Task.step count the slots; do not override it"),

@@ -48,6 +48,7 @@ class TaskRun:
         shown = {
             "reward": outcome.reward,
             "utility": outcome.utility,
+            "credit": outcome.credit,
             "details": outcome.details,
             "done": outcome.done,
             "metrics": self.instance.metrics() if self.over else {},
@@ -57,6 +58,8 @@ class TaskRun:
     def _shown(self) -> Record:
         task = self.instance
         shown = flat("", {"observation": task.observation, "mean_field": task.mean_field})
+        if not self.over:
+            shown |= flat("coupling", task.coupling)
         if task.action_mask is not None:
             shown |= flat("action_mask", task.action_mask)
         return shown

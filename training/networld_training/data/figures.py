@@ -191,6 +191,58 @@ class FeatureTally:
         )
 
 
+@dataclass(frozen=True)
+class SpreadFigures:
+    """Where a number without a range lay.
+
+    Attributes:
+        name: The number.
+        zero: Share of values that are 0.
+        lowest: Lowest value.
+        mean: Mean value.
+        highest: Highest value.
+    """
+
+    name: str
+    zero: float
+    lowest: float
+    mean: float
+    highest: float
+
+
+class SpreadTally:
+    """Collects extremes and means of some numbers, and how often they were 0."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
+        self._values = 0
+        self._lowest = np.full(len(names), np.inf)
+        self._highest = np.full(len(names), -np.inf)
+        self._sum, self._zero = np.zeros((2, len(names)))
+
+    def add(self, values: Array) -> None:
+        """Add values `[..., names]`."""
+        seen = values.reshape(-1, len(self._names))
+        self._values += len(seen)
+        self._lowest = np.minimum(self._lowest, seen.min(axis=0))
+        self._highest = np.maximum(self._highest, seen.max(axis=0))
+        self._sum += seen.sum(axis=0, dtype=np.float64)
+        self._zero += (seen == 0).sum(axis=0)
+
+    def figures(self) -> tuple[SpreadFigures, ...]:
+        """Return the figures of every number."""
+        return tuple(
+            SpreadFigures(
+                name=name,
+                zero=float(self._zero[index] / self._values),
+                lowest=float(self._lowest[index]),
+                mean=float(self._sum[index] / self._values),
+                highest=float(self._highest[index]),
+            )
+            for index, name in enumerate(self._names)
+        )
+
+
 def _labels(action: Action) -> tuple[str, ...]:
     if not isinstance(action, ActionBins):
         return action.labels

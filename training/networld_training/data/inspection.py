@@ -17,6 +17,8 @@ from networld_training.data.figures import (
     BehaviourTally,
     FeatureFigures,
     FeatureTally,
+    SpreadFigures,
+    SpreadTally,
 )
 from networld_training.data.manifest import Manifest, read_finished_manifest
 from networld_training.data.shards import read_shard
@@ -35,6 +37,8 @@ class Inspection:
         behaviours: What each rule earned.
         actions: How each component of the action was covered.
         features: Where each feature lay.
+        credits: Where the cells' credits lay.
+        couplings: Where each coupling between neighbours lay.
     """
 
     manifest: Manifest
@@ -45,6 +49,8 @@ class Inspection:
     behaviours: tuple[BehaviourFigures, ...]
     actions: tuple[ActionFigures, ...]
     features: tuple[FeatureFigures, ...]
+    credits: SpreadFigures
+    couplings: tuple[SpreadFigures, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as plain JSON data."""
@@ -69,6 +75,8 @@ class Inspection:
                 for one in self.actions
             ],
             "features": [asdict(one) for one in self.features],
+            "credits": asdict(self.credits),
+            "couplings": [asdict(one) for one in self.couplings],
         }
 
 
@@ -87,6 +95,8 @@ def inspect(folder: Path, report: Callable[[int], None] = lambda _: None) -> Ins
     behaviours = BehaviourTally(manifest.quality, spec.kpis)
     actions = [ActionTally(action) for action in spec.actions]
     features = FeatureTally(spec.features)
+    credit = SpreadTally(["credit"])
+    couplings = SpreadTally(manifest.couplings)
     networks: Counter[str] = Counter()
     for index, shard in enumerate(manifest.shards):
         arrays = read_shard(folder, manifest, shard)
@@ -96,6 +106,9 @@ def inspect(folder: Path, report: Callable[[int], None] = lambda _: None) -> Ins
         for component, action in enumerate(actions):
             action.add(arrays["actions"][..., component])
         features.add(arrays["observations"])
+        credit.add(arrays["credits"])
+        if manifest.couplings:
+            couplings.add(arrays["couplings"])
         report(index + 1)
     return Inspection(
         manifest=manifest,
@@ -106,6 +119,8 @@ def inspect(folder: Path, report: Callable[[int], None] = lambda _: None) -> Ins
         behaviours=behaviours.figures(),
         actions=tuple(action.figures() for action in actions),
         features=features.figures(),
+        credits=credit.figures()[0],
+        couplings=couplings.figures(),
     )
 
 

@@ -10,8 +10,8 @@ DIGITS_OF_A_DIGEST = 12
 
 
 def tables(found: Inspection) -> list[Table]:
-    """Return what `networld data inspect` prints: overview, behaviours, actions, features."""
-    parts = (_overview, _behaviours, _merits, _actions, _features)
+    """Return what `networld data inspect` prints: overview, behaviours, actions, features, couplings."""
+    parts = (_overview, _behaviours, _merits, _actions, _features, _couplings)
     return [part(found) for part in parts]
 
 
@@ -93,4 +93,16 @@ def _features(found: Inspection) -> Table:
             f"{one.below:.1%}",
             f"{one.above:.1%}",
         )
+    return table
+
+
+def _couplings(found: Inspection) -> Table:
+    title = "Credits, and couplings to neighbours; share of values that are 0"
+    table = Table(title=title, title_justify="left")
+    table.add_column("entry")
+    for heading in ("zero", "lowest", "mean", "highest"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for one in (found.credits, *found.couplings):
+        figures = (f"{value:.3g}" for value in (one.lowest, one.mean, one.highest))
+        table.add_row(one.name, f"{one.zero:.1%}", *figures)
     return table
