@@ -36,13 +36,13 @@ def test_encode_observation(benchmark: BenchmarkFixture, bundle: Bundle) -> None
 
 
 def test_encode_message(benchmark: BenchmarkFixture, bundle: Bundle) -> None:
-    latent = np.zeros(bundle.contract.latent_size, dtype=np.float32)
-    benchmark(message.encode, message.MeanFieldMessage(1, 1, latent, 1.0), bundle.contract)
+    values = np.zeros(bundle.contract.message_size, dtype=np.float32)
+    benchmark(message.encode, message.MeanFieldMessage(1, 1, values, 1.0), bundle.contract)
 
 
 def test_decode_message(benchmark: BenchmarkFixture, bundle: Bundle) -> None:
-    latent = np.zeros(bundle.contract.latent_size, dtype=np.float32)
-    payload = message.encode(message.MeanFieldMessage(1, 1, latent, 1.0), bundle.contract)
+    values = np.zeros(bundle.contract.message_size, dtype=np.float32)
+    payload = message.encode(message.MeanFieldMessage(1, 1, values, 1.0), bundle.contract)
     benchmark(message.decode, payload, bundle.contract)
 
 

@@ -170,7 +170,8 @@ class Agent:
     def _tell(self, observation: Observation, latent: FloatArray | None) -> None:
         if latent is None:
             return
-        message = MeanFieldMessage(self._epoch, observation.slot, latent, observation.utility)
+        told = latent[: self._contract.message_size]
+        message = MeanFieldMessage(self._epoch, observation.slot, told, observation.utility)
         payload = encode(message, self._contract)
         sent = self._transport.publish(self.topics.message, payload)
         self.statistics.counters["messages_sent" if sent else "messages_not_sent"] += 1

@@ -283,7 +283,8 @@ class Contract:
                 ("latent_size", is_count(self.latent_size, 1), "a whole number, at least 1"),
                 (
                     "message_size",
-                    is_count(self.message_size, 1) and self.message_size <= self.latent_size,
+                    is_count(self.message_size, 1)
+                    and not (is_number(self.latent_size) and self.message_size > self.latent_size),
                     "a whole number, 1 to latent_size",
                 ),
                 ("horizon", is_count(self.horizon, 1), "a whole number, at least 1"),

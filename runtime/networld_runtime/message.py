@@ -1,6 +1,6 @@
 """The mean-field message: what a cell tells its neighbours once per slot.
 
-One msgpack array, 41 bytes or fewer for a latent of 16 entries:
+One msgpack array, 41 bytes or fewer for 16 values:
 
 | entry | type | meaning |
 |---|---|---|
@@ -8,7 +8,7 @@ One msgpack array, 41 bytes or fewer for a latent of 16 entries:
 | contract | 4 bytes | first bytes of `Contract.digest` |
 | epoch | uint64 | milliseconds; grows whenever the sender boots or its slot counter restarts |
 | slot | uint32 | running slot number of the site |
-| values | int8 bytes | latent in steps of 1/127, then the utility of slot - 1 if it is known |
+| body | int8 bytes | the values in steps of 1/127, then the utility of slot - 1 if it is known |
 
 The slot counter runs through the episodes and never restarts within an epoch, so it is the sequence
 number as well: (epoch, slot) grows with every message, and a receiver that knows in which slot its
@@ -48,47 +48,47 @@ class MeanFieldMessage:
     Attributes:
         epoch: Milliseconds; larger than any earlier epoch of the same sender.
         slot: Running slot number in which the message was sent.
-        latent: Encoding of the sender's observation, `[latent_size]`, in [-1, 1].
+        values: First entries of the sender's latent, `[message_size]`, in [-1, 1].
         utility: The sender's own utility in `slot - 1`, in the task's units; None if not known.
     """
 
     epoch: int
     slot: int
-    latent: FloatArray
+    values: FloatArray
     utility: float | None = None
 
 
-def quantise(latent: npt.ArrayLike) -> npt.NDArray[np.int8]:
-    """Return latents in [-1, 1] as int8 in [-127, 127]; values outside are clipped.
+def quantise(values: npt.ArrayLike) -> npt.NDArray[np.int8]:
+    """Return values in [-1, 1] as int8 in [-127, 127]; those outside are clipped.
 
     Raises:
         ValueError: A value is not finite.
     """
-    values = np.asarray(latent, dtype=np.float32)
+    values = np.asarray(values, dtype=np.float32)
     if not np.isfinite(values).all():
-        raise ValueError("a latent holds a value that is not finite")
+        raise ValueError("a value of a message is not finite")
     return np.rint(np.clip(values, -1, 1) * STEPS).astype(np.int8)
 
 
-def dequantise(values: npt.NDArray[np.int8]) -> FloatArray:
-    """Return int8 in [-127, 127] as latents in [-1, 1]."""
-    return np.asarray(values.astype(np.float32) / np.float32(STEPS), dtype=np.float32)
+def dequantise(steps: npt.NDArray[np.int8]) -> FloatArray:
+    """Return int8 in [-127, 127] as values in [-1, 1]."""
+    return np.asarray(steps.astype(np.float32) / np.float32(STEPS), dtype=np.float32)
 
 
 def encode(message: MeanFieldMessage, contract: Contract) -> bytes:
     """Return the payload of `message`.
 
     Raises:
-        ValueError: The latent has the wrong shape or is not finite, or a number is out of range.
+        ValueError: The values have the wrong shape or are not finite, or a number is out of range.
     """
-    if message.latent.shape != (contract.latent_size,):
-        raise ValueError(f"latent {message.latent.shape}: expected ({contract.latent_size},)")
+    if message.values.shape != (contract.message_size,):
+        raise ValueError(f"values {message.values.shape}: expected ({contract.message_size},)")
     if not (0 <= message.epoch <= LARGEST_EPOCH_MS and 0 <= message.slot <= LARGEST_SLOT):
         raise ValueError(f"epoch {message.epoch}, slot {message.slot}: out of range")
-    values = quantise(message.latent).tobytes()
+    body = quantise(message.values).tobytes()
     if message.utility is not None:
-        values += _quantise_utility(message.utility, contract)
-    return pack_array(VERSION, contract_tag(contract), message.epoch, message.slot, values)
+        body += _quantise_utility(message.utility, contract)
+    return pack_array(VERSION, contract_tag(contract), message.epoch, message.slot, body)
 
 
 def decode(payload: bytes, contract: Contract) -> MeanFieldMessage:
@@ -101,22 +101,23 @@ def decode(payload: bytes, contract: Contract) -> MeanFieldMessage:
     check_version(version, VERSION)
     if len(fields) != _FIELDS - 1:
         raise MessageError("malformed", f"{len(fields) + 1} fields, expected {_FIELDS}")
-    tag, epoch, slot, values = fields
+    tag, epoch, slot, body = fields
     check_tag(tag, contract)
     check_integer("epoch", epoch, LARGEST_EPOCH_MS)
     check_integer("slot", slot, LARGEST_SLOT)
-    if not isinstance(values, bytes):
-        raise MessageError("malformed", "values are not bytes")
-    if len(values) not in (contract.latent_size, contract.latent_size + 1):
-        raise MessageError("range", f"{len(values)} values, latent_size {contract.latent_size}")
-    steps = np.frombuffer(values, dtype=np.int8)
+    if not isinstance(body, bytes):
+        raise MessageError("malformed", "body is not bytes")
+    size = contract.message_size
+    if len(body) not in (size, size + 1):
+        raise MessageError("range", f"body of {len(body)} bytes, message_size {size}")
+    steps = np.frombuffer(body, dtype=np.int8)
     if steps.min() < -STEPS:
         raise MessageError("range", f"a value is below {-STEPS}")
     utility = None
-    if len(steps) > contract.latent_size:
+    if len(steps) > size:
         share = (int(steps[-1]) + STEPS) / (2 * STEPS)
         utility = contract.reward_low + share * (contract.reward_high - contract.reward_low)
-    return MeanFieldMessage(epoch, slot, dequantise(steps[: contract.latent_size]), utility)
+    return MeanFieldMessage(epoch, slot, dequantise(steps[:size]), utility)
 
 
 def _quantise_utility(utility: float, contract: Contract) -> bytes:

@@ -111,18 +111,18 @@ class Neighbours:
             self._own_slot = None
 
     def mean_field(self, slot: int) -> FloatArray:
-        """Return the mean field `[latent_size + 1]` that slot `slot` plans with.
+        """Return the mean field `[message_size + 1]` that slot `slot` plans with.
 
-        The first entries are the mean of the neighbours' latents, the last is the share of neighbours
+        The first entries are the mean of the neighbours' values, the last is the share of neighbours
         heard. All zeros if none was heard.
         """
         now_s = self._clock()
         with self._lock:
             self._own_slot = slot
             usable = {
-                name: latent
+                name: values
                 for name, neighbour in self._neighbours.items()
-                if (latent := self._latent(neighbour, slot, now_s)) is not None
+                if (values := self._values(neighbour, slot, now_s)) is not None
             }
         self.missing = tuple(name for name in self.names if name not in usable)
         result = np.zeros(self._contract.mean_field_size, dtype=np.float32)
@@ -160,12 +160,12 @@ class Neighbours:
             return "ahead"
         return None
 
-    def _latent(self, neighbour: _Neighbour, slot: int, now_s: float) -> FloatArray | None:
+    def _values(self, neighbour: _Neighbour, slot: int, now_s: float) -> FloatArray | None:
         oldest_slot = max(self._first_slot, slot - self._maximum_age_slots)
         for arrival in reversed(neighbour.recent):
             in_time = oldest_slot <= arrival.message.slot < slot
             if in_time and now_s - arrival.arrived_s <= self._maximum_age_s:
-                return arrival.message.latent
+                return arrival.message.values
         return None
 
 

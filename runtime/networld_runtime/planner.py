@@ -136,7 +136,7 @@ class Planner:
 
         Args:
             latent: Encoding of the present observation `[Z]`.
-            mean_field: What the neighbours told `[Z + 1]`.
+            mean_field: What the neighbours told `[M]`.
             mask: Valid choices in the present slot `[mask_size]`; None if all are.
         """
         now = {"in_latent": latent[None], "in_mean_field": mean_field[None]}

@@ -40,7 +40,8 @@ def contract() -> Contract:
         reward_high=10.0,
         returns=ReturnBins(0.0, 40.0, 41),
         discount=0.9,
-        latent_size=16,
+        latent_size=24,
+        message_size=16,
         horizon=4,
     )
 

@@ -15,7 +15,7 @@ from networld_runtime.agent import Agent
 from networld_runtime.bundle import Bundle
 from networld_runtime.config import Config, load_config
 from networld_runtime.contract import BoolArray, Contract, FloatArray
-from networld_runtime.message import MeanFieldMessage, encode
+from networld_runtime.message import MeanFieldMessage, decode, encode
 from networld_runtime.planner import Decision
 from networld_runtime.radio import MqttRadio
 from networld_runtime.radio_codec import ObservationMessage, decode_action, encode_observation
@@ -28,7 +28,10 @@ EPOCH = 1_790_000_000_000
 
 @dataclass
 class StubPlanner:
-    """Encodes to the first feature; its power is 20 dB times the mean field's first entry."""
+    """Encodes to the first feature, and to 1 what is not told; its power follows the mean field.
+
+    The power is 20 dB times the mean field's first entry.
+    """
 
     contract: Contract
     sick: bool = False
@@ -41,7 +44,9 @@ class StubPlanner:
     def encode(self, observation: FloatArray) -> FloatArray:
         if self.raises:
             raise RuntimeError("graph failed")
-        return np.full(16, np.nan if self.sick else observation[0], dtype=np.float32)
+        latent = np.ones(self.contract.latent_size, dtype=np.float32)
+        latent[: self.contract.message_size] = np.nan if self.sick else observation[0]
+        return latent
 
     def plan(
         self, latent: FloatArray, mean_field: FloatArray, mask: BoolArray | None = None
@@ -164,6 +169,15 @@ def test_three_cells_exchange_messages_for_fifty_slots(site: Site) -> None:
         assert counters["message_bytes_largest"] <= 41
         assert site.actions[name].slot == 49
         assert site.actions[name].action[0] == pytest.approx(-20 * 0.48, abs=0.1)
+
+
+def test_what_is_told_is_the_beginning_of_the_latent(site: Site, contract: Contract) -> None:
+    told: list[bytes] = []
+    site.radio.subscribe({CellTopics("test", "a").message: told.append})
+    site.slot(50)
+    message = decode(told[0], contract)
+    assert message.values.shape == (contract.message_size,)
+    np.testing.assert_allclose(message.values, 0.5, atol=0.005)
 
 
 def test_garbage_of_one_neighbour_is_counted_and_the_others_go_on(site: Site) -> None:

@@ -21,7 +21,7 @@ def _fill(
 ) -> Experience:
     """Add slots whose latents, mean fields and actions all tell the slot they belong to."""
     for episode, slot in slots:
-        latent = np.full(16, slot / 1000, dtype=np.float32)
+        latent = np.full(24, slot / 1000, dtype=np.float32)
         field = np.full(17, slot / 500, dtype=np.float32)
         experience.add(episode, slot, latent, field, np.array([-(slot % 20)], dtype=np.float32))
         if rewarded:
@@ -32,7 +32,7 @@ def _fill(
 def test_windows_hold_what_was_added(contract: Contract) -> None:
     experience = _fill(Experience(contract, 2, 100), [(0, slot) for slot in range(10)])
     windows = experience.windows()
-    assert windows.latents.shape == (6, 5, 16)
+    assert windows.latents.shape == (6, 5, 24)
     assert windows.mean_field.shape == (6, 17)
     assert windows.actions.shape == (6, 4, 1)
     assert windows.rewards.shape == (6, 4)
@@ -83,7 +83,7 @@ def test_windows_are_those_of_a_plain_search(
 
 
 def test_wrong_shape_is_an_error(contract: Contract) -> None:
-    latent, field, action = (np.zeros(size, dtype=np.float32) for size in (16, 17, 1))
+    latent, field, action = (np.zeros(size, dtype=np.float32) for size in (24, 17, 1))
     experience = Experience(contract, 1, 10)
     with pytest.raises(ValueError, match=r"latent of shape \(3,\)"):
         experience.add(0, 0, latent[:3], field, action)
@@ -97,7 +97,7 @@ def test_every_component_of_an_action_is_kept_in_its_place(
     experience = Experience(hybrid, 0, 10)
     taken = np.array([[slot % 4, slot - 2, slot % 3] for slot in range(6)], dtype=np.float32)
     for slot, action in enumerate(taken):
-        latent, field = np.zeros(16, dtype=np.float32), np.zeros(17, dtype=np.float32)
+        latent, field = np.zeros(24, dtype=np.float32), np.zeros(17, dtype=np.float32)
         experience.add(0, slot, latent, field, action)
         experience.add_own_utility(slot, 0.0)
     experience.save(tmp_path / "experience.safetensors")
@@ -111,7 +111,7 @@ def test_actions_that_the_contract_does_not_allow_are_named(
     file = tmp_path / "experience.safetensors"
     experience = Experience(hybrid, 0, 10)
     action = np.array([0.5, 7.0, 3.0], dtype=np.float32)
-    experience.add(0, 0, np.zeros(16, dtype=np.float32), np.zeros(17, dtype=np.float32), action)
+    experience.add(0, 0, np.zeros(24, dtype=np.float32), np.zeros(17, dtype=np.float32), action)
     experience.save(file)
     with pytest.raises(DataError) as caught:
         load_windows(file, hybrid)
@@ -141,7 +141,7 @@ def test_empty_experience_has_no_windows_and_can_be_saved(
 ) -> None:
     file = tmp_path / "experience.safetensors"
     Experience(contract, 0, 5).save(file)
-    assert load_windows(file, contract).latents.shape == (0, 5, 16)
+    assert load_windows(file, contract).latents.shape == (0, 5, 24)
 
 
 def test_damaged_files_are_data_errors(contract: Contract, tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ EPOCH = 1_790_000_000_000
 
 
 def _message(slot: int = 7, utility: float | None = 2.5) -> MeanFieldMessage:
-    latent = np.linspace(-1, 1, 16, dtype=np.float32)
-    return MeanFieldMessage(EPOCH, slot, latent, utility)
+    values = np.linspace(-1, 1, 16, dtype=np.float32)
+    return MeanFieldMessage(EPOCH, slot, values, utility)
 
 
 @PROPERTY
@@ -34,15 +34,15 @@ def _message(slot: int = 7, utility: float | None = 2.5) -> MeanFieldMessage:
     st.none() | st.floats(0, 10),
 )
 def test_round_trip_is_within_half_a_step(
-    contract: Contract, epoch: int, slot: int, latent: list[float], utility: float | None
+    contract: Contract, epoch: int, slot: int, values: list[float], utility: float | None
 ) -> None:
-    message = MeanFieldMessage(epoch, slot, np.array(latent, dtype=np.float32), utility)
+    message = MeanFieldMessage(epoch, slot, np.array(values, dtype=np.float32), utility)
     payload = encode(message, contract)
     received = decode(payload, contract)
     assert len(payload) <= 41
     assert (received.epoch, received.slot) == (epoch, slot)
-    assert received.latent.dtype == np.float32
-    assert np.abs(received.latent - message.latent).max() <= 0.5 / 127 + 1e-6
+    assert received.values.dtype == np.float32
+    assert np.abs(received.values - message.values).max() <= 0.5 / 127 + 1e-6
     if utility is None:
         assert received.utility is None
     else:
@@ -52,15 +52,15 @@ def test_round_trip_is_within_half_a_step(
 def test_quantising_twice_changes_nothing(contract: Contract) -> None:
     once = decode(encode(_message(), contract), contract)
     again = decode(encode(once, contract), contract)
-    assert (once.latent == again.latent).all()
+    assert (once.values == again.values).all()
     assert once.utility == again.utility
 
 
 def test_bytes_of_one_message_are_fixed(contract: Contract) -> None:
     payload = encode(_message(slot=70_000, utility=10.0), contract)
     tag = contract.digest()[:4].hex()
-    values = quantise(np.linspace(-1, 1, 16)).tobytes().hex()
-    assert payload.hex() == f"9501c404{tag}cf000001a0c4506c00ce00011170c411{values}7f"
+    body = quantise(np.linspace(-1, 1, 16)).tobytes().hex()
+    assert payload.hex() == f"9501c404{tag}cf000001a0c4506c00ce00011170c411{body}7f"
     assert len(payload) == 41
 
 
@@ -84,8 +84,8 @@ def test_mutants_are_read_as_valid_or_refused(
         message = decode(bytes(payload), contract)
     except MessageError:
         return
-    assert message.latent.shape == (16,)
-    assert np.abs(message.latent).max() <= 1
+    assert message.values.shape == (16,)
+    assert np.abs(message.values).max() <= 1
     assert message.utility is None or 0 <= message.utility <= 10
 
 
@@ -148,7 +148,7 @@ def test_another_contract_is_told_from_damage(contract: Contract) -> None:
 def test_values_beyond_the_range_are_clipped_and_nan_is_an_error(contract: Contract) -> None:
     wide = MeanFieldMessage(EPOCH, 1, np.full(16, 7, dtype=np.float32), 99.0)
     received = decode(encode(wide, contract), contract)
-    assert (received.latent == 1).all()
+    assert (received.values == 1).all()
     assert received.utility == 10
     huge = MeanFieldMessage(EPOCH, 1, np.zeros(16, dtype=np.float32), -1e300)
     assert decode(encode(huge, contract), contract).utility == 0

@@ -33,8 +33,8 @@ def _payload(
     utility: float | None = None,
     epoch: int = EPOCH,
 ) -> bytes:
-    latent = np.full(contract.latent_size, value, dtype=np.float32)
-    return encode(MeanFieldMessage(epoch, slot, latent, utility), contract)
+    values = np.full(contract.message_size, value, dtype=np.float32)
+    return encode(MeanFieldMessage(epoch, slot, values, utility), contract)
 
 
 def test_mean_field_is_the_mean_and_the_share_heard(contract: Contract) -> None:

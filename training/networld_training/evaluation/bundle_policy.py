@@ -88,7 +88,8 @@ class BundlePolicy:
             mask = None if masks is None else masks[place]
             action[place] = self.planner.plan(latents[place], field, mask).action
         for (episode, cell), latent in latents.items():
-            payload = encode(MeanFieldMessage(1, self.slot, latent), contract)
+            told = latent[: contract.message_size]
+            payload = encode(MeanFieldMessage(1, self.slot, told), contract)
             for other in task.neighbours[cell]:
                 self.neighbours[episode, int(other)].receive(_name(cell), payload)
         self.slot += 1
