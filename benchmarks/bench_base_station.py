@@ -10,7 +10,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from networld_runtime import message
 from networld_runtime.bundle import Bundle, load_bundle
-from networld_runtime.planner import Planner, PlannerSettings
+from networld_runtime.planner import Planner
+from networld_runtime.planner_settings import PlannerSettings
 
 BUNDLE = Path(__file__).parents[1] / "bundles" / "power"
 

@@ -14,7 +14,7 @@ from networld_export.graphs import GraphSource, graph_sources
 from networld_export.onnx_export import export_graph, parity
 from networld_runtime.bundle import FORMAT, MANIFEST, file_digest, load_bundle
 from networld_runtime.errors import BundleError
-from networld_runtime.planner import PlannerSettings
+from networld_runtime.planner_settings import PlannerSettings
 from networld_training.model.checkpoint import Checkpoint
 
 PARITY_BOUND = 1e-4

@@ -1,4 +1,4 @@
-"""The four graphs of a task, as torch functions of their inputs with static shapes.
+"""The graphs of a task, as torch functions of their inputs with static shapes.
 
 Inputs and outputs are those of `networld_runtime.bundle.graph_signature`.
 """
@@ -26,7 +26,7 @@ class GraphSource:
     """A graph before export.
 
     Attributes:
-        name: `encoder`, `denoiser`, `head` or `gradient`.
+        name: One of `networld_runtime.bundle.GRAPHS`.
         function: Takes the inputs in order and returns the outputs in order.
         inputs: Names and shapes.
         outputs: Names and shapes.
@@ -55,6 +55,7 @@ def graph_sources(
         "encoder": lambda observation: (model.encode(observation),),
         "denoiser": _denoiser(model),
         "head": _head(model),
+        "policy": lambda latent, field, adapter: (model.act(latent, field, adapter),),
         "gradient": _gradient(model),
     }
     sources = []

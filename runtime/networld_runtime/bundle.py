@@ -13,9 +13,9 @@ from networld_runtime.contract import Contract
 from networld_runtime.errors import BundleError
 from networld_runtime.sessions import Session, Shape
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST = "manifest.json"
-GRAPHS = ("encoder", "denoiser", "head", "gradient")
+GRAPHS = ("encoder", "denoiser", "head", "policy", "gradient")
 MAXIMUM_MANIFEST_BYTES = 1 << 20
 MAXIMUM_GRAPH_BYTES = 256 << 20
 
@@ -33,7 +33,7 @@ class Bundle:
         adapter_size: Entries of the adapter vector (`P`).
         adapter_parts: First entry and end of each network's part of the adapter vector.
         adaptation_batch: Windows in a batch of the gradient graph (`B`).
-        planner: Planner settings that were found best at export.
+        planner: Planner settings that the bundle recommends, the mode among them.
         graphs: File of each graph.
     """
 
@@ -49,7 +49,7 @@ class Bundle:
     graphs: Mapping[str, Path]
 
     def session(self, graph: str) -> Session:
-        """Load a graph (`encoder`, `denoiser`, `head` or `gradient`) and check its inputs and outputs.
+        """Load one of `GRAPHS` and check its inputs and outputs.
 
         Raises:
             BundleError: The graph does not load or does not fit the contract.
@@ -84,6 +84,7 @@ def graph_signature(
             {"in_plan": plan, **now, **adapter},
             {"out_return": (candidates,), "out_action": (candidates, actions)},
         ),
+        "policy": ({**now, **adapter}, {"out_action": (1, actions)}),
         "gradient": (
             {
                 "in_latent": (batch, size),

@@ -86,7 +86,10 @@ def _check(options: argparse.Namespace) -> int:
     bundle, planner = load_model(config)
     adaptation_settings(config)
     planner.warm_up(runs=1)
-    print(f"OK: {config.path}, bundle {bundle.name}, task {bundle.contract.task}")
+    print(
+        f"OK: {config.path}, bundle {bundle.name}, task {bundle.contract.task}, "
+        f"mode {planner.settings.mode}"
+    )
     return 0
 
 

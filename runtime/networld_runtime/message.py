@@ -64,10 +64,10 @@ def quantise(values: npt.ArrayLike) -> npt.NDArray[np.int8]:
     Raises:
         ValueError: A value is not finite.
     """
-    values = np.asarray(values, dtype=np.float32)
-    if not np.isfinite(values).all():
+    told = np.asarray(values, dtype=np.float32)
+    if not np.isfinite(told).all():
         raise ValueError("a value of a message is not finite")
-    return np.rint(np.clip(values, -1, 1) * STEPS).astype(np.int8)
+    return np.rint(np.clip(told, -1, 1) * STEPS).astype(np.int8)
 
 
 def dequantise(steps: npt.NDArray[np.int8]) -> FloatArray:

@@ -1,66 +1,37 @@
-"""One decision: latent and mean field in, action out, by denoising plans and taking the best."""
+"""One decision: latent and mean field in, action out, in one pass or by denoising plans."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from networld_runtime.bundle import Bundle
 from networld_runtime.contract import BoolArray, FloatArray
-from networld_runtime.errors import ConfigError, check_values
-from networld_runtime.levels import level_grid, noise, signal
+from networld_runtime.errors import ConfigError
+from networld_runtime.plan_start import plan_start
+from networld_runtime.planner_settings import PlannerSettings
 from networld_runtime.solver import SOLVERS
 from networld_runtime.two_hot import decode_actions
 
+Inputs = Mapping[str, FloatArray]
+"""What all graphs of a decision take: `in_latent`, `in_mean_field` and `in_adapter`."""
+
 
 @dataclass(frozen=True)
-class PlannerSettings:
-    """How a plan is found.
+class Plan:
+    """What a cell means to do.
 
     Attributes:
-        steps: Denoising steps of a plan that starts from noise.
-        candidates: Plans drawn for each decision; the classifier picks the best.
-        guidance_scale: Length of the classifier's step in every denoising step; 0 is none.
-        temperature: Standard deviation of the initial noise.
-        warm_start_level: Level to which the shifted last plan is noised again; 0 always starts afresh.
-        solver: `ddim` or `dpm_solver`.
-
-    Raises:
-        ConfigError: A value is out of range; lists all of them.
+        latents: The next latents `[H, Z]`.
+        expected_return: The classifier's expectation.
     """
 
-    steps: int = 4
-    candidates: int = 8
-    guidance_scale: float = 0.0
-    temperature: float = 1.0
-    warm_start_level: float = 0.0
-    solver: str = "dpm_solver"
-
-    def __post_init__(self) -> None:
-        check_values(
-            "planner settings",
-            self,
-            (
-                ("steps", 1 <= self.steps <= 100, "1 to 100"),
-                ("candidates", 1 <= self.candidates <= 1024, "1 to 1024"),
-                ("guidance_scale", 0 <= self.guidance_scale <= 10, "0 to 10"),
-                ("temperature", 0 <= self.temperature <= 2, "0 to 2"),
-                ("warm_start_level", 0 <= self.warm_start_level < 1, "0 up to, not including, 1"),
-                ("solver", self.solver in SOLVERS, " or ".join(SOLVERS)),
-            ),
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the settings as plain JSON data."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> PlannerSettings:
-        """Build settings from `to_json`'s data; a TypeError names an unknown key."""
-        return cls(**data)
+    latents: FloatArray
+    expected_return: float
 
 
 @dataclass(frozen=True)
@@ -68,31 +39,33 @@ class Decision:
     """What the planner decided.
 
     Attributes:
-        action: First action of the best plan `[C]`, native units.
-        expected_return: The classifier's expectation for that plan.
-        plan: The best plan's latents `[H, Z]`.
+        action: `[C]`, native units.
+        plan: The plan whose first action that is; None in the mode `policy`, which makes none.
     """
 
     action: FloatArray
-    expected_return: float
-    plan: FloatArray
+    plan: Plan | None = None
 
 
 class Planner:
-    """Plans for one cell with the graphs of a bundle.
+    """Decides for one cell with the graphs of a bundle.
 
     Args:
         bundle: A checked bundle.
-        settings: How a plan is found; None takes the bundle's own.
-        seed: Seed of the initial noise.
+        settings: How actions are chosen; None takes the bundle's own.
+        seed: Seed or generator of the initial noise.
         adapter: Adapter vector `[P]`; None is the base model.
+
+    Raises:
+        BundleError: A graph does not load or does not fit the contract.
+        ConfigError: The bundle was exported for another number of candidates.
     """
 
     def __init__(
         self,
         bundle: Bundle,
         settings: PlannerSettings | None = None,
-        seed: int = 0,
+        seed: int | np.random.Generator = 0,
         adapter: FloatArray | None = None,
     ) -> None:
         self.contract = bundle.contract
@@ -104,15 +77,26 @@ class Planner:
                 f"{bundle.candidates}; export it with --candidates {self.settings.candidates}",
             )
         self._encoder = bundle.session("encoder")
-        self._denoiser = bundle.session("denoiser")
-        self._head = bundle.session("head")
-        self._solve = SOLVERS[self.settings.solver]
-        self._guidance_scale = np.array([self.settings.guidance_scale], dtype=np.float32)
+        self._way: _Way = (
+            _OnePass(bundle)
+            if self.settings.mode == "policy"
+            else _Denoising(bundle, self.settings)
+        )
         self._random = np.random.default_rng(seed)
-        self._previous: FloatArray | None = None
+        self._last: Plan | None = None
         self._adapter = np.zeros(bundle.adapter_size, dtype=np.float32)
         if adapter is not None:
             self.adopt(adapter)
+
+    def sibling(self, seed: int | np.random.Generator) -> Planner:
+        """Return the planner of another cell, with noise, last plan and adapter of its own.
+
+        It shares the loaded graphs, and begins with the adapter that this one has now.
+        """
+        other = copy.copy(self)
+        other._random = np.random.default_rng(seed)
+        other.reset()
+        return other
 
     def adopt(self, adapter: FloatArray) -> None:
         """Plan with another adapter from now on; zeros are the base model."""
@@ -122,7 +106,7 @@ class Planner:
 
     def reset(self) -> None:
         """Forget the last plan: a new episode begins."""
-        self._previous = None
+        self._last = None
 
     def encode(self, observation: FloatArray) -> FloatArray:
         """Return the latent `[Z]` of an observation `[D]` in native units."""
@@ -132,33 +116,21 @@ class Planner:
     def plan(
         self, latent: FloatArray, mean_field: FloatArray, mask: BoolArray | None = None
     ) -> Decision:
-        """Return the best of the candidates.
+        """Return what to do in the present slot.
 
         Args:
             latent: Encoding of the present observation `[Z]`.
             mean_field: What the neighbours told `[M]`.
             mask: Valid choices in the present slot `[mask_size]`; None if all are.
         """
-        now = {"in_latent": latent[None], "in_mean_field": mean_field[None]}
-
-        def denoise(plan: FloatArray, level: float) -> FloatArray:
-            (clean,) = self._denoiser.run(
-                in_plan=plan.astype(np.float32),
-                in_level=np.array([level], dtype=np.float32),
-                in_guidance_scale=self._guidance_scale,
-                in_adapter=self._adapter,
-                **now,
-            )
-            return clean
-
-        plans = self._solve(denoise, *self._start())
-        returns, actions = self._head.run(
-            in_plan=plans.astype(np.float32), in_adapter=self._adapter, **now
-        )
-        best = int(np.argmax(returns))
-        self._previous = plans[best]
-        action = decode_actions(actions[best], self.contract.actions, mask)
-        return Decision(action, float(returns[best]), plans[best])
+        now = {
+            "in_latent": latent[None],
+            "in_mean_field": mean_field[None],
+            "in_adapter": self._adapter,
+        }
+        probabilities, self._last = self._way.choose(now, self._random, self._last)
+        action = decode_actions(probabilities, self.contract.actions, mask)
+        return Decision(action, self._last)
 
     def warm_up(self, runs: int = 20) -> None:
         """Run the graphs a few times: the first runs are two to three times slower."""
@@ -170,15 +142,61 @@ class Planner:
             self.plan(latent, field)
         self.reset()
 
-    def _start(self) -> tuple[FloatArray, list[float]]:
-        """Return the noisy plans to start from and the levels to go through."""
-        settings = self.settings
-        shape = (settings.candidates, self.contract.horizon, self.contract.latent_size)
-        draw = self._random.standard_normal(shape, dtype=np.float32) * settings.temperature
-        if self._previous is None or settings.warm_start_level == 0:
-            return draw.astype(np.float32), level_grid(settings.steps)
-        # one slot has passed: what was the second latent is the next one, the last is repeated
-        shifted = np.concatenate([self._previous[1:], self._previous[-1:]])
-        level = settings.warm_start_level
-        start = signal(level) * shifted[None] + noise(level) * draw
-        return start.astype(np.float32), level_grid(max(1, settings.steps // 2), level)
+
+class _Way(Protocol):
+    """A way to choose an action; it holds graphs and settings and remembers nothing."""
+
+    def choose(
+        self, now: Inputs, random: np.random.Generator, last: Plan | None
+    ) -> tuple[FloatArray, Plan | None]:
+        """Return the probabilities of the action `[A]` and the plan that they were read from."""
+        ...
+
+
+class _OnePass:
+    """The policy's network reads the action from latent and mean field."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._policy = bundle.session("policy")
+
+    def choose(
+        self, now: Inputs, random: np.random.Generator, last: Plan | None
+    ) -> tuple[FloatArray, None]:
+        del random, last  # nothing is drawn, and there are no plans
+        (probabilities,) = self._policy.run(**now)
+        return probabilities[0], None
+
+
+class _Denoising:
+    """Plans are denoised, and inverse dynamics reads the action from one of them."""
+
+    def __init__(self, bundle: Bundle, settings: PlannerSettings) -> None:
+        self._settings = settings
+        self._denoiser = bundle.session("denoiser")
+        self._head = bundle.session("head")
+        self._shape = (bundle.contract.horizon, bundle.contract.latent_size)
+        scale = settings.guidance_scale if settings.guides else 0.0
+        self._guidance_scale = np.array([scale], dtype=np.float32)
+
+    def choose(
+        self, now: Inputs, random: np.random.Generator, last: Plan | None
+    ) -> tuple[FloatArray, Plan]:
+        settings = self._settings
+        draw = random.standard_normal((settings.plans, *self._shape), dtype=np.float32)
+        start, levels = plan_start(settings, draw, None if last is None else last.latents)
+
+        def denoise(plans: FloatArray, level: float) -> FloatArray:
+            (clean,) = self._denoiser.run(
+                in_plan=plans.astype(np.float32),
+                in_level=np.array([level], dtype=np.float32),
+                in_guidance_scale=self._guidance_scale,
+                **now,
+            )
+            return clean
+
+        # a graph takes so many plans whether they are needed or not
+        start = np.resize(start, (settings.candidates, *self._shape))
+        plans = SOLVERS[settings.solver](denoise, start, levels)
+        returns, actions = self._head.run(in_plan=plans.astype(np.float32), **now)
+        best = int(np.argmax(returns[: settings.plans]))
+        return actions[best], Plan(plans[best], float(returns[best]))

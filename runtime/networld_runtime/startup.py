@@ -6,7 +6,8 @@ from networld_runtime.adaptation import AdaptationSettings
 from networld_runtime.bundle import Bundle, load_bundle
 from networld_runtime.config import Config
 from networld_runtime.errors import BundleError
-from networld_runtime.planner import Planner, PlannerSettings
+from networld_runtime.planner import Planner
+from networld_runtime.planner_settings import PlannerSettings
 
 
 def load_model(config: Config) -> tuple[Bundle, Planner]:

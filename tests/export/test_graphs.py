@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +14,11 @@ import torch
 from networld_export import bundle_writer, onnx_export
 from networld_export.bundle_writer import ExportSettings, write_bundle
 from networld_export.graphs import GraphSource, graph_sources
-from networld_runtime.bundle import load_bundle
+from networld_runtime.bundle import GRAPHS, Bundle, load_bundle
+from networld_runtime.contract import FloatArray
 from networld_runtime.errors import BundleError
-from networld_runtime.planner import Planner, PlannerSettings
+from networld_runtime.planner import Planner
+from networld_runtime.planner_settings import MODES, PlannerSettings
 from networld_runtime.sessions import Session
 from networld_training.model.checkpoint import Checkpoint
 from networld_training.model.losses import Batch, losses
@@ -23,6 +27,8 @@ from networld_training.model.world_model import TaskModel, WorldModel
 from networld_training.tasks.power.contract import POWER_CONTRACT
 
 CANDIDATES, BATCH = 3, 4
+SETTINGS = ExportSettings("test", PlannerSettings(candidates=CANDIDATES), adaptation_batch=BATCH)
+SIZE, FIELD_SIZE = POWER_CONTRACT.latent_size, POWER_CONTRACT.mean_field_size
 
 
 def random_model(seed: int = 0) -> WorldModel:
@@ -46,19 +52,27 @@ def task_model() -> TaskModel:
 
 
 @pytest.fixture(scope="module")
-def exported(
-    task_model: TaskModel, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, tuple[GraphSource, Path]]:
-    folder = tmp_path_factory.mktemp("graphs")
-    graphs = {}
-    for source in graph_sources(task_model, CANDIDATES, BATCH):
-        path = folder / f"{source.name}.onnx"
-        onnx_export.export_graph(source, path)
-        graphs[source.name] = (source, path)
-    return graphs
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of the random model."""
+    folder = tmp_path_factory.mktemp("bundles") / "bundle"
+    errors = write_bundle(checkpoint_of(random_model()), folder, SETTINGS, print)
+    assert errors.keys() == {f"power/{graph}" for graph in GRAPHS}
+    assert max(errors.values()) <= 1e-4
+    return folder
 
 
-@pytest.mark.parametrize("name", ["encoder", "denoiser", "head", "gradient"])
+@pytest.fixture(scope="module")
+def bundle(folder: Path) -> Bundle:
+    return load_bundle(folder, "power")
+
+
+@pytest.fixture(scope="module")
+def exported(task_model: TaskModel, bundle: Bundle) -> dict[str, tuple[GraphSource, Path]]:
+    sources = graph_sources(task_model, CANDIDATES, BATCH)
+    return {source.name: (source, bundle.graphs[source.name]) for source in sources}
+
+
+@pytest.mark.parametrize("name", GRAPHS)
 def test_graph_equals_torch(exported: dict[str, tuple[GraphSource, Path]], name: str) -> None:
     source, path = exported[name]
     assert onnx_export.parity(source, path, samples=64) <= 1e-4
@@ -96,8 +110,8 @@ def test_gradient_graph_equals_torch_gradient_on_padded_batches(
 
 def test_guidance_moves_plans_towards_higher_returns(task_model: TaskModel) -> None:
     torch.manual_seed(0)
-    plan = 0.5 * torch.randn(16, 7, 16)
-    latent, field = torch.rand(16, 16), torch.rand(16, 17)
+    plan = 0.5 * torch.randn(16, POWER_CONTRACT.horizon, SIZE)
+    latent, field = torch.rand(16, SIZE), torch.rand(16, FIELD_SIZE)
     level = torch.full((16,), 0.5)
 
     def mean_return(scale: float) -> float:
@@ -109,7 +123,8 @@ def test_guidance_moves_plans_towards_higher_returns(task_model: TaskModel) -> N
 
 def test_zero_adapter_is_the_base_model_and_another_is_not(task_model: TaskModel) -> None:
     torch.manual_seed(0)
-    plan, latent, field = torch.randn(4, 7, 16), torch.rand(4, 16), torch.rand(4, 17)
+    plan = torch.randn(4, POWER_CONTRACT.horizon, SIZE)
+    latent, field = torch.rand(4, SIZE), torch.rand(4, FIELD_SIZE)
     level = torch.full((4,), 0.5)
     base = task_model.denoise(plan, level, latent, field)
     zero = torch.zeros(task_model.adapter_size)
@@ -126,15 +141,48 @@ def test_operators_are_standard_and_nothing_is_random(
         assert not {node.op_type for node in nodes} & {"RandomNormal", "RandomUniform", "Loop"}
 
 
-def test_bundle_is_written_loaded_and_plans(tmp_path: Path) -> None:
-    settings = ExportSettings("test", PlannerSettings(steps=2, candidates=CANDIDATES))
-    errors = write_bundle(checkpoint_of(random_model()), tmp_path / "bundle", settings, print)
-    assert max(errors.values()) <= 1e-4
-    bundle = load_bundle(tmp_path / "bundle", "power")
-    planner = Planner(bundle)
+@pytest.mark.parametrize("mode", MODES)
+def test_bundle_decides_in_every_mode(bundle: Bundle, mode: str) -> None:
+    planner = Planner(bundle, replace(PlannerSettings.from_json(bundle.planner), mode=mode))
     latent = planner.encode(np.zeros(POWER_CONTRACT.observation_size, dtype=np.float32))
-    decision = planner.plan(latent, np.zeros(17, dtype=np.float32))
-    assert decision.action == -40 or -30 <= decision.action <= 0
+    field = np.zeros(POWER_CONTRACT.mean_field_size, dtype=np.float32)
+    decision = planner.plan(latent, field)
+    assert POWER_CONTRACT.allows(decision.action)
+    assert (decision.plan is None) == (mode == "policy")
+
+
+def test_each_network_follows_its_own_part_of_the_adapter(bundle: Bundle) -> None:
+    latent = np.linspace(-0.5, 0.5, POWER_CONTRACT.latent_size, dtype=np.float32)
+    field = np.linspace(0, 1, POWER_CONTRACT.mean_field_size, dtype=np.float32)
+    zeros = np.zeros(bundle.adapter_size, dtype=np.float32)
+    base = decided(bundle, latent, field, zeros)
+    noise = np.random.default_rng(0).normal(0, 0.1, bundle.adapter_size)
+    for part, (start, end) in bundle.adapter_parts.items():
+        adapter = zeros.copy()
+        adapter[start:end] = noise[start:end]
+        plan, expected_return, action = decided(bundle, latent, field, adapter)
+        assert np.array_equal(plan, base[0]) == (part != "denoiser")
+        assert (expected_return == base[1]) == (part == "policy")
+        assert np.array_equal(action, base[2]) == (part != "policy")
+
+
+def decided(
+    bundle: Bundle, latent: FloatArray, field: FloatArray, adapter: FloatArray
+) -> tuple[FloatArray, float, FloatArray]:
+    """Return plan and expected return of the mode `none`, and the action of the mode `policy`."""
+    settings = PlannerSettings.from_json(bundle.planner)
+    planners = [
+        Planner(bundle, replace(settings, mode=mode), adapter=adapter)
+        for mode in ("none", "policy")
+    ]
+    planned, acted = (planner.plan(latent, field) for planner in planners)
+    assert planned.plan is not None
+    return planned.plan.latents, planned.plan.expected_return, acted.action
+
+
+def test_graphs_of_other_shapes_are_refused(bundle: Bundle) -> None:
+    with pytest.raises(BundleError, match=r"in_plan.*expected \(5,"):
+        replace(bundle, candidates=5).session("denoiser")
 
 
 def test_a_graph_that_differs_from_torch_is_refused_and_nothing_is_left(
@@ -152,27 +200,27 @@ def test_a_graph_that_differs_from_torch_is_refused_and_nothing_is_left(
         onnx.save(model, path)
 
     monkeypatch.setattr(bundle_writer, "export_graph", sabotage)
-    settings = ExportSettings("test", PlannerSettings(candidates=CANDIDATES))
     with pytest.raises(BundleError, match="relative error"):
-        write_bundle(checkpoint_of(random_model()), tmp_path / "bundle", settings, print)
+        write_bundle(checkpoint_of(random_model()), tmp_path / "bundle", SETTINGS, print)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_second_export_replaces_the_first_and_is_identical(tmp_path: Path) -> None:
-    settings = ExportSettings("test", PlannerSettings(candidates=CANDIDATES))
-    contents = []
-    for _ in range(2):
-        write_bundle(checkpoint_of(random_model()), tmp_path / "bundle", settings, print)
-        contents.append(
-            {path.name: path.read_bytes() for path in (tmp_path / "bundle").rglob("*.*")}
-        )
-    assert contents[0] == contents[1]
+def test_a_second_export_replaces_the_first_and_is_identical(folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "bundle"
+    shutil.copytree(folder, copy)
+    (copy / "power" / "head.onnx").write_bytes(b"old")
+    (copy / "left-over").write_bytes(b"old")
+    write_bundle(checkpoint_of(random_model()), copy, SETTINGS, print)
+    first, second = (
+        {path.relative_to(top): path.read_bytes() for path in top.rglob("*.*")}
+        for top in (folder, copy)
+    )
+    assert first == second
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 
 def test_a_folder_that_is_no_bundle_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "checkpoint.safetensors").write_bytes(b"precious")
-    settings = ExportSettings("test", PlannerSettings(candidates=CANDIDATES))
     with pytest.raises(BundleError, match="is no bundle"):
-        write_bundle(checkpoint_of(random_model()), tmp_path, settings, print)
+        write_bundle(checkpoint_of(random_model()), tmp_path, SETTINGS, print)
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.safetensors"]

@@ -7,14 +7,18 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from networld_runtime.contract import ActionBins, Choice, Contract, Feature, ReturnBins
+from networld_runtime.bundle import Bundle
+from networld_runtime.contract import ActionBins, Choice, Contract, Feature, FloatArray, ReturnBins
+from networld_runtime.sessions import Shape
 
 AMQTT = """
 import asyncio, sys
@@ -55,6 +59,121 @@ def hybrid(contract: Contract) -> Contract:
         Choice("mode", ("active", "light", "deep")),
     )
     return replace(contract, actions=actions, safe_action=(3.0, 0.0, 0.0))
+
+
+@dataclass
+class ToyGraph:
+    """A NumPy function as strict as a graph: names, shapes, types and memory layout must fit.
+
+    Attributes:
+        answer: Computes the outputs.
+        inputs: Names and shapes.
+        calls: The inputs of every run so far.
+    """
+
+    answer: Callable[..., tuple[FloatArray, ...]]
+    inputs: dict[str, Shape]
+    calls: list[dict[str, FloatArray]] = field(default_factory=list)
+
+    def run(self, **inputs: FloatArray) -> tuple[FloatArray, ...]:
+        assert {name: value.shape for name, value in inputs.items()} == self.inputs
+        assert all(value.dtype == np.float32 for value in inputs.values())
+        assert all(value.flags.c_contiguous for value in inputs.values())
+        self.calls.append(inputs)
+        return self.answer(**inputs)
+
+
+@dataclass(frozen=True)
+class ToyBundle(Bundle):
+    """A bundle that needs no files: its graphs are formulas that can be computed by hand.
+
+    Attributes:
+        loaded: The graphs that were loaded, in order.
+    """
+
+    loaded: list[tuple[str, ToyGraph]] = field(default_factory=list)
+
+    def session(self, graph: str) -> Any:
+        answer = getattr(self, f"_{graph}")
+        self.loaded.append((graph, ToyGraph(answer, self.signature(graph)[0])))
+        return self.loaded[-1][1]
+
+    def calls(self, graph: str) -> list[dict[str, FloatArray]]:
+        """Return the inputs of every run of a graph."""
+        return [call for name, one in self.loaded if name == graph for call in one.calls]
+
+    def _encoder(self, in_observation: FloatArray) -> tuple[FloatArray, ...]:
+        return (np.resize(np.tanh(in_observation), (1, self.contract.latent_size)),)
+
+    def _denoiser(
+        self,
+        in_plan: FloatArray,
+        in_level: FloatArray,
+        in_latent: FloatArray,
+        in_mean_field: FloatArray,
+        in_guidance_scale: FloatArray,
+        in_adapter: FloatArray,
+    ) -> tuple[FloatArray, ...]:
+        """Half the noisy plan and half the latent; guidance and adapter push upwards."""
+        clean = 0.5 * in_plan + 0.5 * in_latent + 0.1 * in_level + 0.1 * in_mean_field[0, 0]
+        return (np.clip(clean + in_guidance_scale + in_adapter.mean(), -1, 1),)
+
+    def _head(
+        self,
+        in_plan: FloatArray,
+        in_latent: FloatArray,
+        in_mean_field: FloatArray,
+        in_adapter: FloatArray,
+    ) -> tuple[FloatArray, ...]:
+        """The return is the mean of a plan; the action's logits are the plan's first latent."""
+        del in_latent, in_mean_field, in_adapter
+        logits = np.resize(in_plan[:, 0], (len(in_plan), self.contract.action_size))
+        return in_plan.mean(axis=(1, 2)), self._probabilities(4 * logits)
+
+    def _policy(
+        self, in_latent: FloatArray, in_mean_field: FloatArray, in_adapter: FloatArray
+    ) -> tuple[FloatArray, ...]:
+        known = np.concatenate([in_latent[0], in_mean_field[0], in_adapter])
+        return (self._probabilities(np.resize(4 * known, (1, self.contract.action_size))),)
+
+    def _gradient(
+        self,
+        in_plan: FloatArray,
+        in_weight: FloatArray,
+        in_adapter: FloatArray,
+        **_: FloatArray,
+    ) -> tuple[FloatArray, ...]:
+        """The squared error of the adapter as a prediction of the next latent's first entries."""
+        weight = (in_weight / in_weight.sum())[:, None]
+        error = in_adapter - in_plan[:, 0, : self.adapter_size]
+        with np.errstate(invalid="ignore"):
+            loss = (weight * error**2).sum().reshape(1)
+            gradient = (2 * weight * error).sum(axis=0)
+        return loss.astype(np.float32), gradient.astype(np.float32)
+
+    def _probabilities(self, logits: FloatArray) -> FloatArray:
+        parts, start = [], 0
+        for action in self.contract.actions:
+            part = np.exp(logits[:, start : start + action.size])
+            parts.append(part / part.sum(axis=1, keepdims=True))
+            start += action.size
+        return np.concatenate(parts, axis=1).astype(np.float32)
+
+
+def toy_bundle(contract: Contract) -> ToyBundle:
+    parts = {"denoiser": (0, 4), "inverse": (4, 8), "classifier": (8, 10)}
+    settings = {"candidates": 3, "steps": 2}
+    return ToyBundle(Path(), "toy", "ab" * 32, contract, 3, 10, parts, 8, settings, {})
+
+
+@pytest.fixture
+def toy(contract: Contract) -> ToyBundle:
+    return toy_bundle(contract)
+
+
+@pytest.fixture
+def hybrid_toy(hybrid: Contract) -> ToyBundle:
+    return toy_bundle(hybrid)
 
 
 @pytest.fixture

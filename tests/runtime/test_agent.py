@@ -53,8 +53,8 @@ class StubPlanner:
     ) -> Decision:
         self.fields.append(mean_field)
         self.masks.append(mask)
-        plan = np.tile(latent, (self.contract.horizon, 1))
-        return Decision(-20 * mean_field[:1], 0.0, plan)
+        del latent
+        return Decision(-20 * mean_field[:1])
 
     def reset(self) -> None:
         self.resets += 1

@@ -25,6 +25,7 @@ port = "1883"
 keep_alive_s = 0
 password_file = "none"
 [planner]
+mode = "fast"
 steps = true
 solver = "euler"
 temperature = nan
@@ -47,6 +48,8 @@ PROBLEMS = [
     "broker.keep_alive_s = 0: expected an integer from 1 to 3600",
     "broker.password_file: needs a username beside it",
     "broker.hots: unknown key; did you mean host?",
+    'planner.mode = \'fast\': expected "policy" or "none" or "guidance" or "select" or '
+    '"guidance-select"',
     "planner.steps = True: expected an integer from 1 to 100",
     "planner.temperature = nan: expected a number from 0 to 2",
     'planner.solver = \'euler\': expected "ddim" or "dpm_solver"',
@@ -88,6 +91,7 @@ def test_given_values_arrive(config_file: Path) -> None:
         username = "cell-a"
         password_file = "password"
         [planner]
+        mode = "select"
         steps = 8
         guidance_scale = 1
         solver = "ddim"
@@ -100,7 +104,12 @@ def test_given_values_arrive(config_file: Path) -> None:
         """
     )
     config = load_config(config_file)
-    assert config.planner.changes() == {"steps": 8, "guidance_scale": 1.0, "solver": "ddim"}
+    assert config.planner.changes() == {
+        "mode": "select",
+        "steps": 8,
+        "guidance_scale": 1.0,
+        "solver": "ddim",
+    }
     assert config.planner.seed == 5
     assert config.adaptation.changes() == {"steps": 10}
     assert config.adaptation.capacity_slots == 100

@@ -1,4 +1,4 @@
-"""The shipped bundle loads; a damaged one never does, and every problem is told at once."""
+"""A bundle loads; a damaged one never does, and every problem is told at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from networld_runtime.bundle import GRAPHS, load_bundle
+from networld_runtime.bundle import FORMAT, GRAPHS, file_digest, load_bundle
 from networld_runtime.contract import Contract
 from networld_runtime.errors import BundleError
 
@@ -18,9 +18,28 @@ SHIPPED = Path(__file__).parents[2] / "bundles" / "power"
 
 
 @pytest.fixture
-def copy(tmp_path: Path) -> Path:
-    shutil.copytree(SHIPPED, tmp_path / "bundle")
-    return tmp_path / "bundle"
+def folder(contract: Contract, tmp_path: Path) -> Path:
+    """A bundle whose graphs are no graphs: they are only loaded when they are asked for."""
+    folder = tmp_path / "bundle"
+    (folder / "power").mkdir(parents=True)
+    graphs = {}
+    for graph in GRAPHS:
+        file = folder / "power" / f"{graph}.onnx"
+        file.write_bytes(graph.encode() * 100)
+        graphs[graph] = {"file": f"power/{graph}.onnx", "sha256": file_digest(file)}
+    entry = {
+        "contract": contract.to_json(),
+        "contract_hash": contract.digest().hex(),
+        "candidates": 8,
+        "adaptation_batch": 32,
+        "adapter_size": 3,
+        "adapter_parts": {"denoiser": (0, 2), "policy": (2, 3)},
+        "planner": {"mode": "policy"},
+        "graphs": graphs,
+    }
+    manifest = {"format": FORMAT, "name": "test", "tasks": {"power": entry}}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
 
 
 def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -37,67 +56,89 @@ def test_shipped_bundle_loads_and_is_small() -> None:
         bundle.session(graph)
 
 
+def test_a_bundle_says_what_its_manifest_does(folder: Path, contract: Contract) -> None:
+    bundle = load_bundle(folder, "power")
+    assert bundle.contract == contract
+    assert bundle.contract.digest() == contract.digest()
+    assert (bundle.name, bundle.candidates, bundle.adaptation_batch) == ("test", 8, 32)
+    assert bundle.adapter_parts == {"denoiser": (0, 2), "policy": (2, 3)}
+    assert bundle.planner == {"mode": "policy"}
+    assert set(bundle.graphs) == set(GRAPHS)
+
+
 @pytest.mark.parametrize("graph", GRAPHS)
-def test_one_flipped_bit_is_noticed(copy: Path, graph: str) -> None:
-    path = load_bundle(copy, "power").graphs[graph]
+def test_one_flipped_bit_is_noticed(folder: Path, graph: str) -> None:
+    path = load_bundle(folder, "power").graphs[graph]
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     with pytest.raises(BundleError, match=rf"{graph}.onnx: damaged"):
-        load_bundle(copy, "power")
+        load_bundle(folder, "power")
 
 
-def test_all_damage_is_told_at_once(copy: Path) -> None:
-    graphs = load_bundle(copy, "power").graphs
+def test_all_damage_is_told_at_once(folder: Path) -> None:
+    graphs = load_bundle(folder, "power").graphs
     graphs["encoder"].unlink()
     graphs["head"].write_bytes(b"")
-    edit(copy, lambda manifest: manifest["tasks"]["power"]["graphs"].pop("gradient"))
+    edit(folder, lambda manifest: manifest["tasks"]["power"]["graphs"].pop("policy"))
     with pytest.raises(BundleError) as raised:
-        load_bundle(copy, "power")
+        load_bundle(folder, "power")
     assert len(raised.value.problems) == 3
 
 
-def test_missing_folder_and_unknown_task_say_what_to_do(tmp_path: Path) -> None:
+def test_missing_folder_and_unknown_task_say_what_to_do(folder: Path) -> None:
     with pytest.raises(BundleError, match="export"):
-        load_bundle(tmp_path, "power")
+        load_bundle(folder / "power", "power")
     with pytest.raises(BundleError, match="this bundle holds: power"):
-        load_bundle(SHIPPED, "sleep")
+        load_bundle(folder, "sleep")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"format": 2}', '{"format": 99}'])
-def test_bad_manifest_is_a_clear_error(copy: Path, text: str) -> None:
-    (copy / "manifest.json").write_text(text)
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"format": 3}', '{"format": 99}'])
+def test_bad_manifest_is_a_clear_error(folder: Path, text: str) -> None:
+    (folder / "manifest.json").write_text(text)
     with pytest.raises(BundleError):
-        load_bundle(copy, "power")
+        load_bundle(folder, "power")
 
 
-def test_file_outside_the_bundle_is_refused(copy: Path) -> None:
-    shutil.copy(copy / "power" / "head.onnx", copy.parent / "head.onnx")
+def test_bundle_of_an_earlier_format_says_what_to_do(folder: Path) -> None:
+    edit(folder, lambda manifest: manifest.update(format=2))
+    with pytest.raises(BundleError, match="format 2, expected 3; export it again"):
+        load_bundle(folder, "power")
+
+
+def test_file_outside_the_bundle_is_refused(folder: Path) -> None:
+    shutil.copy(folder / "power" / "head.onnx", folder.parent / "head.onnx")
     edit(
-        copy,
+        folder,
         lambda manifest: manifest["tasks"]["power"]["graphs"]["head"].update(file="../head.onnx"),
     )
     with pytest.raises(BundleError, match="outside"):
-        load_bundle(copy, "power")
+        load_bundle(folder, "power")
 
 
-def test_contract_that_was_changed_is_noticed(copy: Path) -> None:
+def test_contract_that_was_changed_is_noticed(folder: Path) -> None:
     edit(
-        copy, lambda manifest: manifest["tasks"]["power"]["contract"]["actions"][0].update(high=10)
+        folder,
+        lambda manifest: manifest["tasks"]["power"]["contract"]["actions"][0].update(high=10),
     )
     with pytest.raises(BundleError, match="contract does not match its hash"):
-        load_bundle(copy, "power")
+        load_bundle(folder, "power")
 
 
-def test_graphs_of_other_shapes_are_refused(copy: Path) -> None:
-    edit(copy, lambda manifest: manifest["tasks"]["power"].update(candidates=3))
-    bundle = load_bundle(copy, "power")
-    with pytest.raises(BundleError, match=r"in_plan.*expected \(3,"):
-        bundle.session("denoiser")
+def test_file_that_is_no_graph_is_refused(folder: Path) -> None:
+    bundle = load_bundle(folder, "power")
+    with pytest.raises(BundleError, match=r"head.onnx: does not load .*export again"):
+        bundle.session("head")
 
 
-def test_contract_survives_json() -> None:
-    contract = load_bundle(SHIPPED, "power").contract
-    again = Contract.from_json(json.loads(json.dumps(contract.to_json())))
-    assert again == contract
-    assert again.digest() == contract.digest()
+def test_signatures_follow_from_the_contract(folder: Path) -> None:
+    """Latents have 24 entries, of which 16 are told; an action has 22 probabilities."""
+    bundle = load_bundle(folder, "power")
+    now = {"in_latent": (1, 24), "in_mean_field": (1, 17), "in_adapter": (3,)}
+    assert bundle.signature("policy") == (now, {"out_action": (1, 22)})
+    inputs, outputs = bundle.signature("denoiser")
+    assert inputs == now | {"in_plan": (8, 4, 24), "in_level": (1,), "in_guidance_scale": (1,)}
+    assert outputs == {"out_plan": (8, 4, 24)}
+    inputs, outputs = bundle.signature("gradient")
+    assert inputs["in_mean_field"] == (32, 17)
+    assert outputs == {"out_loss": (1,), "out_gradient": (3,)}

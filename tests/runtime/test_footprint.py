@@ -24,7 +24,7 @@ def observe(self, timeout_s):
     if self.slot == 20:
         self.agent.stop()
         return None
-    values = np.zeros(28, dtype=np.float32)
+    values = np.zeros(self._contract.observation_size, dtype=np.float32)
     now_s = realtime.monotonic_s()
     return radio.Observation(0, self.slot, values, 1.0, now_s, now_s + 1)
 

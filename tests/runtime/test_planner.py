@@ -1,151 +1,264 @@
-"""The planner on the shipped bundle: reproducible, within range, and sensitive to what it should be."""
+"""The planner on graphs that can be computed by hand: what each mode does, and what cells share."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from networld_runtime.bundle import Bundle, load_bundle
-from networld_runtime.contract import Contract, FloatArray
+from networld_runtime.contract import FloatArray
 from networld_runtime.errors import ConfigError
-from networld_runtime.levels import signal
-from networld_runtime.planner import Planner, PlannerSettings
+from networld_runtime.guarded_planner import GuardedPlanner
+from networld_runtime.plan_start import plan_start
+from networld_runtime.planner import Plan, Planner
+from networld_runtime.planner_settings import MODES, PlannerSettings
+from networld_runtime.solver import SOLVERS
+from networld_runtime.two_hot import decode_actions
 
 SHIPPED = Path(__file__).parents[2] / "bundles" / "power"
+PLANNING = MODES[1:]
+LATENT = np.linspace(-0.6, 0.4, 24, dtype=np.float32)
+FIELD = np.linspace(0.3, -0.2, 17, dtype=np.float32)
 
 
-@pytest.fixture(scope="module")
-def bundle() -> Bundle:
-    return load_bundle(SHIPPED, "power")
+def in_mode(mode: str, **changes: Any) -> PlannerSettings:
+    return PlannerSettings(**{"mode": mode, "candidates": 3, "guidance_scale": 0.2, **changes})
 
 
-def observations(bundle: Bundle, count: int) -> FloatArray:
-    random = np.random.default_rng(0)
-    low = [feature.low for feature in bundle.contract.features]
-    high = [feature.high for feature in bundle.contract.features]
-    return random.uniform(low, high, (count, len(low))).astype(np.float32)
+def decided(planner: Planner, slots: int = 4) -> list[float]:
+    return [float(planner.plan(LATENT, FIELD).action[0]) for _ in range(slots)]
 
 
-def decide(bundle: Bundle, planner: Planner, count: int = 6) -> list[float]:
-    field = np.zeros(bundle.contract.mean_field_size, dtype=np.float32)
-    latents = [planner.encode(values) for values in observations(bundle, count)]
-    return [float(planner.plan(latent, field).action[0]) for latent in latents]
+def plan_of(planner: Planner) -> Plan:
+    plan = planner.plan(LATENT, FIELD).plan
+    assert plan is not None
+    return plan
 
 
-def test_same_seed_same_decisions(bundle: Bundle) -> None:
-    first, again, other = (decide(bundle, Planner(bundle, seed=seed)) for seed in (1, 1, 2))
+def by_hand(settings: PlannerSettings, draw: FloatArray, last: FloatArray | None) -> FloatArray:
+    """Return the plans that the toy's denoiser makes of a draw."""
+    scale = np.float32(settings.guidance_scale if "guidance" in settings.mode else 0)
+
+    def denoise(plans: FloatArray, level: float) -> FloatArray:
+        clean = 0.5 * plans + 0.5 * LATENT + np.float32(0.1 * level) + 0.1 * FIELD[0]
+        return np.asarray(np.clip(clean + scale, -1, 1), dtype=np.float32)
+
+    start, levels = plan_start(settings, draw, last)
+    return np.asarray(SOLVERS[settings.solver](denoise, start, levels))
+
+
+def test_a_policy_acts_in_one_pass_and_makes_no_plan(toy: Any) -> None:
+    planner = Planner(toy, in_mode("policy"), adapter=np.linspace(0, 1, 10, dtype=np.float32))
+    decision = planner.plan(LATENT, FIELD)
+    assert decision.plan is None
+    assert [graph for graph, _ in toy.loaded] == ["encoder", "policy"]
+    logits = 4 * LATENT[:22]  # 22 bins, the first of which is "off"
+    likely = np.exp(logits) / np.exp(logits).sum()
+    expected = likely[1:] @ np.linspace(-20, 0, 21) / likely[1:].sum()
+    assert decision.action == pytest.approx([expected], abs=1e-4)
+    (call,) = toy.calls("policy")
+    np.testing.assert_array_equal(call["in_mean_field"][0], FIELD)
+    np.testing.assert_array_equal(call["in_adapter"], np.linspace(0, 1, 10, dtype=np.float32))
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("mode", PLANNING)
+def test_a_mode_takes_the_plan_that_it_promises(toy: Any, mode: str, solver: str) -> None:
+    chosen = in_mode(mode, solver=solver, steps=3)
+    decision = Planner(toy, chosen, seed=5).plan(LATENT, FIELD)
+    count = 3 if "select" in mode else 1
+    draw = np.random.default_rng(5).standard_normal((count, 4, 24), dtype=np.float32)
+    plans = by_hand(chosen, draw, None)
+    best = plans.mean(axis=(1, 2)).argmax()
+    assert decision.plan is not None
+    np.testing.assert_allclose(decision.plan.latents, plans[best], atol=1e-5)
+    assert decision.plan.expected_return == pytest.approx(plans[best].mean(), abs=1e-5)
+    probabilities = toy._head(plans, LATENT, FIELD, FIELD)[1][best]
+    expected = decode_actions(probabilities, toy.contract.actions)
+    np.testing.assert_allclose(decision.action, expected, atol=1e-3)
+    assert [graph for graph, _ in toy.loaded] == ["encoder", "denoiser", "head"]
+
+
+def test_selection_is_not_always_the_first_plan(toy: Any) -> None:
+    """Else the test before would not tell the modes apart."""
+    found = []
+    for mode in ("none", "select"):
+        planner = Planner(toy, in_mode(mode))
+        found.append([plan_of(planner).expected_return for _ in range(8)])
+    assert min(found[1]) > min(found[0])
+    assert np.mean(found[1]) > np.mean(found[0])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_one_plan_is_drawn_where_one_is_taken(toy: Any, mode: str) -> None:
+    random, expected = np.random.default_rng(4), np.random.default_rng(4)
+    Planner(toy, in_mode(mode), seed=random).plan(LATENT, FIELD)
+    count = 0 if mode == "policy" else 3 if "select" in mode else 1
+    expected.standard_normal((count, 4, 24), dtype=np.float32)
+    assert random.bit_generator.state == expected.bit_generator.state
+
+
+@pytest.mark.parametrize("mode", PLANNING)
+def test_same_seed_same_decisions(toy: Any, mode: str) -> None:
+    first, again, other = (decided(Planner(toy, in_mode(mode), seed=seed)) for seed in (1, 1, 2))
     assert first == again
     assert first != other
 
 
-def test_actions_and_latents_stay_within_range(bundle: Bundle) -> None:
-    planner = Planner(bundle)
-    for action in decide(bundle, planner, 30):
-        assert action == -40 or -30 <= action <= 0
-    extreme = np.full(bundle.contract.observation_size, 1e30, dtype=np.float32)
-    assert np.abs(planner.encode(extreme)).max() <= 1
+@pytest.mark.parametrize("mode", PLANNING)
+def test_temperature_0_leaves_nothing_to_chance(toy: Any, mode: str) -> None:
+    cold = in_mode(mode, temperature=0.0)
+    assert decided(Planner(toy, cold, seed=1)) == decided(Planner(toy, cold, seed=2))
 
 
-@pytest.mark.parametrize("solver", ["ddim", "dpm_solver"])
-@pytest.mark.parametrize("steps", [1, 2, 9])
-def test_any_number_of_steps_runs(bundle: Bundle, solver: str, steps: int) -> None:
-    settings = PlannerSettings.from_json({**bundle.planner, "steps": steps, "solver": solver})
-    decision = Planner(bundle, settings).plan(
-        np.zeros(bundle.contract.latent_size, dtype=np.float32),
-        np.zeros(bundle.contract.mean_field_size, dtype=np.float32),
-    )
-    assert decision.plan.shape == (bundle.contract.horizon, bundle.contract.latent_size)
-    assert np.abs(decision.plan).max() <= 1.0001
+@pytest.mark.parametrize("mode", PLANNING)
+def test_warm_start_goes_on_from_the_plan_before(toy: Any, mode: str) -> None:
+    chosen = in_mode(mode, warm_start_level=0.4, steps=4)
+    planner = Planner(toy, chosen, seed=3)
+    random, count = np.random.default_rng(3), chosen.plans
+    last = None
+    for _ in range(3):
+        plans = by_hand(chosen, random.standard_normal((count, 4, 24), dtype=np.float32), last)
+        last = plans[plans.mean(axis=(1, 2)).argmax()]
+        np.testing.assert_allclose(plan_of(planner).latents, last, atol=1e-5)
 
 
-def test_zero_adapter_is_the_base_and_another_changes_the_return(bundle: Bundle) -> None:
-    latent = np.zeros(bundle.contract.latent_size, dtype=np.float32)
-    field = np.zeros(bundle.contract.mean_field_size, dtype=np.float32)
-    zeros = np.zeros(bundle.adapter_size, dtype=np.float32)
-    base = Planner(bundle, seed=1).plan(latent, field)
-    same = Planner(bundle, seed=1, adapter=zeros).plan(latent, field)
-    other = Planner(bundle, seed=1, adapter=zeros + 0.05).plan(latent, field)
-    assert np.array_equal(base.plan, same.plan)
-    assert base.expected_return != other.expected_return
-
-
-def test_adapter_of_another_size_is_refused(bundle: Bundle) -> None:
-    with pytest.raises(ValueError, match="adapter of shape"):
-        Planner(bundle, adapter=np.zeros(3, dtype=np.float32))
-
-
-def test_warm_start_uses_the_shifted_plan_and_reset_forgets_it(bundle: Bundle) -> None:
-    settings = PlannerSettings.from_json(
-        {**bundle.planner, "warm_start_level": 0.4, "temperature": 0.0, "steps": 4}
-    )
-    planner = Planner(bundle, settings)
-    latent = np.full(bundle.contract.latent_size, 0.2, dtype=np.float32)
-    field = np.zeros(bundle.contract.mean_field_size, dtype=np.float32)
-    cold = planner.plan(latent, field)
-    warm = planner.plan(latent, field)
+def test_a_reset_forgets_the_plan_before(toy: Any) -> None:
+    planner = Planner(toy, in_mode("none", temperature=0.0, warm_start_level=0.4, steps=4))
+    cold, warm = plan_of(planner), plan_of(planner)
     planner.reset()
-    again = planner.plan(latent, field)
-    assert np.array_equal(cold.plan, again.plan)
-    assert not np.array_equal(cold.plan, warm.plan)
+    assert not np.allclose(cold.latents, warm.latents)
+    np.testing.assert_array_equal(plan_of(planner).latents, cold.latents)
 
 
-def test_more_candidates_than_exported_is_a_clear_error(bundle: Bundle) -> None:
-    settings = replace(PlannerSettings.from_json(bundle.planner), candidates=999)
+def test_warm_up_leaves_no_plan(toy: Any) -> None:
+    chosen = in_mode("guidance-select", temperature=0.0, warm_start_level=0.4)
+    warmed, fresh = Planner(toy, chosen), Planner(toy, chosen)
+    warmed.warm_up(2)
+    assert decided(warmed) == decided(fresh)
+
+
+@settings(
+    deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.sampled_from(MODES),
+    st.lists(st.integers(0, 2), min_size=1, max_size=9),
+    st.sampled_from([0.0, 0.4]),
+)
+def test_siblings_decide_as_planners_of_their_own_would(
+    toy: Any, mode: str, order: list[int], warm_start_level: float
+) -> None:
+    """In whatever order the cells take their turns."""
+    chosen = in_mode(mode, warm_start_level=warm_start_level)
+    first = Planner(toy, chosen)
+    loaded = len(toy.loaded)
+    siblings = [first.sibling(seed) for seed in range(3)]
+    assert len(toy.loaded) == loaded
+    alone = [Planner(toy, chosen, seed=seed) for seed in range(3)]
+    for index in order:
+        assert decided(siblings[index], 1) == decided(alone[index], 1)
+
+
+def test_a_sibling_keeps_its_adapter_to_itself(toy: Any) -> None:
+    first = Planner(toy, in_mode("policy"), adapter=np.full(10, 0.5, dtype=np.float32))
+    second = first.sibling(0)
+    second.plan(LATENT, FIELD)
+    second.adopt(np.ones(10, dtype=np.float32))
+    for planner in (first, second):
+        planner.plan(LATENT, FIELD)
+    adapters = [call["in_adapter"][0] for call in toy.calls("policy")]
+    assert adapters == [0.5, 0.5, 1.0]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_follows_the_adapter(toy: Any, mode: str) -> None:
+    zeros = np.zeros(10, dtype=np.float32)
+    base, same = Planner(toy, in_mode(mode)), Planner(toy, in_mode(mode), adapter=zeros)
+    assert decided(base) == decided(same)
+    Planner(toy, in_mode(mode), adapter=zeros + 0.2).plan(LATENT, FIELD)
+    for graph in ("policy",) if mode == "policy" else ("denoiser", "head"):
+        assert (toy.calls(graph)[-1]["in_adapter"] == np.float32(0.2)).all()
+
+
+def test_adapter_of_another_size_is_refused(toy: Any) -> None:
+    with pytest.raises(ValueError, match="adapter of shape"):
+        Planner(toy, adapter=np.zeros(3, dtype=np.float32))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_mask_decides_among_the_choices(hybrid_toy: Any, mode: str) -> None:
+    planner = Planner(hybrid_toy, in_mode(mode, temperature=0.0))
+    rising = np.linspace(-1, 1, 24, dtype=np.float32)
+    for mask, user in (([1, 1, 1, 1], 3), ([1, 1, 0, 1], 3), ([1, 0, 1, 0], 2), ([1, 0, 0, 0], 0)):
+        action = planner.plan(rising, FIELD, np.array(mask, dtype=np.bool_)).action
+        assert action.dtype == np.float32
+        assert action[0] == user
+        assert action[2] == 2  # the free choice is not masked
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_loop_takes_the_decisions_of_every_mode(hybrid_toy: Any, mode: str) -> None:
+    guarded = GuardedPlanner(Planner(hybrid_toy, in_mode(mode), seed=2))
+    expected = Planner(hybrid_toy, in_mode(mode), seed=2)
+    mask = np.array([True, False, True, True])
+    latent = guarded.encode(np.linspace(-90, 90, 6, dtype=np.float32))
+    assert latent is not None
+    for _ in range(3):
+        action = guarded.plan(latent, FIELD, mask)
+        np.testing.assert_array_equal(action, expected.plan(latent, FIELD, mask).action)
+    assert guarded.failures == {}
+
+
+def test_other_candidates_than_exported_are_a_clear_error(toy: Any) -> None:
     with pytest.raises(ConfigError, match="--candidates 999"):
-        Planner(bundle, settings)
+        Planner(toy, in_mode("select", candidates=999))
+
+
+def test_a_bundle_brings_its_own_settings(toy: Any) -> None:
+    recommended = replace(toy, planner={"mode": "select", "candidates": 3, "steps": 5})
+    assert Planner(recommended).settings == PlannerSettings("select", 5, 3)
 
 
 def test_settings_name_every_bad_value() -> None:
     with pytest.raises(ConfigError) as raised:
-        PlannerSettings(steps=0, candidates=0, temperature=-1, solver="euler")
-    assert len(raised.value.problems) == 4
+        PlannerSettings(mode="fast", steps=0, candidates=0, temperature=-1, solver="euler")
+    assert len(raised.value.problems) == 5
+    said = "mode = 'fast': expected one of policy, none, guidance, select, guidance-select"
+    assert raised.value.problems[0] == said
 
 
-def test_warm_up_leaves_no_trace(bundle: Bundle) -> None:
-    planner = Planner(bundle)
-    planner.warm_up(2)
-    assert planner._previous is None
+def test_settings_survive_json_and_an_unknown_key_is_named() -> None:
+    chosen = in_mode("guidance", warm_start_level=0.3)
+    assert PlannerSettings.from_json(chosen.to_json()) == chosen
+    with pytest.raises(TypeError, match="colour"):
+        PlannerSettings.from_json({"colour": 1})
 
 
-def test_warm_start_begins_one_slot_ahead_at_its_level(bundle: Bundle) -> None:
-    settings = PlannerSettings.from_json(
-        {**bundle.planner, "warm_start_level": 0.4, "temperature": 0.0}
-    )
-    planner = Planner(bundle, settings)
-    latent = np.full(bundle.contract.latent_size, 0.2, dtype=np.float32)
-    last = planner.plan(latent, np.zeros(bundle.contract.mean_field_size, dtype=np.float32)).plan
-    start, levels = planner._start()
-    assert levels[0] == 0.4
-    expected = signal(0.4) * np.concatenate([last[1:], last[-1:]])
-    np.testing.assert_allclose(start, np.broadcast_to(expected, start.shape), atol=1e-6)
+@pytest.fixture(scope="module")
+def shipped() -> Bundle:
+    return load_bundle(SHIPPED, "power")
 
 
-class Fixed(Bundle):
-    """A bundle whose graphs always answer the same; of two plans the second has the better return."""
-
-    def session(self, graph: str) -> Any:
-        plans = np.zeros((2, self.contract.horizon, self.contract.latent_size), dtype=np.float32)
-        actions = np.zeros((2, self.contract.action_size), dtype=np.float32)
-        actions[0, [0, 4, 17]] = 1
-        # the second user is likeliest, then the third; 5 dB; deep sleep
-        actions[1, [1, 2, 3, 4 + 11, 19]] = 0.5, 0.4, 0.1, 1, 1
-        answers = {
-            "denoiser": (plans,),
-            "head": (np.array([1.0, 2.0], dtype=np.float32), actions),
-        }
-        return SimpleNamespace(run=lambda **_: answers[graph])
-
-
-def test_mask_decides_among_the_choices_of_the_best_plan(hybrid: Contract, tmp_path: Path) -> None:
-    planner = Planner(Fixed(tmp_path, "fixed", "", hybrid, 2, 0, {}, 8, {"candidates": 2}, {}))
-    latent, field = np.zeros(16, dtype=np.float32), np.zeros(17, dtype=np.float32)
-    for mask, user in ((None, 1), ([1, 1, 1, 1], 1), ([1, 0, 1, 1], 2), ([1, 0, 0, 1], 3)):
-        possible = None if mask is None else np.array(mask, dtype=np.bool_)
-        action = planner.plan(latent, field, possible).action
-        assert action.dtype == np.float32
-        np.testing.assert_allclose(action, [user, 5, 2], atol=1e-5)
+@pytest.mark.parametrize("mode", MODES)
+def test_shipped_bundle_decides_in_every_mode(shipped: Bundle, mode: str) -> None:
+    planner = Planner(shipped, PlannerSettings.from_json({**shipped.planner, "mode": mode}))
+    low = [feature.low for feature in shipped.contract.features]
+    high = [feature.high for feature in shipped.contract.features]
+    random = np.random.default_rng(0)
+    field = np.zeros(shipped.contract.mean_field_size, dtype=np.float32)
+    actions = []
+    for _ in range(6):
+        latent = planner.encode(random.uniform(low, high).astype(np.float32))
+        assert np.abs(latent).max() <= 1
+        decision = planner.plan(latent, field)
+        assert shipped.contract.allows(decision.action)
+        assert decision.plan is None or np.abs(decision.plan.latents).max() <= 1.0001
+        actions.append(float(decision.action[0]))
+    assert np.std(actions) > 0

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from networld_export.bundle_writer import ExportSettings, write_bundle
-from networld_runtime.planner import PlannerSettings
+from networld_runtime.planner_settings import PlannerSettings
 from networld_training.model.checkpoint import Checkpoint
 from networld_training.model.settings import PRESETS
 from networld_training.model.world_model import WorldModel

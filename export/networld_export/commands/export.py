@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from networld_runtime.planner_settings import MODES, PlannerSettings
 from networld_training.cli import Subparsers, add_command
 
 
@@ -26,20 +27,36 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
 
 
 def add_planner_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that set how the bundle's planner works by default."""
-    parser.add_argument("--steps", type=int, default=2, help="denoising steps")
-    parser.add_argument("--candidates", type=int, default=8, help="plans drawn for a decision")
-    parser.add_argument("--guidance-scale", type=float, default=0.3, help="0 is unguided")
-    parser.add_argument("--temperature", type=float, default=1.0, help="of the initial noise")
+    """Add the options that set how the bundle's planner works by default; the names are its settings'."""
+    default = PlannerSettings()
+    parser.add_argument(
+        "--mode",
+        choices=MODES,
+        default=default.mode,
+        help="the policy's one pass, or plans: one or the best of several, guided or not",
+    )
+    parser.add_argument("--steps", type=int, default=default.steps, help="denoising steps")
+    parser.add_argument(
+        "--candidates",
+        type=int,
+        default=default.candidates,
+        help="plans that every denoising step computes, whether the mode needs them or not",
+    )
+    parser.add_argument(
+        "--guidance-scale", type=float, default=default.guidance_scale, help="0 is unguided"
+    )
+    parser.add_argument(
+        "--temperature", type=float, default=default.temperature, help="of the initial noise"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Export; return 0."""
     from networld_export.bundle_writer import ExportSettings, write_bundle
-    from networld_runtime.planner import PlannerSettings
     from networld_training.model.checkpoint import load_checkpoint
 
     planner = PlannerSettings(
+        mode=arguments.mode,
         steps=arguments.steps,
         candidates=arguments.candidates,
         guidance_scale=arguments.guidance_scale,

@@ -12,7 +12,7 @@ import torch
 from networld_export.commands.export import add_planner_options
 from networld_runtime.errors import BundleError, ConfigError, DataError, NetWorldError
 from networld_runtime.levels import level_grid
-from networld_runtime.planner import PlannerSettings
+from networld_runtime.planner_settings import PlannerSettings
 from networld_runtime.solver import dpm_solver
 from networld_runtime.two_hot import decode_bins
 from networld_training.environments.rollout import run_policy

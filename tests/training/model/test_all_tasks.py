@@ -14,7 +14,8 @@ from networld_runtime.adaptation import AdaptationSettings, adapt
 from networld_runtime.agent import Agent
 from networld_runtime.bundle import Bundle
 from networld_runtime.config import load_config
-from networld_runtime.planner import Planner, PlannerSettings
+from networld_runtime.planner import Planner
+from networld_runtime.planner_settings import PlannerSettings
 from networld_runtime.radio import MqttRadio
 from networld_runtime.topics import CellTopics
 from networld_runtime.transport import MemoryBus, MemoryTransport

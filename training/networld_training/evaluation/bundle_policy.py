@@ -11,7 +11,8 @@ from networld_runtime.contract import Contract, FloatArray
 from networld_runtime.errors import BundleError
 from networld_runtime.message import MeanFieldMessage, encode
 from networld_runtime.neighbours import Neighbours
-from networld_runtime.planner import Planner, PlannerSettings
+from networld_runtime.planner import Planner
+from networld_runtime.planner_settings import PlannerSettings
 from networld_training.tasks.base import Task
 from networld_training.tasks.registry import find_contract
 from networld_training.tasks.spec import Information

@@ -11,7 +11,7 @@ from torch import Tensor
 from networld_runtime.contract import FloatArray
 from networld_runtime.errors import DataError
 from networld_runtime.levels import level_grid
-from networld_runtime.planner import PlannerSettings
+from networld_runtime.planner_settings import PlannerSettings
 from networld_runtime.solver import SOLVERS
 from networld_runtime.two_hot import decode_actions
 from networld_training.model.checkpoint import load_checkpoint

@@ -1,0 +1,79 @@
+"""How a cell chooses its action: the modes and their settings, and nothing that plans."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from networld_runtime.errors import check_values
+from networld_runtime.solver import SOLVERS
+
+MODES = ("policy", "none", "guidance", "select", "guidance-select")
+"""Ways to choose an action; `PlannerSettings` says what each does."""
+
+
+@dataclass(frozen=True)
+class PlannerSettings:
+    """How an action is chosen.
+
+    Attributes:
+        mode: `policy`: the policy's network reads it from latent and mean field in one pass, without a plan.
+            The others read it from a plan. `none`: from one that is denoised without guidance.
+            `guidance`: from one that the classifier guides in every denoising step. `select`: from the best
+            of several without guidance, by the classifier. `guidance-select`: from the best of several
+            with guidance.
+        steps: Denoising steps of a plan that starts from noise.
+        candidates: Plans drawn for each decision in the modes that select.
+        guidance_scale: Length of the classifier's step in every denoising step, in the modes with guidance.
+        temperature: Standard deviation of the initial noise.
+        warm_start_level: Level to which the shifted last plan is noised again; 0 always starts afresh.
+        solver: `ddim` or `dpm_solver`.
+
+    Raises:
+        ConfigError: A value is out of range; lists all of them.
+    """
+
+    mode: str = "guidance-select"
+    steps: int = 2
+    candidates: int = 8
+    guidance_scale: float = 0.3
+    temperature: float = 1.0
+    warm_start_level: float = 0.0
+    solver: str = "dpm_solver"
+
+    def __post_init__(self) -> None:
+        check_values(
+            "planner settings",
+            self,
+            (
+                ("mode", self.mode in MODES, f"one of {', '.join(MODES)}"),
+                ("steps", 1 <= self.steps <= 100, "1 to 100"),
+                ("candidates", 1 <= self.candidates <= 1024, "1 to 1024"),
+                ("guidance_scale", 0 <= self.guidance_scale <= 10, "0 to 10"),
+                ("temperature", 0 <= self.temperature <= 2, "0 to 2"),
+                ("warm_start_level", 0 <= self.warm_start_level < 1, "0 up to, not including, 1"),
+                ("solver", self.solver in SOLVERS, " or ".join(SOLVERS)),
+            ),
+        )
+
+    @property
+    def guides(self) -> bool:
+        """Whether the classifier guides every denoising step."""
+        return self.mode in {"guidance", "guidance-select"}
+
+    @property
+    def plans(self) -> int:
+        """Plans that an action is chosen from; 0 in the mode `policy`."""
+        if self.mode == "policy":
+            return 0
+        return self.candidates if self.mode in {"select", "guidance-select"} else 1
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as plain JSON data."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> PlannerSettings:
+        """Build settings from `to_json`'s data; a TypeError names an unknown key."""
+        return cls(**data)
