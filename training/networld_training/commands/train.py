@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.device,
     )
     with (
-        reporting("train", settings.steps, trainer.step) as progress,
+        reporting("train", settings.all_steps, trainer.step) as progress,
         SummaryWriter(arguments.output) as writer,
     ):
 

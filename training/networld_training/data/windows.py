@@ -6,7 +6,7 @@ training sample of the classifier, the one that needs most of them, several time
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from networld_runtime.contract import Contract
+from networld_runtime.contract import Choice, Contract
 from networld_runtime.errors import DataError
 from networld_runtime.two_hot import encode_actions, encode_return
 from networld_training.data.manifest import Manifest, read_finished_manifest
 from networld_training.data.shards import Arrays, read_shard
-from networld_training.tasks.registry import CONTRACTS
+from networld_training.tasks.registry import CONTRACTS, LEARNING
 
 Array = np.ndarray[Any, Any]
 
@@ -33,12 +33,24 @@ class WindowBatch:
         action: Coded actions from the first start on `[B, S + H - 1, K, A]`.
         returns: Two-hot discounted returns of each start `[B, S, K, R]`.
         neighbours: `[K, n]`.
+        credit: What the slots of the starts were worth `[B, S, K]`.
+        coupling: How strongly neighbours acted on each cell in them `[B, S, K, n, Q]`.
+        mask: Entries of a coded action that were valid in them `[B, S, K, A]`.
+        imitated: Whether a cell followed the rule that the policy starts from `[B, K]`.
     """
 
     observation: Tensor
     action: Tensor
     returns: Tensor
     neighbours: Tensor
+    credit: Tensor
+    coupling: Tensor
+    mask: Tensor
+    imitated: Tensor
+
+    def to(self, device: str) -> WindowBatch:
+        """Return the batch on a device."""
+        return WindowBatch(*(getattr(self, one.name).to(device) for one in fields(self)))
 
     @property
     def starts(self) -> int:
@@ -68,6 +80,14 @@ class WindowSampler:
         self.actions = np.concatenate([shard["actions"] for shard in shards])
         rewards = np.concatenate([shard["rewards"] for shard in shards])
         self.returns = discounted_returns(rewards, self.contract)
+        self.credits = np.concatenate([shard["credits"] for shard in shards])
+        self.couplings = np.concatenate([shard["couplings"] for shard in shards])
+        masks = [shard["action_mask"] for shard in shards if "action_mask" in shard]
+        self.masks = np.concatenate(masks) if masks else None
+        followed = np.concatenate([shard["behaviours"] for shard in shards])
+        rules = manifest.quality.rules
+        start = LEARNING[manifest.task].start
+        self.imitated = followed == (rules.index(start) if start in rules else -1)
 
     def batch(self, size: int, starts: int, seed: int, step: int) -> WindowBatch:
         """Draw `size` windows of `starts` starts; the same seed and step give the same windows.
@@ -86,15 +106,31 @@ class WindowSampler:
         episode = random.integers(len(self.returns), size=size)[:, None]
         first = random.integers(1, last + 1, size=size)[:, None]
         actions = self.actions[episode, first + np.arange(starts + horizon - 1)]
-        returns = self.returns[episode, first + np.arange(starts)]
+        now = first + np.arange(starts)
         return WindowBatch(
             observation=torch.from_numpy(
                 self.observations[episode, first + np.arange(-1, starts + horizon)]
             ),
             action=torch.from_numpy(encode_actions(actions, self.contract.actions)),
-            returns=torch.from_numpy(encode_return(returns, self.contract.returns)),
+            returns=torch.from_numpy(
+                encode_return(self.returns[episode, now], self.contract.returns)
+            ),
             neighbours=self.neighbours,
+            credit=torch.from_numpy(self.credits[episode, now]),
+            coupling=torch.from_numpy(self.couplings[episode, now]),
+            mask=torch.from_numpy(self._valid(episode, now)),
+            imitated=torch.from_numpy(self.imitated[episode[:, 0]].astype(np.float32)),
         )
+
+    def _valid(self, episode: Array, slot: Array) -> Array:
+        """Return which entries of a coded action were valid `[B, S, K, A]`."""
+        valid = np.ones((*slot.shape, self.actions.shape[2], self.contract.action_size), np.float32)
+        first = 0
+        for action in self.contract.actions:
+            if isinstance(action, Choice) and action.masked and self.masks is not None:
+                valid[..., first : first + action.size] = self.masks[episode, slot]
+            first += action.size
+        return valid
 
 
 def discounted_returns(rewards: Array, contract: Contract) -> Array:

@@ -14,10 +14,11 @@ from torch import Tensor
 from networld_runtime.contract import Contract
 from networld_runtime.errors import ConfigError, DataError
 from networld_runtime.files import write_atomically
+from networld_training.model.credit import CreditSize
 from networld_training.model.settings import TrainingSettings
 from networld_training.model.world_model import ModelSize, WorldModel
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Checkpoint:
         seed: Seed of the run.
         settings: How the model is trained.
         contracts: The contract of each task.
-        tensors: `model.*`, `average.*` and `optimiser.*`.
+        tensors: `model.*`, `credit.*`, `average.*` and `optimiser.*`.
     """
 
     step: int
@@ -83,6 +84,7 @@ def load_checkpoint(path: Path, device: str = "cpu") -> Checkpoint:
             raise DataError(str(path), f"format {found!r}, expected {FORMAT}; train again")
         settings = dict(header["settings"])
         settings["size"] = ModelSize(**settings["size"])
+        settings["credit"] = CreditSize(**settings["credit"])
         return Checkpoint(
             step=int(header["step"]),
             seed=int(header["seed"]),

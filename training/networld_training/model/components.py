@@ -12,14 +12,17 @@ from networld_runtime.contract import Action
 
 def action_probabilities(logits: Tensor, actions: Sequence[Action]) -> Tensor:
     """Return the probabilities `[..., A]` of logits `[..., A]`; those of each component add up to 1."""
-    return torch.cat([torch.softmax(part, dim=-1) for part in _split(logits, actions)], dim=-1)
+    return torch.cat(
+        [torch.softmax(part, dim=-1) for part in split_components(logits, actions)], dim=-1
+    )
 
 
 def action_cross_entropy(logits: Tensor, target: Tensor, actions: Sequence[Action]) -> Tensor:
     """Return the cross-entropies `[...]` with targets `[..., A]`, the sum over the components."""
-    parts = [torch.log_softmax(part, dim=-1) for part in _split(logits, actions)]
+    parts = [torch.log_softmax(part, dim=-1) for part in split_components(logits, actions)]
     return -(target * torch.cat(parts, dim=-1)).sum(dim=-1)
 
 
-def _split(logits: Tensor, actions: Sequence[Action]) -> tuple[Tensor, ...]:
-    return torch.split(logits, [action.size for action in actions], dim=-1)
+def split_components(values: Tensor, actions: Sequence[Action]) -> tuple[Tensor, ...]:
+    """Return the part of each component of `[..., A]`."""
+    return torch.split(values, [action.size for action in actions], dim=-1)

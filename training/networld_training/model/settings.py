@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from networld_runtime.errors import check_values
+from networld_training.model.credit import CreditSize
 from networld_training.model.world_model import ModelSize
 
 
@@ -13,7 +14,8 @@ class TrainingSettings:
     """How a world model is trained.
 
     Attributes:
-        steps: Optimiser steps.
+        steps: Optimiser steps of world model and policy.
+        credit_steps: Optimiser steps of the credit models, before those.
         windows: Windows of a batch; each holds all cells of an episode.
         starts: Plans that start in a window, for each cell.
         plans: Plans of a batch that the denoiser learns from, drawn from all starts.
@@ -22,13 +24,18 @@ class TrainingSettings:
         gradient_norm: Largest gradient norm.
         average: Decay of the moving average of the weights, which is what gets exported.
         message_loss: Share of the cells that train under message loss.
+        imitation: Share of the run in which the policy imitates the rule that it starts from.
+        imagined: Networks of a batch in which the policy learns from imagined decisions.
+        entropy_weight: Worth of a unit of the policy's entropy, in typical credits.
         size: Widths of the networks.
+        credit: Widths of the credit model.
 
     Raises:
         ConfigError: A value is out of range; lists all of them.
     """
 
     steps: int = 12_000
+    credit_steps: int = 2_000
     windows: int = 32
     starts: int = 8
     plans: int = 256
@@ -37,7 +44,11 @@ class TrainingSettings:
     gradient_norm: float = 1.0
     average: float = 0.999
     message_loss: float = 0.25
+    imitation: float = 0.2
+    imagined: int = 48
+    entropy_weight: float = 0.03
     size: ModelSize = field(default_factory=ModelSize)
+    credit: CreditSize = field(default_factory=CreditSize)
 
     def __post_init__(self) -> None:
         check_values(
@@ -45,24 +56,36 @@ class TrainingSettings:
             self,
             (
                 ("steps", self.steps >= 1, "at least 1"),
+                ("credit_steps", self.credit_steps >= 1, "at least 1"),
                 ("windows", self.windows >= 1, "at least 1"),
                 ("starts", self.starts >= 1, "at least 1"),
                 ("plans", self.plans >= 1, "at least 1"),
                 ("learning_rate", 0 < self.learning_rate < 1, "between 0 and 1"),
                 ("average", 0 <= self.average < 1, "0 up to, not including, 1"),
                 ("message_loss", 0 <= self.message_loss <= 1, "0 to 1"),
+                ("imitation", 0 <= self.imitation <= 1, "0 to 1"),
+                ("imagined", self.imagined >= 1, "at least 1"),
+                ("entropy_weight", self.entropy_weight >= 0, "0 or more"),
             ),
         )
+
+    @property
+    def all_steps(self) -> int:
+        """Optimiser steps in all."""
+        return self.credit_steps + self.steps
 
 
 PRESETS = {
     "default": TrainingSettings(),
     "tiny": TrainingSettings(
         steps=150,
+        credit_steps=50,
         windows=8,
         starts=2,
         plans=64,
+        imagined=8,
         size=ModelSize(width=32, depth=1, heads=2, hidden=64, rank=2),
+        credit=CreditSize(hidden=32, burden=16),
     ),
 }
 """`tiny` runs the whole path in seconds; its model is not good for anything but that."""

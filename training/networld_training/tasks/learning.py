@@ -15,11 +15,13 @@ class Learning:
     Attributes:
         activity: How strongly a cell acts on others, 0 to 1, for each entry of a coded action; a data set's
             couplings count for neighbours that are active.
+        floors: For each coupling, how much of it does not matter.
         behaviour: Features that show what was done before; the policy is blind to them.
         start: Rule of the task that the policy imitates at first; "" if it starts from nothing.
     """
 
     activity: tuple[float, ...]
+    floors: tuple[float, ...]
     behaviour: tuple[str, ...] = ()
     start: str = ""
 

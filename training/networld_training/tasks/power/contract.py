@@ -66,6 +66,7 @@ POWER_CONTRACT = Contract(
 
 POWER_LEARNING = Learning(
     activity=bin_activity(POWER_ACTION),
+    floors=(1.0,),
     behaviour=(
         "interference",
         *(feature.name for feature in POWER_CONTRACT.features if feature.name.endswith("_ago")),

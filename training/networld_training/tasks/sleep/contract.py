@@ -61,6 +61,7 @@ SLEEP_CONTRACT = Contract(
 
 SLEEP_LEARNING = Learning(
     activity=choice_activity(SLEEP_CONTRACT.actions, 0, (ACTIVE,)),
+    floors=(0.01, 0.01),
     behaviour=("cell_individual_offset",),
     start="threshold-neighbour",
 )

@@ -1,0 +1,197 @@
+"""The credit model: what a slot is worth to a cell by what it and its neighbours do. Training only.
+
+It learns from logs that hold how strongly neighbours reach each cell, so it can be asked what would have
+happened had several cells acted otherwise at once. A base station needs neither the model nor the couplings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from networld_runtime.contract import Action, Choice
+
+BINS = 61
+BURDENS = 4
+MARGIN = 1.1
+"""How much farther than the largest logged credit the bins reach."""
+
+
+@dataclass(frozen=True)
+class CreditSize:
+    """Widths of the credit model.
+
+    Attributes:
+        hidden: Hidden width of the prediction.
+        burden: Hidden width of what neighbours bear.
+    """
+
+    hidden: int = 192
+    burden: int = 96
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What is given in a slot, for the `K` cells of `B` networks.
+
+    Attributes:
+        observation: Normalised observations `[B, K, D]`.
+        coupling: How strongly each neighbour acts on a cell, linear `[B, K, n, Q]`.
+        neighbours: Indices of each cell's neighbours `[K, n]`.
+    """
+
+    observation: Tensor
+    coupling: Tensor
+    neighbours: Tensor
+
+    def of(self, networks: Tensor) -> Situation:
+        """Return some networks, by index."""
+        return Situation(self.observation[networks], self.coupling[networks], self.neighbours)
+
+    def repeated(self, times: int) -> Situation:
+        """Return every network `times` times, one after the other."""
+        return Situation(
+            self.observation.repeat_interleave(times, dim=0),
+            self.coupling.repeat_interleave(times, dim=0),
+            self.neighbours,
+        )
+
+
+class CreditModel(nn.Module):
+    """Two-hot distribution of a cell's credit over bins that are even in a symmetric logarithm.
+
+    Heavy tails ask for both: a mean over values is ruled by a few of them, a mean over logarithms forgets
+    what they cost. The distribution is learned in the logarithm, its expectation taken over values
+    (Hafner et al. 2023, DreamerV3).
+
+    A cell's neighbours count by their couplings, summed over those active and over those not. What is
+    left of a neighbour to lean on depends on its own neighbours: each cell has a few learned burdens,
+    which those who are coupled to it see.
+
+    Args:
+        observation_size: Features `D`.
+        actions: Components of an action.
+        activity: How active each entry of a coded action is `[A]`.
+        floors: A coupling that does not matter `[Q]`.
+        size: Widths.
+    """
+
+    activity: Tensor
+    read: Tensor
+    floors: Tensor
+    centre: Tensor
+    spread: Tensor
+    scale: Tensor
+    bounds: Tensor
+
+    def __init__(
+        self,
+        observation_size: int,
+        actions: Sequence[Action],
+        activity: tuple[float, ...],
+        floors: tuple[float, ...],
+        size: CreditSize,
+    ) -> None:
+        super().__init__()
+        couplings = len(floors)
+        read = _readings(actions)
+        self.register_buffer("read", read)
+        self.register_buffer("activity", torch.tensor(activity))
+        self.register_buffer("floors", torch.tensor(floors))
+        self.register_buffer("centre", torch.zeros(couplings))
+        self.register_buffer("spread", torch.ones(couplings))
+        self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("bounds", torch.tensor([-1.0, 1.0]))
+        own = observation_size + read.shape[1] + 2 * couplings + 1
+        self.burden = _perceptron(own, size.burden, BURDENS)
+        self.head = _perceptron(own + BURDENS * (couplings + 1), size.hidden, BINS)
+
+    def fit(self, credit: Tensor, coupling: Tensor) -> None:
+        """Set scales and bins from logged credits of any shape and couplings `[..., n, Q]`."""
+        total = torch.log(coupling.flatten(0, -3).sum(dim=1) + self.floors)
+        self.centre.copy_(total.mean(dim=0))
+        self.spread.copy_(total.std(dim=0).clamp(min=1e-3))
+        sizes = credit.abs()
+        self.scale.copy_(sizes[sizes > 0].median())
+        self.bounds.copy_(self._compressed(MARGIN * torch.stack([credit.min(), credit.max()])))
+
+    @property
+    def values(self) -> Tensor:
+        """Credits of the bins `[BINS]`."""
+        even = torch.linspace(0.0, 1.0, BINS, device=self.bounds.device)
+        even = self.bounds[0] + (self.bounds[1] - self.bounds[0]) * even
+        return torch.sign(even) * (torch.exp(even.abs()) - 1) * self.scale
+
+    def forward(self, given: Situation, action: Tensor) -> Tensor:
+        """Return logits `[B, K, BINS]` for coded actions `[B, K, A]` of all cells."""
+        active = action @ self.activity
+        around = active[:, given.neighbours].unsqueeze(-1)
+        reaching = self._level((given.coupling * around).sum(dim=2))
+        resting = self._level((given.coupling * (1 - around)).sum(dim=2))
+        own = torch.cat(
+            [given.observation, action @ self.read, reaching, resting, around.mean(dim=2)], dim=-1
+        )
+        burden = nn.functional.softplus(self.burden(own))[:, given.neighbours] * around
+        borne = [
+            self._level((given.coupling[..., index, None] * burden).sum(dim=2), index)
+            for index in range(len(self.floors))
+        ]
+        x = torch.cat([own, *borne, torch.log(burden.mean(dim=2) + 1e-2)], dim=-1)
+        logits: Tensor = self.head(x)
+        return logits
+
+    def expected(self, given: Situation, action: Tensor) -> Tensor:
+        """Return the expected credits `[B, K]`."""
+        return torch.softmax(self(given, action), dim=-1) @ self.values
+
+    def loss(self, given: Situation, action: Tensor, credit: Tensor) -> Tensor:
+        """Return the mean cross-entropy with logged credits `[B, K]`."""
+        logits = torch.log_softmax(self(given, action), dim=-1)
+        return -(self._two_hot(credit) * logits).sum(dim=-1).mean()
+
+    def _level(self, total: Tensor, index: int | slice = slice(None)) -> Tensor:
+        """Return the standardised logarithm of sums of couplings `[..., Q]`, or of one of them."""
+        return (torch.log(total + self.floors[index]) - self.centre[index]) / self.spread[index]
+
+    def _compressed(self, credit: Tensor) -> Tensor:
+        return torch.sign(credit) * torch.log1p(credit.abs() / self.scale)
+
+    def _two_hot(self, credit: Tensor) -> Tensor:
+        low, high = self.bounds
+        place = (self._compressed(credit) - low) / (high - low) * (BINS - 1)
+        distance = (place.clamp(0, BINS - 1).unsqueeze(-1) - torch.arange(BINS).to(place)).abs()
+        return torch.clamp(1 - distance, min=0)
+
+
+def _readings(actions: Sequence[Action]) -> Tensor:
+    """Return what is read from a coded action `[A, n]`: choices as they are, numbers as place and "off".
+
+    A number read from its bins one by one would leave the model to guess between those that were logged.
+    """
+    parts = []
+    for action in actions:
+        if isinstance(action, Choice):
+            parts.append(torch.eye(action.size))
+            continue
+        place = torch.linspace(-1.0, 1.0, action.count)
+        off = torch.zeros(action.size)
+        if action.off is not None:
+            place = torch.cat([torch.tensor([-1.0]), place])
+            off[0] = 1.0
+        parts.append(torch.stack([place, off], dim=1))
+    return torch.block_diag(*parts)
+
+
+def _perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(inputs, hidden),
+        nn.LayerNorm(hidden),
+        nn.SiLU(),
+        nn.Linear(hidden, hidden),
+        nn.LayerNorm(hidden),
+        nn.SiLU(),
+        nn.Linear(hidden, outputs),
+    )
