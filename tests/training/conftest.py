@@ -1,4 +1,4 @@
-"""A bundle small enough for tests, random weights exported as any other; the toy task as a file."""
+"""A model small enough for tests, as a checkpoint and as a bundle; the toy task as a file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 from networld_export.bundle_writer import ExportSettings, write_bundle
 from networld_runtime.planner_settings import PlannerSettings
-from networld_training.model.checkpoint import Checkpoint
+from networld_training.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from networld_training.model.settings import PRESETS
 from networld_training.model.world_model import WorldModel
 from networld_training.own_code import load_object
@@ -21,16 +21,26 @@ TOY = Path(__file__).with_name("toy.py")
 
 
 @pytest.fixture(scope="session")
-def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a bundle for the power task; it plans in a few milliseconds, and badly."""
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint for the power task; every weight is random, also those that begin at 0."""
     settings = PRESETS["tiny"]
     torch.manual_seed(0)
     model = WorldModel({"power": POWER_CONTRACT}, settings.size)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
     tensors = {f"average.{name}": value for name, value in model.state_dict().items()}
-    checkpoint = Checkpoint(1, 0, settings, {"power": POWER_CONTRACT}, tensors)
+    path = tmp_path_factory.mktemp("checkpoints") / "checkpoint.safetensors"
+    save_checkpoint(path, Checkpoint(1, 0, settings, {"power": POWER_CONTRACT}, tensors))
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of its bundle; it plans in a few milliseconds, and badly."""
     folder = tmp_path_factory.mktemp("bundles") / "tiny"
-    planner = PlannerSettings(steps=2, candidates=2)
-    write_bundle(checkpoint, folder, ExportSettings("tiny", planner, adaptation_batch=8), print)
+    settings = ExportSettings("tiny", PlannerSettings(candidates=2), adaptation_batch=8)
+    write_bundle(load_checkpoint(tiny_checkpoint), folder, settings, print)
     return folder
 
 

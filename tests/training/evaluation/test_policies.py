@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 
-from networld_export.commands.export import add_planner_options
 from networld_runtime.errors import BundleError, ConfigError, DataError, NetWorldError
-from networld_runtime.levels import level_grid
-from networld_runtime.planner_settings import PlannerSettings
-from networld_runtime.solver import dpm_solver
-from networld_runtime.two_hot import decode_bins
 from networld_training.environments.rollout import run_policy
-from networld_training.evaluation.bundle_policy import BundlePolicy, load_task_bundle
-from networld_training.evaluation.checkpoint_policy import (
-    EXPORTED_SETTINGS,
-    CheckpointPolicy,
-    load_task_model,
-)
 from networld_training.evaluation.comparison import Comparison
 from networld_training.evaluation.own_policy import load_own_policy
 from networld_training.evaluation.policies import find_contenders
-from networld_training.model.checkpoint import Checkpoint, save_checkpoint
-from networld_training.model.settings import PRESETS
-from networld_training.model.world_model import WorldModel
-from networld_training.radio.streams import spawn_streams
 from networld_training.tasks import registry
-from networld_training.tasks.base import Rule
 from networld_training.tasks.power import PowerNetwork, PowerTask
-from networld_training.tasks.power.contract import POWER_ACTION, POWER_CONTRACT
+from networld_training.tasks.power.contract import POWER_CONTRACT
 from networld_training.tasks.scenario import Scenario
 
 GOOD = """
@@ -48,18 +29,6 @@ class Good:
     def act(self, task):
         return np.zeros(task.action_shape)
 """
-
-
-@pytest.fixture
-def checkpoint(tmp_path: Path) -> Path:
-    """The checkpoint that `tiny_bundle` was exported from."""
-    settings = PRESETS["tiny"]
-    torch.manual_seed(0)
-    model = WorldModel({"power": POWER_CONTRACT}, settings.size)
-    tensors = {f"average.{name}": value for name, value in model.state_dict().items()}
-    path = tmp_path / "checkpoint.safetensors"
-    save_checkpoint(path, Checkpoint(1, 0, settings, {"power": POWER_CONTRACT}, tensors))
-    return path
 
 
 def own(folder: Path, source: str, name: str = "Good") -> str:
@@ -206,102 +175,11 @@ def test_an_own_class_may_say_what_it_fits(short: Scenario, tmp_path: Path) -> N
         assert Comparison((short,), (own(tmp_path, source),)).entries
 
 
-@pytest.mark.slow  # exports a bundle
-def test_bundle_and_checkpoint_act_alike_on_the_same_noise(
-    tiny_bundle: Path, checkpoint: Path
-) -> None:
-    """Graphs and torch must find the same plans, slot by slot, and choose the same of them."""
-    seed = 3
-    settings = PlannerSettings(steps=2, candidates=2, guidance_scale=0.3)
-    bundle = BundlePolicy(load_task_bundle(tiny_bundle, "power"), settings)
-    bundle.planner._random = spawn_streams(seed).policy
-    planners: list[Rule[PowerTask]] = [
-        bundle,
-        CheckpointPolicy(load_task_model(checkpoint, "power"), settings),
-    ]
-    task = PowerTask(PowerNetwork(slots=4, warm_up_slots=5), [seed])
-    actions: list[list[np.ndarray[tuple[int, ...], np.dtype[np.float64]]]] = []
-    for planner in planners:
-        task.reset()
-        planner.reset()
-        done = False
-        actions.append([])
-        while not done:
-            actions[-1].append(np.asarray(planner.act(task), dtype=np.float64))
-            done = task.step(np.full(task.shape, -3.0)).done
-    spread = np.std(actions[0])
-    assert spread > 0
-    assert np.allclose(actions[0], actions[1], atol=1e-3 * spread)
-
-
-def test_of_all_plans_the_one_with_the_best_return_is_taken() -> None:
-    torch.manual_seed(1)
-    world = WorldModel({"power": POWER_CONTRACT}, PRESETS["tiny"].size)
-    with torch.no_grad():
-        for parameter in world.parameters():
-            parameter.normal_(std=0.4)  # a fresh model plans the same from any noise
-    model = world.eval().for_task("power")
-    settings = PlannerSettings(steps=2, candidates=4)
-    task = PowerTask(PowerNetwork(slots=2, warm_up_slots=5), [3])
-    task.reset()
-    policy = CheckpointPolicy(model, settings)
-    policy.reset()
-    taken = policy.act(task)[0, :, 0]
-
-    horizon, size = POWER_CONTRACT.horizon, POWER_CONTRACT.latent_size
-    noise = spawn_streams(3).policy.standard_normal((7, 4, horizon, size), dtype=np.float32)
-    found = np.zeros((7, 4, 2))
-    with torch.no_grad():
-        latents = model.encode(torch.from_numpy(POWER_CONTRACT.normalise(task.observation[0])))
-        for cell, number in np.ndindex(7, 4):
-            now, silence = latents[cell : cell + 1], torch.zeros(1, size + 1)
-
-            def denoise(plan: torch.Tensor, level: float, z: torch.Tensor = now) -> torch.Tensor:
-                no_guidance = torch.zeros(1)
-                return model.guided(
-                    plan, torch.full((1,), level), z, torch.zeros(1, size + 1), no_guidance
-                )
-
-            start = torch.from_numpy(noise[cell, number : number + 1])
-            plan = dpm_solver(denoise, start, level_grid(2))
-            action = decode_bins(model.actions(plan, now)[0, 0].numpy(), POWER_ACTION)
-            found[cell, number] = float(model.expected_return(plan, now, silence)), float(action)
-    best = found[np.arange(7), found[..., 0].argmax(axis=1), 1]
-    worst = found[np.arange(7), found[..., 0].argmin(axis=1), 1]
-    assert taken == pytest.approx(best, abs=1e-3)
-    assert np.abs(best - worst).max() > 0.1
-
-
-def test_a_checkpoints_episodes_do_not_depend_on_each_other(checkpoint: Path) -> None:
-    settings = PlannerSettings(steps=2, candidates=2)
-    policy = CheckpointPolicy(load_task_model(checkpoint, "power"), settings)
-    network = PowerNetwork(slots=3, warm_up_slots=5)
-    both = run_policy(PowerTask(network, [5, 6]), policy)["mean_log_rate"]
-    alone = run_policy(PowerTask(network, [6]), policy)["mean_log_rate"]
-    assert both[1] == pytest.approx(alone[0], rel=1e-3)
-
-
-def test_a_checkpoint_plans_as_the_exporter_sets_it() -> None:
-    parser = argparse.ArgumentParser()
-    add_planner_options(parser)
-    assert PlannerSettings(**vars(parser.parse_args([]))) == EXPORTED_SETTINGS
-
-
-@pytest.mark.slow
-def test_bundle_and_checkpoint_are_found_by_their_paths(
-    tiny_bundle: Path, checkpoint: Path, short: Scenario
-) -> None:
-    policies = (str(tiny_bundle), str(checkpoint))
-    (result,) = Comparison((short,), policies, only=True, episodes=3).run(lambda _: None)
-    rows = {row.policy: row.information for row in result.rows}
-    assert rows["networld"] == rows["networld-checkpoint"] == "mean-field"
-
-
 def test_tasks_without_a_contract_take_no_model(
-    tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry, "CONTRACTS", {"power": POWER_CONTRACT})
-    for text in (str(tmp_path), str(checkpoint)):
+    for text in (str(tmp_path), str(tiny_checkpoint)):
         with pytest.raises(ConfigError, match="task 'sleep': the world model does not learn it"):
             find_contenders("sleep", [text])
 

@@ -26,7 +26,6 @@ from networld_training.environments.rollout import run_policy
 from networld_training.evaluation.bundle_policy import BundlePolicy, load_task_bundle
 from networld_training.evaluation.checkpoint_policy import CheckpointPolicy, load_task_model
 from networld_training.model.checkpoint import load_checkpoint
-from networld_training.radio.streams import spawn_streams
 from networld_training.tasks.base import Task
 from networld_training.tasks.registry import CONTRACTS, TASKS
 
@@ -98,7 +97,6 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def test_bundle_acts_as_its_checkpoint_does(exported: tuple[Path, Path], name: str) -> None:
     path, bundle = exported
     by_graphs = BundlePolicy(load_task_bundle(bundle, name), SETTINGS)
-    by_graphs.planner._random = spawn_streams(SEED).policy
     by_torch = CheckpointPolicy(load_task_model(path, name), SETTINGS)
     task = episodes(name, SEED)
     found, expected = (decisions(task, policy) for policy in (by_graphs, by_torch))

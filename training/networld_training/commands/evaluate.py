@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from networld_runtime.errors import ConfigError
+from networld_runtime.planner_settings import MODES as PLANNER_MODES
 from networld_training.cli import Subparsers, add_command, natural
 from networld_training.commands.output import check_files, check_folder, write_json
 
@@ -29,7 +30,7 @@ MODES = {
 }
 """What is done instead of judging policies, and the options that go with it."""
 OF_POLICIES = (
-    *("scenario", "task", "policy", "bundle", "only", "against"),
+    *("scenario", "task", "policy", "bundle", "mode", "only", "against"),
     *("episodes", "seed", "jobs", "json", "csv", "picture"),
 )
 
@@ -60,6 +61,11 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         "--only; NAME=WHAT calls it otherwise; may be repeated",
     )
     parser.add_argument("--bundle", type=Path, help="the same as --policy, for a bundle's folder")
+    parser.add_argument(
+        "--mode",
+        choices=PLANNER_MODES,
+        help="how bundles and checkpoints choose their actions; as they were exported if not given",
+    )
     parser.add_argument(
         "--only", action="store_true", help="no other rules than random, the expert and --policy"
     )
@@ -171,6 +177,7 @@ def _policies(arguments: argparse.Namespace) -> None:
         scenarios=_scenarios(arguments),
         policies=(*arguments.policy, *bundles),
         only=arguments.only,
+        mode=arguments.mode,
         episodes=EPISODES if arguments.episodes is None else arguments.episodes,
         seed=arguments.seed,
         jobs=1 if arguments.jobs is None else arguments.jobs,

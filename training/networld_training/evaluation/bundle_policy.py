@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from networld_runtime.bundle import Bundle, load_bundle
-from networld_runtime.contract import Contract, FloatArray
+from networld_runtime.contract import FloatArray
 from networld_runtime.errors import BundleError
 from networld_runtime.message import MeanFieldMessage, encode
 from networld_runtime.neighbours import Neighbours
@@ -41,17 +42,14 @@ def load_task_bundle(path: Path, task: str) -> Bundle:
 class BundlePolicy:
     """Every cell plans with the graphs of a bundle and hears its neighbours one slot late.
 
-    All cells of all episodes share one planner, as they share one model; that is the same as a planner
-    each unless plans are warm-started, which is refused.
+    The graphs are loaded once; each cell of each episode has a planner of its own beside them. The initial
+    noise comes from the episodes' own streams, cell by cell, so that an episode does not depend on the
+    others of its batch, and a bundle plans as its checkpoint does.
 
     Args:
         bundle: A checked bundle.
-        settings: How plans are found; None takes the bundle's own.
-        seed: Seed of the initial noise.
+        settings: How actions are chosen; None takes the bundle's own.
         adapter: Adapter vector `[P]`; None is the base model.
-
-    Raises:
-        ValueError: The settings ask for a warm start.
     """
 
     name = "networld"
@@ -61,55 +59,63 @@ class BundlePolicy:
         self,
         bundle: Bundle,
         settings: PlannerSettings | None = None,
-        seed: int = 0,
         adapter: FloatArray | None = None,
     ) -> None:
-        self.planner = Planner(bundle, settings, seed, adapter)
-        if self.planner.settings.warm_start_level != 0:
-            raise ValueError("warm_start_level: cells that share a planner cannot warm-start")
-        self.neighbours: dict[tuple[int, int], Neighbours] = {}
-        self.slot = 0
+        self._planner = Planner(bundle, settings, adapter=adapter)
+        self.settings = self._planner.settings
+        self._cells: dict[tuple[int, int], _Cell] = {}
+        self._slot = 0
 
     def reset(self) -> None:
         """Forget the last batch of episodes."""
-        self.neighbours = {}
-        self.slot = 0
+        self._cells = {}
+        self._slot = 0
 
     def act(self, task: Task) -> FloatArray:
         """Return the actions `[E, K, C]` of this slot."""
-        contract = self.planner.contract
-        if not self.neighbours:
-            self.neighbours = _listeners(contract, task)
-        observation = task.observation
-        latents = {place: self.planner.encode(observation[place]) for place in self.neighbours}
+        contract = self._planner.contract
+        if not self._cells:
+            self._cells = self._join(task)
+        observation, masks = task.observation, task.action_mask
         action = np.empty(task.action_shape, dtype=np.float32)
-        masks = task.action_mask
-        for place, listener in self.neighbours.items():
-            field = listener.mean_field(self.slot)
+        payloads = {}
+        for place, cell in self._cells.items():
+            latent = cell.planner.encode(observation[place])
+            told = MeanFieldMessage(1, self._slot, latent[: contract.message_size])
+            payloads[place] = encode(told, contract)
+            field = cell.neighbours.mean_field(self._slot)
             mask = None if masks is None else masks[place]
-            action[place] = self.planner.plan(latents[place], field, mask).action
-        for (episode, cell), latent in latents.items():
-            told = latent[: contract.message_size]
-            payload = encode(MeanFieldMessage(1, self.slot, told), contract)
-            for other in task.neighbours[cell]:
-                self.neighbours[episode, int(other)].receive(_name(cell), payload)
-        self.slot += 1
+            action[place] = cell.planner.plan(latent, field, mask).action
+        for (episode, sender), payload in payloads.items():
+            for receiver in task.neighbours[sender]:
+                self._cells[episode, int(receiver)].neighbours.receive(_name(sender), payload)
+        self._slot += 1
         return action
 
+    def _join(self, task: Task) -> dict[tuple[int, int], _Cell]:
+        """Return the cells of new episodes, by episode and cell."""
+        episodes, cells = task.shape
+        return {
+            (episode, cell): _Cell(
+                self._planner.sibling(task.streams[episode].policy),
+                Neighbours(
+                    self._planner.contract,
+                    [_name(int(other)) for other in task.neighbours[cell]],
+                    maximum_age_slots=1,
+                    slot_s=SIMULATED_SLOT_S,
+                ),
+            )
+            for episode in range(episodes)
+            for cell in range(cells)
+        }
 
-def _listeners(contract: Contract, task: Task) -> dict[tuple[int, int], Neighbours]:
-    """Return what each cell knows of its neighbours, by episode and cell."""
-    episodes, cells = task.shape
-    return {
-        (episode, cell): Neighbours(
-            contract,
-            [_name(int(other)) for other in task.neighbours[cell]],
-            maximum_age_slots=1,
-            slot_s=SIMULATED_SLOT_S,
-        )
-        for episode in range(episodes)
-        for cell in range(cells)
-    }
+
+@dataclass(frozen=True)
+class _Cell:
+    """What one cell of one episode plans with, and what it knows of its neighbours."""
+
+    planner: Planner
+    neighbours: Neighbours
 
 
 def _name(cell: int) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from networld_runtime.contract import FloatArray
 from networld_runtime.errors import DataError
-from networld_runtime.levels import level_grid
+from networld_runtime.plan_start import plan_start
 from networld_runtime.planner_settings import PlannerSettings
 from networld_runtime.solver import SOLVERS
 from networld_runtime.two_hot import decode_actions
@@ -20,9 +20,6 @@ from networld_training.model.world_model import TaskModel
 from networld_training.tasks.base import Task
 from networld_training.tasks.registry import find_contract
 from networld_training.tasks.spec import Information
-
-EXPORTED_SETTINGS = PlannerSettings(steps=2, guidance_scale=0.3)
-"""How plans are found in a bundle that `networld export` makes without further options."""
 
 # Plans that are denoised at a time: bounds memory.
 PLANS_AT_A_TIME = 8192
@@ -49,54 +46,42 @@ def load_task_model(path: Path, task: str) -> TaskModel:
 
 
 class CheckpointPolicy:
-    """Plans as a base station does, with torch in place of the exported graphs.
+    """Decides as a base station does, with torch in place of the exported graphs.
 
-    Messages are int8 latents, one slot late. The initial noise comes from the episodes' own streams, so
+    Messages are int8 values, one slot late. The initial noise comes from the episodes' own streams, so
     that an episode does not depend on the others of its batch.
 
     Args:
         model: The model of the task.
-        settings: How plans are found.
-
-    Raises:
-        ValueError: The settings ask for a warm start.
+        settings: How actions are chosen; None takes the defaults, which `networld export` has as well.
     """
 
     name = "networld-checkpoint"
     information: Information = "mean-field"
 
-    def __init__(self, model: TaskModel, settings: PlannerSettings = EXPORTED_SETTINGS) -> None:
+    def __init__(self, model: TaskModel, settings: PlannerSettings | None = None) -> None:
         self.model = model
-        self.settings = settings
-        if self.settings.warm_start_level != 0:
-            raise ValueError("warm_start_level: plans always start afresh here")
+        self.settings = settings or PlannerSettings()
         self._told: Tensor | None = None
+        self._last: FloatArray | None = None
 
     def reset(self) -> None:
         """Forget the last batch of episodes."""
-        self._told = None
+        self._told = self._last = None
 
     def act(self, task: Task) -> FloatArray:
         """Return the actions `[E, K, C]` of this slot."""
-        contract, settings = self.model.contract, self.settings
+        contract, model = self.model.contract, self.model
         with torch.no_grad():
-            latent = self.model.encode(torch.from_numpy(contract.normalise(task.observation)))
-        field = self._mean_field(latent, task)
-        self._told = latent[..., : contract.message_size]
-        plan = (task.shape[1], settings.candidates, contract.horizon, contract.latent_size)
-        noise = np.stack(
-            [stream.policy.standard_normal(plan, dtype=np.float32) for stream in task.streams]
-        )
-        cells = max(1, PLANS_AT_A_TIME // settings.candidates)
-        parts = zip(
-            *(
-                torch.split(each.flatten(0, 1), cells)
-                for each in (latent, field, torch.from_numpy(noise))
-            ),
-            strict=True,
-        )
-        chosen = np.concatenate([self._plan(*part) for part in parts])
-        probabilities = chosen.reshape(*task.shape, -1)
+            latent = model.encode(torch.from_numpy(contract.normalise(task.observation)))
+            field = self._mean_field(latent, task)
+            self._told = latent[..., : contract.message_size]
+            latent, field = latent.flatten(0, 1), field.flatten(0, 1)
+            if self.settings.mode == "policy":
+                chosen = model.act(latent, field)
+            else:
+                chosen = self._plan_all(latent, field, task)
+        probabilities = chosen.view(*task.shape, -1).numpy()
         return decode_actions(probabilities, contract.actions, task.action_mask)
 
     def _mean_field(self, latent: Tensor, task: Task) -> Tensor:
@@ -106,30 +91,46 @@ class CheckpointPolicy:
             return torch.zeros(*latent.shape[:2], self.model.contract.mean_field_size)
         return mean_field(self._told, neighbours)
 
-    def _plan(self, latent: Tensor, field: Tensor, noise: Tensor) -> FloatArray:
-        """Return the action probabilities `[B, A]` of the best plans.
+    def _plan_all(self, latent: Tensor, field: Tensor, task: Task) -> Tensor:
+        """Return the action probabilities `[E K, A]` of the plans taken, and remember the plans."""
+        contract, settings = self.model.contract, self.settings
+        episodes, cells = task.shape
+        shape = (cells, settings.plans, contract.horizon, contract.latent_size)
+        draw = [stream.policy.standard_normal(shape, dtype=np.float32) for stream in task.streams]
+        start, levels = plan_start(settings, np.stack(draw), self._last)
+        inputs = (latent, field, torch.from_numpy(start).flatten(0, 1))
+        at_a_time = max(1, PLANS_AT_A_TIME // settings.plans)
+        parts = zip(*(torch.split(one, at_a_time) for one in inputs), strict=True)
+        taken = [self._plan(now, heard, noisy, levels) for now, heard, noisy in parts]
+        plans, probabilities = zip(*taken, strict=True)
+        self._last = torch.cat(plans).view(episodes, cells, *shape[2:]).numpy()
+        return torch.cat(probabilities)
+
+    def _plan(
+        self, latent: Tensor, field: Tensor, start: Tensor, levels: list[float]
+    ) -> tuple[Tensor, Tensor]:
+        """Return the plans taken `[B, H, Z]` and the probabilities of their first actions `[B, A]`.
 
         Args:
             latent: Latents `[B, Z]`.
             field: Mean fields `[B, M]`.
-            noise: Where the plans start `[B, N, H, Z]`.
+            start: Where the plans start `[B, N, H, Z]`.
+            levels: Levels to go through.
         """
         settings, model = self.settings, self.model
-        candidates = settings.candidates
-        latent = latent.repeat_interleave(candidates, dim=0)
-        field = field.repeat_interleave(candidates, dim=0)
+        latent = latent.repeat_interleave(settings.plans, dim=0)
+        field = field.repeat_interleave(settings.plans, dim=0)
         rows = len(latent)
 
         def denoise(plan: Tensor, level: float) -> Tensor:
             levels = torch.full((rows,), level)
-            scale = torch.full((rows,), settings.guidance_scale)
-            return model.guided(plan, levels, latent, field, scale)
+            if not settings.guides:
+                return model.denoise(plan, levels, latent, field)
+            return model.guided(
+                plan, levels, latent, field, torch.full((rows,), settings.guidance_scale)
+            )
 
-        start = noise.flatten(0, 1) * settings.temperature
-        with torch.no_grad():
-            plans = SOLVERS[settings.solver](denoise, start, level_grid(settings.steps))
-            returns = model.expected_return(plans, latent, field).view(-1, candidates)
-            actions = model.actions(plans, latent)[:, 0].view(len(returns), candidates, -1)
-            best = returns.argmax(dim=1)
-            chosen = actions[torch.arange(len(best)), best]
-        return np.asarray(chosen.numpy())
+        plans = SOLVERS[settings.solver](denoise, start.flatten(0, 1), levels)
+        returns = model.expected_return(plans, latent, field).view(-1, settings.plans)
+        best = returns.argmax(dim=1) + settings.plans * torch.arange(len(returns))
+        return plans[best], model.actions(plans[best], latent[best])[:, 0]

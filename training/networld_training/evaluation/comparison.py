@@ -27,6 +27,7 @@ class Comparison:
         scenarios: Where.
         policies: Policies beside the tasks' rules, as `find_contenders` reads them.
         only: Take no other rules than the references.
+        mode: How bundles and checkpoints choose their actions; None leaves it to their own settings.
         episodes: Number of episodes in each scenario.
         reference_factor: Reference scenarios have so many times more episodes.
         seed: Seed that they are drawn from.
@@ -40,6 +41,7 @@ class Comparison:
     scenarios: Sequence[Scenario]
     policies: Sequence[str] = ()
     only: bool = False
+    mode: str | None = None
     episodes: int = 64
     reference_factor: int = 1
     seed: int = 0
@@ -68,7 +70,10 @@ class Comparison:
             NetWorldError: A policy does not load, or one that is needed does not fit a scenario.
         """
         tasks = dict.fromkeys(scenario.task for scenario in self.scenarios)
-        found = {task: find_contenders(task, self.policies, only=self.only) for task in tasks}
+        found = {
+            task: find_contenders(task, self.policies, only=self.only, mode=self.mode)
+            for task in tasks
+        }
         asked = {split_name(text)[1] for text in self.policies}
         entries, problems = [], []
         for scenario in self.scenarios:
@@ -102,7 +107,7 @@ class Comparison:
         Raises:
             NetWorldError: A policy does not load or failed, or there is no score.
         """
-        works = [work for entry in self.entries for work in entry.works(self.seed)]
+        works = [work for entry in self.entries for work in entry.works()]
         total = sum(work.effort for work in works)
         metrics = iter(run_all(works, self.jobs, lambda done: progress(100 * done // total)))
         results = [entry.collect(metrics, self.seed) for entry in self.entries]
@@ -119,10 +124,10 @@ class Entry:
     contenders: tuple[Contender, ...]
     seeds: tuple[int, ...]
 
-    def works(self, seed: int) -> list[Work]:
+    def works(self) -> list[Work]:
         """Return the pieces of work, policy by policy, network by network."""
         return [
-            Work(one, network, tuple(seeds), seed)
+            Work(one, network, tuple(seeds))
             for one in self.contenders
             for network, seeds in self.scenario.by_network(self.seeds)
         ]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from networld_runtime.errors import ConfigError, NetWorldError
+from networld_runtime.planner_settings import PlannerSettings
 from networld_training.evaluation.own_policy import load_own_policy
 from networld_training.evaluation.scores import RANDOM
 from networld_training.tasks.base import Rule
@@ -20,6 +21,7 @@ from networld_training.tasks.spec import Information
 _NAMED = re.compile(r"([\w.-]+)=(.+)")
 _CLASS = re.compile(r".+:[A-Za-z_]\w*")
 # About how many times as long as with a rule a slot takes: for the estimate of what is left.
+_MODELS = {"bundle", "checkpoint"}
 _EFFORT = {"rule": 1, "ceiling": 2, "class": 1, "learned": 4, "checkpoint": 40, "bundle": 40}
 
 
@@ -33,6 +35,7 @@ class Contender:
         kind: `rule`, `ceiling`, `bundle`, `checkpoint`, `learned` or `class`.
         name: Name in tables.
         information: What it knows.
+        mode: How a bundle or checkpoint chooses its actions; None leaves it to its own settings.
     """
 
     task: str
@@ -40,27 +43,30 @@ class Contender:
     kind: str
     name: str
     information: Information
+    mode: str | None = None
 
     @property
     def effort(self) -> int:
         """About how many times as long as with a rule a slot takes."""
         return _EFFORT[self.kind]
 
-    def make(self, seed: int) -> Rule[Any]:
-        """Return a fresh policy; `seed` is that of a bundle's planner.
+    def make(self) -> Rule[Any]:
+        """Return a fresh policy.
 
         Raises:
             NetWorldError: It cannot be made, as for `find_contenders`.
         """
-        return _make(self.kind, self.text, self.task, seed)
+        return _make(self.kind, self.text, self.task, self.mode)
 
     def fits(self, scenario: Scenario) -> bool:
         """Return whether the policy can act in a scenario; it may have a method that says so."""
-        says = getattr(self.make(0), "fits", None)
+        says = getattr(self.make(), "fits", None)
         return says is None or all(says(network) for network in scenario.networks)
 
 
-def find_contenders(task: str, texts: Sequence[str], *, only: bool = False) -> list[Contender]:
+def find_contenders(
+    task: str, texts: Sequence[str], *, only: bool = False, mode: str | None = None
+) -> list[Contender]:
     """Return the policies of an evaluation: those that come with a task, then those that are named.
 
     Args:
@@ -68,17 +74,20 @@ def find_contenders(task: str, texts: Sequence[str], *, only: bool = False) -> l
         texts: A rule's name, a bundle's folder, the file of a checkpoint or of a learned baseline, or
             `file.py:Class` or `package.module:Class`; each may be called otherwise by `NAME=` before it.
         only: Of those that come with the task take `random` and the expert alone, the score's references.
+        mode: How bundles and checkpoints choose their actions, one of `planner_settings.MODES`; None leaves
+            it to their own settings.
 
     Raises:
-        NetWorldError: Policies do not load or have the same name; lists all of them.
+        NetWorldError: Policies do not load or have the same name, or there is a mode and nothing that it is
+            for; lists all of them.
     """
     entry = TASKS[task]
     rules = [RANDOM, entry.spec.expert] if only else list(entry.policies)
-    found = [_contender(task, rule) for rule in rules]
+    found = [_contender(task, rule, mode) for rule in rules]
     failures: list[NetWorldError] = []
     for text in texts:
         try:
-            one = _contender(task, text)
+            one = _contender(task, text, mode)
         except NetWorldError as error:
             failures.append(error)
             continue
@@ -88,6 +97,8 @@ def find_contenders(task: str, texts: Sequence[str], *, only: bool = False) -> l
         raise failures[0]
     names = [one.name for one in found]
     problems = [line for failure in failures for line in failure.render().splitlines()]
+    if mode is not None and not (failures or any(one.kind in _MODELS for one in found)):
+        problems.append(f"--mode {mode} is for bundles and checkpoints; name one, or leave it out")
     problems += [
         f"{name!r} is the name of several; call one otherwise, as in --policy other={one.text}"
         for name, one in dict(zip(names, found, strict=True)).items()
@@ -104,11 +115,11 @@ def split_name(text: str) -> tuple[str | None, str]:
     return (named[1], named[2]) if named else (None, text)
 
 
-def _contender(task: str, text: str) -> Contender:
+def _contender(task: str, text: str, mode: str | None) -> Contender:
     name, text = split_name(text)
     kind = _kind(task, text)
-    policy = _make(kind, text, task, 0)
-    return Contender(task, text, kind, name or policy.name, policy.information)
+    policy = _make(kind, text, task, mode)
+    return Contender(task, text, kind, name or policy.name, policy.information, mode)
 
 
 def _kind(task: str, text: str) -> str:
@@ -130,7 +141,7 @@ def _kind(task: str, text: str) -> str:
     )
 
 
-def _make(kind: str, text: str, task: str, seed: int) -> Rule[Any]:
+def _make(kind: str, text: str, task: str, mode: str | None) -> Rule[Any]:
     if kind in {"rule", "ceiling"}:
         return TASKS[task].policies[text]()
     if kind == "class":
@@ -141,7 +152,8 @@ def _make(kind: str, text: str, task: str, seed: int) -> Rule[Any]:
             load_task_model,
         )
 
-        return CheckpointPolicy(load_task_model(Path(text), task))
+        model = load_task_model(Path(text), task)
+        return CheckpointPolicy(model, None if mode is None else PlannerSettings(mode=mode))
     if kind == "learned":
         from networld_training.baselines.policy import BaselinePolicy  # noqa: PLC0415 - as above
 
@@ -151,4 +163,6 @@ def _make(kind: str, text: str, task: str, seed: int) -> Rule[Any]:
         load_task_bundle,
     )
 
-    return BundlePolicy(load_task_bundle(Path(text), task), seed=seed)
+    bundle = load_task_bundle(Path(text), task)
+    changes = {} if mode is None else {"mode": mode}
+    return BundlePolicy(bundle, PlannerSettings.from_json({**bundle.planner, **changes}))

@@ -28,13 +28,11 @@ class Work:
         contender: The policy.
         network: The network.
         seeds: Seeds of the episodes.
-        seed: Seed of the evaluation.
     """
 
     contender: Contender
     network: Network
     seeds: tuple[int, ...]
-    seed: int
 
     @property
     def slot_effort(self) -> int:
@@ -53,7 +51,7 @@ class Work:
             NetWorldError: The policy cannot be made, or it failed.
         """
         task = TASKS[self.contender.task].make(self.network, self.seeds)
-        policy = self.contender.make(self.seed)
+        policy = self.contender.make()
         return run_policy(task, policy, lambda _, __: advance(self.slot_effort))
 
 
