@@ -43,8 +43,8 @@ def ordered(task: SleepTask, order: int, cells: tuple[int, ...] = ()) -> FloatAr
 
 def test_registry_and_interface() -> None:
     assert TASKS["sleep"].make is SleepTask
-    assert [len(SLEEP_SPEC.features), len(SLEEP_SPEC.message), SLEEP_SPEC.mask_size] == [20, 6, 0]
-    assert len(INDEX) == 20
+    assert [len(SLEEP_SPEC.features), len(SLEEP_SPEC.message), SLEEP_SPEC.mask_size] == [21, 6, 0]
+    assert len(INDEX) == 21
     assert all(one.low < one.high for one in SLEEP_SPEC.features + SLEEP_SPEC.message)
     assert SLEEP_SPEC.kpis[0].name == "mean_utility"
     assert SLEEP_SPEC.expert in TASKS["sleep"].heuristics
@@ -52,7 +52,7 @@ def test_registry_and_interface() -> None:
 
 def test_shapes_types_and_end() -> None:
     task, generator = started(), np.random.default_rng(0)
-    assert task.observation.shape == (3, 7, 20)
+    assert task.observation.shape == (3, 7, 21)
     for slot in range(1, 13):
         outcome = task.step(any_action(generator, task))
         assert outcome.done == (slot == 12)
@@ -290,7 +290,7 @@ def test_users_move_with_the_channel() -> None:
 def test_larger_layouts() -> None:
     task = started((1, 2), SleepNetwork(cells=19, slots=4))
     outcome = task.step(any_action(np.random.default_rng(0), task))
-    assert outcome.observation.shape == (2, 19, 20)
+    assert outcome.observation.shape == (2, 19, 21)
     assert np.isfinite(outcome.observation).all()
 
 

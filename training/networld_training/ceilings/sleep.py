@@ -53,7 +53,7 @@ class SleepObjective:
         """
         deep = task.state == DEEP
         chance = torch.sigmoid(output[..., 0])
-        turn = np.broadcast_to(self._turn(task), task.shape)
+        turn = np.broadcast_to(task.turn, task.shape)
         drawn = self._awake(task, (torch.bernoulli(chance.detach()) - 0.5)[..., None].numpy())
         excess = np.zeros(task.shape)
         for ahead, awake, asked in ((0, drawn & ~deep, turn & ~deep), (1, drawn, turn & deep)):
@@ -63,12 +63,9 @@ class SleepObjective:
         expected = (chance * torch.from_numpy(cost).float()).sum() / float(turn.sum())
         return expected / COST_UNIT
 
-    def _turn(self, task: SleepTask) -> BoolArray:
-        return np.asarray(task.layout.reuse_colour == task.slot % 3)
-
     def _awake(self, task: SleepTask, output: np.ndarray[Any, Any]) -> BoolArray:
         asleep = (task.state == LIGHT) | (task.state == DEEP)
-        return np.where(self._turn(task), output[..., 0] > 0, ~asleep)
+        return np.where(task.turn, output[..., 0] > 0, ~asleep)
 
 
 def _excess_cost(task: SleepTask, ahead: int, awake: BoolArray, asked: BoolArray) -> FloatArray:

@@ -20,7 +20,7 @@ OFF_SHARE = 1 / 3
 
 
 class BehaviourPolicy:
-    """Acts for all cells of a batch of episodes, each by its own behaviour.
+    """Acts for all cells of a batch of episodes, each by its own behaviour or all of an episode by one.
 
     A rule that no cell of the batch follows is never asked; one that knows the whole network answers
     for all cells, and those that follow it take their part. A disturbed cell draws its jitter and its
@@ -40,6 +40,9 @@ class BehaviourPolicy:
         self.behaviours: Array = random.choice(
             len(quality.behaviours), size=task.shape, p=quality.weights
         )
+        if quality.together:
+            alike = random.random(task.shape[0]) < quality.together
+            self.behaviours[alike] = self.behaviours[alike, :1]
         disturbed = np.array([one.disturbed for one in quality.behaviours])[self.behaviours]
         self._jitter = random.choice(quality.jitters, size=task.shape) * disturbed
         self._random_share = random.choice(quality.random_shares, size=task.shape) * disturbed

@@ -26,7 +26,7 @@ class Behaviour:
 
     Attributes:
         rule: Name of a heuristic of the task.
-        weight: Probability that a cell follows it for an episode.
+        weight: Probability that a cell, or a whole network, follows it for an episode.
         disturbed: Whether its actions are jittered and now and then replaced by random ones.
     """
 
@@ -45,12 +45,15 @@ class Quality:
         jitters: Standard deviations of the jitter of a continuous action, in lengths of its range; a cell
             draws one of them for an episode.
         random_shares: Shares of slots in which a component of the action is random; likewise.
+        together: Share of the episodes in which all cells follow the same behaviour. What a rule does to
+            the whole network shows only if the others follow it, too.
     """
 
     name: str
     behaviours: tuple[Behaviour, ...]
     jitters: tuple[float, ...] = JITTERS
     random_shares: tuple[float, ...] = RANDOM_SHARES
+    together: float = 0.0
 
     @property
     def rules(self) -> tuple[str, ...]:
@@ -64,7 +67,7 @@ class Quality:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Quality:
-        """Build a quality from `dataclasses.asdict`'s data.
+        """Build a quality from `dataclasses.asdict`'s data; older sets know no `together`.
 
         Raises:
             KeyError, TypeError: A key is missing or unknown.
@@ -74,26 +77,32 @@ class Quality:
             tuple(Behaviour(**one) for one in data["behaviours"]),
             tuple(data["jitters"]),
             tuple(data["random_shares"]),
+            data.get("together", 0.0),
         )
 
 
 def _qualities(
-    random: str,
+    random: Mapping[str, float],
     medium: Mapping[str, float],
     expert: str,
     mixed: Mapping[str, float],
     random_shares: tuple[float, ...] = RANDOM_SHARES,
+    together: float = 0.0,
 ) -> dict[str, Quality]:
-    """Return the five qualities of a task from the rules that make them up."""
+    """Return the five qualities of a task from the rules that make them up.
+
+    In a share `together` of the episodes of `random` and `mixed` all cells follow the same one.
+    """
     both = {rule: (weight / 2, True) for rule, weight in medium.items()} | {expert: (0.5, False)}
     return {
         name: Quality(
             name,
             tuple(Behaviour(rule, *how) for rule, how in rules.items()),
             random_shares=random_shares,
+            together=together if name in {"random", "mixed"} else 0.0,
         )
         for name, rules in {
-            "random": {random: (1.0, False)},
+            "random": {rule: (weight, False) for rule, weight in random.items()},
             "medium": {rule: (weight, True) for rule, weight in medium.items()},
             "expert": {expert: (1.0, False)},
             "medium-expert": both,
@@ -104,7 +113,7 @@ def _qualities(
 
 QUALITIES: Mapping[str, Mapping[str, Quality]] = {
     "power": _qualities(
-        random="random-bins",
+        random={"random-bins": 1.0},
         medium={"full": 0.5, "price-mean": 0.5},
         expert="wmmse-pf",
         mixed={
@@ -116,7 +125,7 @@ QUALITIES: Mapping[str, Mapping[str, Quality]] = {
         },
     ),
     "sched": _qualities(
-        random="random",
+        random={"random": 1.0},
         medium={"pf": 0.5, "maxweight": 0.5},
         expert="coordinated",
         mixed={
@@ -129,17 +138,19 @@ QUALITIES: Mapping[str, Mapping[str, Quality]] = {
         },
     ),
     "sleep": _qualities(
-        random="random",
+        random={"random": 0.5, "random-set": 0.5},
         medium={"threshold-own": 0.5, "threshold-neighbour": 0.5},
         expert="greedy",
         mixed={
-            "random": 0.2,
-            "always-on": 0.15,
-            "threshold-own": 0.15,
+            "random": 0.1,
+            "random-set": 0.25,
+            "always-on": 0.1,
+            "threshold-own": 0.1,
             "threshold-neighbour": 0.35,
-            "greedy": 0.15,
+            "greedy": 0.1,
         },
         random_shares=RANDOM_SHARES_OF_SLEEP,
+        together=0.5,
     ),
 }
 """Qualities of NetWorld's own tasks, by task and name."""
@@ -164,7 +175,7 @@ def qualities_of(task: str) -> Mapping[str, Quality]:
         if name not in {random, expert} and make().information != "genie"
     ]
     return _qualities(
-        random=random,
+        random={random: 1.0},
         medium=_evenly(medium or [random, expert]),
         expert=expert,
         mixed=_evenly([random, *medium, expert]),

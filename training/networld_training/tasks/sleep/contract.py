@@ -44,6 +44,7 @@ SLEEP_CONTRACT = Contract(
         Feature("day_sine", "", -1.0, 1.0),
         Feature("day_cosine", "", -1.0, 1.0),
         Feature("cell_individual_offset", "dB", -LARGEST_OFFSET_DB, LARGEST_OFFSET_DB),
+        Feature("turn", "flag", 0.0, 1.0),
     ),
     actions=(
         Choice("mode", ORDERS),

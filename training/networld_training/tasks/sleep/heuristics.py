@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from networld_training.radio.arrays import BoolArray, FloatArray
+from networld_training.radio.arrays import BoolArray, FloatArray, IntArray
 from networld_training.tasks.base import Rule, StatelessRule
 from networld_training.tasks.sleep.contract import LARGEST_OFFSET_DB, SLEEP_SPEC
 from networld_training.tasks.sleep.genie import (
@@ -56,12 +56,9 @@ class Random(StatelessRule):
         drawn = np.stack([stream.policy.random((3, task.shape[1])) for stream in task.streams])
         order = np.searchsorted(np.cumsum(self.mode_probability)[:-1], drawn[:, 1])
         offset_db = _OFFSETS_DB[(drawn[:, 2] * len(_OFFSETS_DB)).astype(np.int64)]
-        # A waking cell was ordered to be active.
-        kept = np.where(task.state == WAKING, ACTIVE, task.state)
         change = drawn[:, 0] < (1.0 if task.slot == 0 else self.change_probability)
-        return np.stack(
-            [np.where(change, order, kept), np.where(change, offset_db, task.offset_db)], axis=-1
-        )
+        order = np.where(change, order, _kept(task))
+        return np.stack([order, np.where(change, offset_db, task.offset_db)], axis=-1)
 
 
 class RandomBins(StatelessRule):
@@ -75,6 +72,38 @@ class RandomBins(StatelessRule):
         order = [stream.policy.integers(len(ORDERS), size=cells) for stream in task.streams]
         offset = [stream.policy.integers(len(_OFFSETS_DB), size=cells) for stream in task.streams]
         return np.stack([np.stack(order), _OFFSETS_DB[np.stack(offset)]], axis=-1)
+
+
+class RandomSet:
+    """Random sets of sleeping cells, from few to nearly all of them, that last for some slots.
+
+    No sane rule makes such sets, so no model learns what they cost unless logged data hold them. A cell
+    keeps its order for five slots on average. What share of new orders is active is drawn once for the
+    episode; the others are light or deep sleep, each as likely. No offsets.
+    """
+
+    name = "random-set"
+    information: Information = "none"
+    change_probability = 1 / 5
+    lowest_active_share = 0.1
+
+    def __init__(self) -> None:
+        self._active_share: FloatArray | None = None
+
+    def reset(self) -> None:
+        """Forget the shares of the last batch of episodes."""
+        self._active_share = None
+
+    def act(self, task: SleepTask) -> FloatArray:
+        """Return random orders, from the episodes' own streams, and 0 dB."""
+        if self._active_share is None:
+            shares = [stream.policy.uniform(self.lowest_active_share) for stream in task.streams]
+            self._active_share = np.array(shares)[:, None]
+        drawn = np.stack([stream.policy.random((3, task.shape[1])) for stream in task.streams])
+        asleep = np.where(drawn[:, 2] < 1 / 2, LIGHT, DEEP)
+        order = np.where(drawn[:, 1] < self._active_share, ACTIVE, asleep)
+        change = drawn[:, 0] < (1.0 if task.slot == 0 else self.change_probability)
+        return np.stack([np.where(change, order, _kept(task)), np.zeros(task.shape)], axis=-1)
 
 
 class ThresholdOwn(StatelessRule):
@@ -95,7 +124,7 @@ class ThresholdOwn(StatelessRule):
         idle = measured.awake & (measured.load < self.sleep_load) & (since >= self.awake_slots)
         idle &= measured.handover_load - measured.load < HANDOVER_EXCESS
         resting = _asleep(task) & (since < self.rest_slots)
-        return _orders(task, (idle & _turn(task)) | resting)
+        return _orders(task, (idle & task.turn) | resting)
 
 
 class ThresholdNeighbour(StatelessRule):
@@ -131,7 +160,7 @@ class ThresholdNeighbour(StatelessRule):
         # What the neighbours do for each sleeping cell, this one among them.
         done = fostered * awake / (neighbours - awake + 1)
         busy = (load > self.wake_load) | (done > self.fostered_load)
-        turn = _turn(task)
+        turn = task.turn
         return _orders(task, (idle & turn) | (_asleep(task) & ~lost & ~(busy & turn)))
 
 
@@ -154,9 +183,9 @@ class BalanceOffset(StatelessRule):
         return np.stack([np.zeros(task.shape), np.maximum(offset_db, -LARGEST_OFFSET_DB)], axis=-1)
 
 
-def _turn(task: SleepTask) -> BoolArray:
-    """Return which cells may change now `[K]`: a third, in turn."""
-    return np.asarray(task.layout.reuse_colour == task.slot % 3)
+def _kept(task: SleepTask) -> IntArray:
+    """Return the orders that keep all cells in their states: a waking cell was ordered to be active."""
+    return np.where(task.state == WAKING, ACTIVE, task.state)
 
 
 def _asleep(task: SleepTask) -> BoolArray:
@@ -173,6 +202,7 @@ def _orders(task: SleepTask, asleep: BoolArray) -> FloatArray:
 SLEEP_HEURISTICS: Mapping[str, Callable[[], Rule[SleepTask]]] = {
     "random": Random,
     "random-bins": RandomBins,
+    "random-set": RandomSet,
     "always-on": AlwaysOn,
     "threshold-own": ThresholdOwn,
     "threshold-neighbour": ThresholdNeighbour,

@@ -181,8 +181,18 @@ def sleep_features(
     state: IntArray,
     phase: FloatArray,
     offset_db: FloatArray,
+    turn: BoolArray,
 ) -> FloatArray:
-    """Return the observations `[E, K, 20]`, with states and offsets `[E, K]` and phases `[E]` of the day."""
+    """Return the observations `[E, K, 21]`.
+
+    Args:
+        measured: What the cells measured in the slot before.
+        memory: What they remember.
+        state: Their states `[E, K]`.
+        phase: Phase of the day `[E]`.
+        offset_db: Their offsets `[E, K]`.
+        turn: Whose turn to reconsider it is `[K]`.
+    """
     features = np.empty((*state.shape, len(SLEEP_SPEC.features)))
     features[..., 0] = measured.load
     features[..., 1] = np.log(1 + memory.offered_mbit_s[..., 0])
@@ -200,6 +210,7 @@ def sleep_features(
     features[..., 17] = np.sin(phase)[:, None]
     features[..., 18] = np.cos(phase)[:, None]
     features[..., 19] = offset_db
+    features[..., 20] = turn
     return features
 
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from networld_runtime.contract import FloatArray
+from networld_training.radio.arrays import BoolArray, IntArray
 from networld_training.radio.arrays import FloatArray as DoubleArray
-from networld_training.radio.arrays import IntArray
 from networld_training.radio.channel import Channel
 from networld_training.radio.demand import FILE_MBIT, Demand, draw_demand
 from networld_training.radio.energy import SlotEnergy, slot_energy
@@ -96,6 +96,11 @@ class SleepTask(Task):
         shares = handover_shares(self._user_gain, self._strongest, demand)
         return of_neighbours(shares, self.neighbours).astype(np.float32)
 
+    @property
+    def turn(self) -> BoolArray:
+        """Whose turn it is to reconsider in the present slot `[K]`: every third, by the colour of its site."""
+        return np.asarray(self.layout.reuse_colour == self.slot % 3)
+
     def demand_mbit_s(self, ahead: int = 0) -> DoubleArray:
         """Return the users' demand in the present slot, or `ahead` 1 slot later, `[E, U]`.
 
@@ -146,7 +151,9 @@ class SleepTask(Task):
 
     def _observe(self) -> FloatArray:
         phase = self.demand.phase[:, self.slot + 1]
-        features = sleep_features(self.measured, self.memory, self.state, phase, self.offset_db)
+        features = sleep_features(
+            self.measured, self.memory, self.state, phase, self.offset_db, self.turn
+        )
         return features.astype(np.float32)
 
     def effective_action(self, action: DoubleArray) -> DoubleArray:
