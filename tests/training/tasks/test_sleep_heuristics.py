@@ -103,6 +103,34 @@ def test_a_random_cell_keeps_its_order_for_a_while() -> None:
     assert np.mean(asleep) == pytest.approx(0.1, abs=0.02)
 
 
+def test_random_sets_last_and_their_size_is_one_for_the_episode() -> None:
+    task = SleepTask(SleepNetwork(slots=60), range(20))
+    rule = SLEEP_HEURISTICS["random-set"]()
+    task.reset()
+    rule.reset()
+    actions, states = [], [task.state]
+    for _ in range(60):
+        actions.append(rule.act(task))
+        task.step(actions[-1])
+        states.append(task.state)
+    order, state = np.array(actions)[..., 0], np.array(states)
+    assert (np.array(actions)[..., 1] == 0).all()
+    # One of five draws anew, and what differs from its state is a change.
+    share = (order == ACTIVE).mean(axis=(0, 2))
+    left, right = order[:-1] == ACTIVE, order[1:] == ACTIVE
+    changes = (left != right).mean(axis=(0, 2))
+    assert changes == pytest.approx(0.2 * 2 * share * (1 - share), abs=0.05)
+    assert share.mean() == pytest.approx(0.55, abs=0.15)
+    assert share.min() < 0.25
+    assert share.max() > 0.85
+    fell = (state[:-1] == ACTIVE) & (order != ACTIVE)
+    assert (order[fell] == LIGHT).mean() == pytest.approx(0.5, abs=0.06)
+    # From the first slot, and many cells at once for three slots in a row: what no other rule does.
+    assert 0.2 < (order[0] != ACTIVE).mean() < 0.7
+    few = (state == ACTIVE).sum(axis=-1) <= 2
+    assert (few[:-2] & few[1:-1] & few[2:]).any(axis=0).sum() >= 5
+
+
 def test_a_lonely_threshold_cell_wakes_up_and_a_first_slot_is_awake() -> None:
     task = SleepTask(SHORT, range(4))
     task.reset()

@@ -104,6 +104,25 @@ def test_history_clock_and_offset() -> None:
     )
 
 
+def test_a_cell_sees_whether_the_present_slot_is_its_turn() -> None:
+    """As often as any other, and never with an adjacent site of the cluster."""
+    task = started(network=SleepNetwork(cells=19, slots=6, users_per_cell=2))
+    idle = np.zeros(task.action_shape)
+    seen = [task.observation, *(task.step(idle).observation for _ in range(6))]
+    turn = np.array(seen)[..., INDEX["turn"]]
+    assert set(turn.ravel()) == {0, 1}
+    for slot in range(5):
+        assert (turn[slot : slot + 3].sum(axis=0) == 1).all()
+    for slot, now in enumerate(turn):
+        assert (now == (task.layout.reuse_colour == slot % 3)).all()
+    sites_m = task.layout.sites_m
+    apart_m = np.linalg.norm(sites_m[:, None] - sites_m, axis=-1)
+    adjacent = (apart_m > 0) & (apart_m < 1.01 * task.network.inter_site_distance_m)
+    together = (turn[0, :, :, None] * turn[0, :, None, :])[:, adjacent]
+    assert adjacent.sum() == 84
+    assert (together == 0).all()
+
+
 def test_messages_are_those_of_the_slot_before() -> None:
     task = started()
     task.step(ordered(task, LIGHT, (2,)))

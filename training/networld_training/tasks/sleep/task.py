@@ -98,7 +98,7 @@ class SleepTask(Task):
 
     @property
     def turn(self) -> BoolArray:
-        """Whose turn it is to reconsider in the present slot `[K]`: every third, by the colour of its site."""
+        """Whose turn it is to reconsider in the present slot `[K]`: every third, by the site's colour."""
         return np.asarray(self.layout.reuse_colour == self.slot % 3)
 
     def demand_mbit_s(self, ahead: int = 0) -> DoubleArray:
