@@ -16,7 +16,7 @@ from torch import Tensor
 
 from networld_runtime.contract import Choice, Contract
 from networld_runtime.errors import DataError
-from networld_runtime.two_hot import encode_actions, encode_return
+from networld_runtime.two_hot import encode_actions
 from networld_training.data.manifest import Manifest, read_finished_manifest
 from networld_training.data.shards import Arrays, read_shard
 from networld_training.tasks.registry import CONTRACTS, LEARNING
@@ -31,31 +31,32 @@ class WindowBatch:
     Attributes:
         observation: Normalised `[B, S + H + 1, K, D]`; the first slot only sends messages.
         action: Coded actions from the first start on `[B, S + H - 1, K, A]`.
-        returns: Two-hot discounted returns of each start `[B, S, K, R]`.
         neighbours: `[K, n]`.
-        credit: What the slots of the starts were worth `[B, S, K]`.
-        coupling: How strongly neighbours acted on each cell in them `[B, S, K, n, Q]`.
-        mask: Entries of a coded action that were valid in them `[B, S, K, A]`.
+        credit: What the same slots were worth `[B, S + H - 1, K]`.
+        coupling: How strongly neighbours acted on each cell in them `[B, S + H - 1, K, n, Q]`.
+        mask: Entries of a coded action that were valid in them `[B, S + H - 1, K, A]`.
         imitated: Whether a cell followed the rule that the policy starts from `[B, K]`.
+        starts: Number of starts `S`.
     """
 
     observation: Tensor
     action: Tensor
-    returns: Tensor
     neighbours: Tensor
     credit: Tensor
     coupling: Tensor
     mask: Tensor
     imitated: Tensor
+    starts: int
 
     def to(self, device: str) -> WindowBatch:
         """Return the batch on a device."""
-        return WindowBatch(*(getattr(self, one.name).to(device) for one in fields(self)))
-
-    @property
-    def starts(self) -> int:
-        """Number of starts `S`."""
-        return self.returns.shape[1]
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        return WindowBatch(
+            **{
+                name: value.to(device) if isinstance(value, Tensor) else value
+                for name, value in values.items()
+            }
+        )
 
 
 class WindowSampler:
@@ -78,8 +79,6 @@ class WindowSampler:
             np.concatenate([shard["observations"] for shard in shards])
         )
         self.actions = np.concatenate([shard["actions"] for shard in shards])
-        rewards = np.concatenate([shard["rewards"] for shard in shards])
-        self.returns = discounted_returns(rewards, self.contract)
         self.credits = np.concatenate([shard["credits"] for shard in shards])
         self.couplings = np.concatenate([shard["couplings"] for shard in shards])
         masks = [shard["action_mask"] for shard in shards if "action_mask" in shard]
@@ -97,29 +96,28 @@ class WindowSampler:
         """
         random = np.random.default_rng((seed, step))
         horizon = self.contract.horizon
-        last = self.returns.shape[1] - starts
+        last = self.actions.shape[1] - starts - horizon + 1
         if last < 1:
             raise DataError(
                 "data set",
                 f"episodes of {self.actions.shape[1]} slots, at least {starts + horizon} are needed",
             )
-        episode = random.integers(len(self.returns), size=size)[:, None]
+        episode = random.integers(len(self.actions), size=size)[:, None]
         first = random.integers(1, last + 1, size=size)[:, None]
-        actions = self.actions[episode, first + np.arange(starts + horizon - 1)]
-        now = first + np.arange(starts)
+        acting = first + np.arange(starts + horizon - 1)
         return WindowBatch(
             observation=torch.from_numpy(
                 self.observations[episode, first + np.arange(-1, starts + horizon)]
             ),
-            action=torch.from_numpy(encode_actions(actions, self.contract.actions)),
-            returns=torch.from_numpy(
-                encode_return(self.returns[episode, now], self.contract.returns)
+            action=torch.from_numpy(
+                encode_actions(self.actions[episode, acting], self.contract.actions)
             ),
             neighbours=self.neighbours,
-            credit=torch.from_numpy(self.credits[episode, now]),
-            coupling=torch.from_numpy(self.couplings[episode, now]),
-            mask=torch.from_numpy(self._valid(episode, now)),
+            credit=torch.from_numpy(self.credits[episode, acting]),
+            coupling=torch.from_numpy(self.couplings[episode, acting]),
+            mask=torch.from_numpy(self._valid(episode, acting)),
             imitated=torch.from_numpy(self.imitated[episode[:, 0]].astype(np.float32)),
+            starts=starts,
         )
 
     def _valid(self, episode: Array, slot: Array) -> Array:
@@ -131,18 +129,6 @@ class WindowSampler:
                 valid[..., first : first + action.size] = self.masks[episode, slot]
             first += action.size
         return valid
-
-
-def discounted_returns(rewards: Array, contract: Contract) -> Array:
-    """Return discounted sums over the horizon `[n, T - H + 1, K]` of rewards `[n, T, K]`."""
-    starts = rewards.shape[1] - contract.horizon + 1
-    return np.asarray(
-        sum(
-            contract.discount**ahead * rewards[:, ahead : ahead + starts]
-            for ahead in range(contract.horizon)
-        ),
-        dtype=np.float32,
-    )
 
 
 def _contract(folder: Path, manifest: Manifest) -> Contract:

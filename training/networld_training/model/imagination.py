@@ -7,6 +7,7 @@ what the log shows does not lead there: everybody answers the same situation, an
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,10 +16,39 @@ from torch.func import functional_call
 from networld_runtime.contract import Action, ActionBins, Choice
 from networld_training.model.components import split_components
 from networld_training.model.credit import CreditModel, Situation
+from networld_training.model.holding import Held
 
 FORBIDDEN = -1e9
+OUT_OF_TURN = 1.0
+"""What an order out of turn costs, in typical credits: more than it could gain on average."""
 LARGEST_REGRET = 30.0
 """What a choice can lose at most against the best one, in typical credits: bounds a gradient step."""
+
+
+@dataclass(frozen=True)
+class Imagined:
+    """What the policy's decisions are judged by.
+
+    Attributes:
+        credit: The credit model; gets no gradient here.
+        held: States that last; None if every slot stands for itself.
+        actions: Components of an action.
+    """
+
+    credit: CreditModel
+    held: Held | None
+    actions: Sequence[Action]
+
+    def total(self, given: Situation, action: Tensor) -> Tensor:
+        """Return the mean credit of a slot, summed over the cells `[B]`, of coded actions `[B, K, A]`."""
+        if self.held is None:
+            return self.credit.expected(given, action).sum(dim=1)
+        first = self.actions[0].size
+        order = self.held.effective(self.held.state(given.observation), action[..., :first])
+        action = torch.cat([order, action[..., first:]], dim=-1)
+        now = self.credit.expected(given, action)
+        later = self.credit.expected(self.held.after(given, order), action)
+        return (now + self.held.weight * later).sum(dim=1) / (1 + self.held.weight)
 
 
 def masked_logits(logits: Tensor, mask: Tensor) -> Tensor:
@@ -27,63 +57,112 @@ def masked_logits(logits: Tensor, mask: Tensor) -> Tensor:
 
 
 def imagined_loss(
-    credit: CreditModel,
+    imagined: Imagined,
     given: Situation,
     logits: Tensor,
-    actions: Sequence[Action],
     entropy_weight: float,
     generator: torch.Generator,
 ) -> Tensor:
     """Return minus the expected credit of all cells if all act by the policy; differentiable in `logits`.
 
-    A task with a choice is judged by that choice: every cell's alternatives, the others' choices drawn. A
-    task of numbers alone follows the gradient of the credit.
+    A task with a choice is judged by that choice, its action's first component: every cell's alternatives,
+    the others' choices drawn. A task of numbers alone follows the gradient of the credit. Where states
+    last, cells whose turn it is not learn to hold theirs.
 
     Args:
-        credit: The credit model; gets no gradient.
+        imagined: What is asked.
         given: The situation of `B` networks.
         logits: The policy's logits `[B, K, A]`, masked.
-        actions: Components of an action.
         entropy_weight: Worth of a unit of entropy, in typical credits.
         generator: Draws the others' choices.
     """
-    parts = split_components(logits, actions)
-    choice = next((i for i, action in enumerate(actions) if isinstance(action, Choice)), None)
-    coded = [
-        _drawn(part, generator) if isinstance(action, Choice) else _decoded(part, action)
-        for part, action in zip(parts, actions, strict=True)
-    ]
-    if choice is None:
+    credit, held, actions = imagined.credit, imagined.held, imagined.actions
+    coded = _decided(logits, actions, generator)
+    if not isinstance(actions[0], Choice):
         frozen = {name: value.detach() for name, value in credit.state_dict().items()}
         worth = functional_call(credit, frozen, (given, torch.cat(coded, dim=-1)))
         total = (torch.softmax(worth, dim=-1) @ credit.values).sum(dim=1)
         return -(total / credit.scale).mean()
-    log_chance = torch.log_softmax(parts[choice], dim=-1)
+    log_chance = torch.log_softmax(split_components(logits, actions)[0], dim=-1)
     chance = log_chance.exp()
+    turn = torch.ones_like(chance[..., 0])
     with torch.no_grad():
-        regret = _regret(credit, given, coded, choice)
+        if held is not None:
+            state = held.state(given.observation)
+            turn = held.turn(given.observation)
+            coded[0] = torch.where(turn[..., None] > 0, coded[0], state)
+        regret = _regret(imagined, given, coded)
     entropy = -(chance * log_chance.clamp(min=-30)).sum(dim=-1)
-    return ((chance * regret).sum(dim=-1) - entropy_weight * entropy).mean()
+    loss = turn * ((chance * regret).sum(dim=-1) - entropy_weight * entropy)
+    if held is not None:
+        loss = loss - (1 - turn) * (state * log_chance).sum(dim=-1)
+    return loss.mean()
 
 
-def _regret(credit: CreditModel, given: Situation, coded: Sequence[Tensor], choice: int) -> Tensor:
+def advantages(
+    imagined: Imagined,
+    given: Situation,
+    logits: Tensor,
+    action: Tensor,
+    generator: torch.Generator,
+) -> Tensor:
+    """Return how much better each cell's action is than the policy's, in typical credits `[B, K]`.
+
+    All other cells act by the policy; credits of all cells count. Where states last, a change out of turn
+    costs `OUT_OF_TURN`.
+
+    Args:
+        imagined: What is asked.
+        given: The situation of `B` networks.
+        logits: The policy's logits `[B, K, A]`, masked.
+        action: Coded actions `[B, K, A]`.
+        generator: Draws the policy's choices.
+    """
+    networks, cells, _ = action.shape
+    held = imagined.held
+    with torch.no_grad():
+        coded = _decided(logits, imagined.actions, generator)
+        changes = torch.zeros_like(action[..., 0])
+        if held is not None:
+            state, turn = held.state(given.observation), held.turn(given.observation)
+            coded[0] = torch.where(turn[..., None] > 0, coded[0], state)
+            order = held.effective(state, action[..., : state.shape[-1]])
+            changes = (1 - turn) * (1 - (order * state).sum(dim=-1))
+        own = torch.eye(cells, device=action.device).repeat(networks, 1)[..., None]
+        joint = torch.cat(coded, dim=-1)
+        mixed = own * action.repeat_interleave(cells, 0) + (1 - own) * joint.repeat_interleave(
+            cells, 0
+        )
+        worth = imagined.total(given.repeated(cells), mixed).view(networks, cells)
+        gain = worth - imagined.total(given, joint)[:, None]
+        return gain / imagined.credit.scale - OUT_OF_TURN * changes
+
+
+def _regret(imagined: Imagined, given: Situation, coded: Sequence[Tensor]) -> Tensor:
     """Return what each choice of each cell loses against its best one `[B, K, choices]`.
 
     What the other cells do is as in `coded`; credits of all cells count.
     """
-    drawn = coded[choice]
-    networks, cells, choices = drawn.shape
-    joint = drawn[:, None, None].repeat(1, cells, choices, 1, 1)
+    networks, cells, choices = coded[0].shape
+    alternatives = cells * choices
     every = torch.arange(cells)
-    joint[:, every, :, every] = torch.eye(choices, device=drawn.device).expand(
+    joint = coded[0][:, None, None].repeat(1, cells, choices, 1, 1)
+    joint[:, every, :, every] = torch.eye(choices, device=joint.device).expand(
         cells, networks, choices, choices
     )
-    alternatives = cells * choices
-    parts = [part.repeat_interleave(alternatives, dim=0) for part in coded]
-    parts[choice] = joint.flatten(0, 2)
-    worth = credit.expected(given.repeated(alternatives), torch.cat(parts, dim=-1)).sum(dim=1)
-    worth = worth.view(networks, cells, choices) / credit.scale
+    order = joint.flatten(0, 2)
+    rest = [part.repeat_interleave(alternatives, dim=0) for part in coded[1:]]
+    worth = imagined.total(given.repeated(alternatives), torch.cat([order, *rest], dim=-1))
+    worth = worth.view(networks, cells, choices) / imagined.credit.scale
     return (worth.amax(dim=-1, keepdim=True) - worth).clamp(max=LARGEST_REGRET)
+
+
+def _decided(logits: Tensor, actions: Sequence[Action], generator: torch.Generator) -> list[Tensor]:
+    """Return coded actions of the policy, component by component; numbers pass a gradient."""
+    return [
+        _drawn(part, generator) if isinstance(action, Choice) else _decoded(part, action)
+        for part, action in zip(split_components(logits, actions), actions, strict=True)
+    ]
 
 
 def _drawn(logits: Tensor, generator: torch.Generator) -> Tensor:

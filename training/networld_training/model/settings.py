@@ -26,6 +26,7 @@ class TrainingSettings:
         message_loss: Share of the cells that train under message loss.
         imitation: Share of the run in which the policy imitates the rule that it starts from.
         imagined: Networks of a batch in which the policy learns from imagined decisions.
+        ranked: Windows of a batch that the classifier learns from.
         entropy_weight: Worth of a unit of the policy's entropy, in typical credits.
         size: Widths of the networks.
         credit: Widths of the credit model.
@@ -46,6 +47,7 @@ class TrainingSettings:
     message_loss: float = 0.25
     imitation: float = 0.2
     imagined: int = 48
+    ranked: int = 8
     entropy_weight: float = 0.03
     size: ModelSize = field(default_factory=ModelSize)
     credit: CreditSize = field(default_factory=CreditSize)
@@ -65,6 +67,7 @@ class TrainingSettings:
                 ("message_loss", 0 <= self.message_loss <= 1, "0 to 1"),
                 ("imitation", 0 <= self.imitation <= 1, "0 to 1"),
                 ("imagined", self.imagined >= 1, "at least 1"),
+                ("ranked", 1 <= self.ranked <= self.windows, "1 to windows"),
                 ("entropy_weight", self.entropy_weight >= 0, "0 or more"),
             ),
         )
@@ -84,6 +87,7 @@ PRESETS = {
         starts=2,
         plans=64,
         imagined=8,
+        ranked=4,
         size=ModelSize(width=32, depth=1, heads=2, hidden=64, rank=2),
         credit=CreditSize(hidden=32, burden=16),
     ),

@@ -11,7 +11,12 @@ from networld_runtime.levels import HIGHEST_LEVEL, LOWEST_LEVEL
 from networld_training.data.windows import WindowBatch
 from networld_training.model.components import action_cross_entropy
 from networld_training.model.credit import CreditModel, Situation
-from networld_training.model.imagination import imagined_loss, masked_logits
+from networld_training.model.imagination import (
+    Imagined,
+    advantages,
+    imagined_loss,
+    masked_logits,
+)
 from networld_training.model.losses import cross_entropy, denoising_error
 from networld_training.model.mean_field import lose_messages, mean_field
 from networld_training.model.settings import TrainingSettings
@@ -23,10 +28,10 @@ WEIGHTS = {"denoising": 10.0}
 
 @dataclass(frozen=True)
 class Learner:
-    """What learns one task: the world model's view of it, and its credit model."""
+    """What learns one task: the world model's view of it, and what its policy is judged by."""
 
     model: TaskModel
-    credit: CreditModel
+    imagined: Imagined
 
 
 @dataclass(frozen=True)
@@ -59,10 +64,6 @@ def step_losses(
 ) -> StepLosses:
     """Return the losses of one batch of windows: encode all cells, exchange messages, compare.
 
-    The classifier learns from every start; the denoiser, which costs more, from a random few. It sees
-    detached latents: its loss must not pull the encoder towards latents that are easy to predict because
-    they say nothing.
-
     Args:
         learner: What learns.
         window: Windows of its task.
@@ -71,80 +72,127 @@ def step_losses(
         generator: Draws lost messages, plans, levels, noise and imagined choices.
     """
     model, contract = learner.model, learner.model.contract
-    device = window.observation.device
-    horizon, starts = contract.horizon, window.starts
     latent = model.encode(window.observation)
     reconstruction = torch.nn.functional.mse_loss(model.reconstruct(latent), window.observation)
     read = model.inverse(latent[:, 1:-1], latent[:, 2:])
     inverse = action_cross_entropy(read, window.action, contract.actions).mean()
 
-    sent = latent[:, :starts, :, : contract.message_size].flatten(0, 1)
+    sent = latent[:, :-2, :, : contract.message_size]
     heard = lose_messages(
-        (*sent.shape[:2], window.neighbours.shape[1]), settings.message_loss, generator
+        (*sent.flatten(0, 1).shape[:2], window.neighbours.shape[1]),
+        settings.message_loss,
+        generator,
     )
-    field = mean_field(sent, window.neighbours, heard.to(device))
-    now = latent[:, 1 : starts + 1].flatten(0, 1)
-    plan = _ahead(latent[:, 2:], starts, horizon)
-    logits = model.classifier(
-        now.flatten(0, 1), field.flatten(0, 1), _ahead(window.action, starts, horizon)
+    field = mean_field(sent.flatten(0, 1), window.neighbours, heard.to(latent.device))
+    field = field.unflatten(0, sent.shape[:2])
+    logits = masked_logits(model.policy(latent[:, 1:-1], field), window.mask)
+    imitation, imagined = _acting(learner, window, logits, settings, progress, generator)
+    return StepLosses(
+        _denoising(model, window, latent.detach(), field.detach(), settings, generator),
+        inverse,
+        _ranking(learner, window, latent, field, logits.detach(), settings, generator),
+        reconstruction,
+        imitation,
+        imagined,
     )
-    classifier = cross_entropy(logits, window.returns.flatten(0, 2)).mean()
-
-    chosen = torch.randperm(len(plan), generator=generator)[: settings.plans].to(device)
-    level = LOWEST_LEVEL + (HIGHEST_LEVEL - LOWEST_LEVEL) * torch.rand(
-        len(chosen), generator=generator
-    )
-    target = plan[chosen].detach()
-    noise = torch.randn(target.shape, generator=generator).to(device)
-    denoising = denoising_error(
-        model,
-        now.flatten(0, 1)[chosen].detach(),
-        target,
-        field.flatten(0, 1)[chosen].detach(),
-        noise,
-        level.to(device),
-    ).mean()
-    imitation, imagined = _acting(learner, window, now, field, settings, progress, generator)
-    return StepLosses(denoising, inverse, classifier, reconstruction, imitation, imagined)
 
 
 def credit_loss(credit: CreditModel, window: WindowBatch) -> Tensor:
-    """Return the credit model's loss on the slots in which the plans of a batch start."""
-    action = window.action[:, : window.starts].flatten(0, 1)
-    return credit.loss(_given(window), action, window.credit.flatten(0, 1))
+    """Return the credit model's loss on the slots of a batch of windows."""
+    return credit.loss(_given(window), window.action.flatten(0, 1), window.credit.flatten(0, 1))
 
 
 def _acting(
     learner: Learner,
     window: WindowBatch,
-    latent: Tensor,
-    field: Tensor,
+    logits: Tensor,
     settings: TrainingSettings,
     progress: float,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """Return the policy's losses, by imitation and by imagination; one of them is 0.
-
-    Latents `[B S, K, Z]` and mean fields `[B S, K, M]` are those of all networks.
-    """
-    actions = learner.model.contract.actions
-    mask = window.mask.flatten(0, 1)
-    logits = masked_logits(learner.model.policy(latent, field), mask)
+    """Return the losses of the policy's logits `[B, T, K, A]` by imitation and by imagination; one is 0."""
     if progress < settings.imitation:
-        action = window.action[:, : window.starts].flatten(0, 1)
-        followed = window.imitated.repeat_interleave(window.starts, dim=0)
-        likelihood = action_cross_entropy(logits, action, actions) * followed
+        actions = learner.model.contract.actions
+        followed = window.imitated[:, None].expand(logits.shape[:3])
+        likelihood = action_cross_entropy(logits, window.action, actions) * followed
         return likelihood.sum() / followed.sum().clamp(min=1), logits.new_zeros(())
+    logits = logits.flatten(0, 1)
     some = torch.randperm(len(logits), generator=generator)[: settings.imagined].to(logits.device)
-    given = _given(window).of(some)
-    weight = settings.entropy_weight
-    imagined = imagined_loss(learner.credit, given, logits[some], actions, weight, generator)
+    imagined = imagined_loss(
+        learner.imagined,
+        _given(window).of(some),
+        logits[some],
+        settings.entropy_weight,
+        generator,
+    )
     return logits.new_zeros(()), imagined
 
 
+def _ranking(
+    learner: Learner,
+    window: WindowBatch,
+    latent: Tensor,
+    field: Tensor,
+    logits: Tensor,
+    settings: TrainingSettings,
+    generator: torch.Generator,
+) -> Tensor:
+    """Return the classifier's loss on what the logged plans of a few windows gain over the policy."""
+    model, few = learner.model, settings.ranked
+    horizon, starts = model.contract.horizon, window.starts
+    given = _given(window).of(torch.arange(few * window.action.shape[1], device=latent.device))
+    action = window.action[:few]
+    gain = advantages(
+        learner.imagined,
+        given,
+        logits[:few].flatten(0, 1),
+        action.flatten(0, 1),
+        generator,
+    ).unflatten(0, action.shape[:2])
+    discount = model.contract.discount ** torch.arange(horizon, device=latent.device)
+    returns = gain.unfold(1, horizon, 1) @ discount.to(gain)  # b s k
+    predicted = model.classifier(
+        latent[:few, 1 : starts + 1].flatten(0, 2),
+        field[:few, :starts].flatten(0, 2),
+        _ahead(action, starts, horizon),
+    )
+    return cross_entropy(predicted, model.two_hot_return(returns.flatten())).mean()
+
+
+def _denoising(
+    model: TaskModel,
+    window: WindowBatch,
+    latent: Tensor,
+    field: Tensor,
+    settings: TrainingSettings,
+    generator: torch.Generator,
+) -> Tensor:
+    """Return the denoiser's loss on a few of the plans.
+
+    The latents are detached: it must not pull the encoder towards latents that are easy to predict because
+    they say nothing.
+    """
+    starts = window.starts
+    plan = _ahead(latent[:, 2:], starts, model.contract.horizon)
+    chosen = torch.randperm(len(plan), generator=generator)[: settings.plans]
+    level = LOWEST_LEVEL + (HIGHEST_LEVEL - LOWEST_LEVEL) * torch.rand(
+        len(chosen), generator=generator
+    )
+    target = plan[chosen.to(plan.device)]
+    noise = torch.randn(target.shape, generator=generator)
+    return denoising_error(
+        model,
+        latent[:, 1 : starts + 1].flatten(0, 2)[chosen.to(plan.device)],
+        target,
+        field[:, :starts].flatten(0, 2)[chosen.to(plan.device)],
+        noise.to(plan.device),
+        level.to(plan.device),
+    ).mean()
+
+
 def _given(window: WindowBatch) -> Situation:
-    """Return the situations of all networks in the slots in which plans start."""
-    observation = window.observation[:, 1 : window.starts + 1].flatten(0, 1)
+    """Return the situations of all networks in all slots that have actions."""
+    observation = window.observation[:, 1:-1].flatten(0, 1)
     return Situation(observation, window.coupling.flatten(0, 1), window.neighbours)
 
 

@@ -9,11 +9,14 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from networld_runtime.contract import Contract
 from networld_runtime.errors import DataError
 from networld_runtime.optimiser import one_cycle
 from networld_training.data.windows import WindowSampler
 from networld_training.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from networld_training.model.credit import CreditModel
+from networld_training.model.holding import Held
+from networld_training.model.imagination import Imagined
 from networld_training.model.settings import TrainingSettings
 from networld_training.model.step_losses import Learner, credit_loss, step_losses
 from networld_training.model.world_model import WorldModel
@@ -62,7 +65,12 @@ class Trainer:
             {name: _credit_model(name, sampler, settings) for name, sampler in samplers.items()}
         ).to(device)
         self.learners = {
-            name: Learner(self.model.for_task(name), cast(CreditModel, self.credits[name]))
+            name: Learner(
+                self.model.for_task(name),
+                _imagined(
+                    name, cast(CreditModel, self.credits[name]), self.contracts[name], device
+                ),
+            )
             for name in samplers
         }
         self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
@@ -103,7 +111,7 @@ class Trainer:
                 .to(self.device)
             )
             if first:
-                loss = credit_loss(learner.credit, window)
+                loss = credit_loss(learner.imagined.credit, window)
                 values[f"{name}/credit"] = loss.item()
             else:
                 losses = step_losses(learner, window, settings, progress, generator)
@@ -157,6 +165,12 @@ class Trainer:
             state.setdefault(int(index), {})[entry] = value
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _imagined(task: str, credit: CreditModel, contract: Contract, device: str) -> Imagined:
+    holding = LEARNING[task].holding
+    held = None if holding is None else Held(holding, contract).to(device)
+    return Imagined(credit, held, contract.actions)
 
 
 def _credit_model(task: str, sampler: WindowSampler, settings: TrainingSettings) -> CreditModel:

@@ -168,6 +168,12 @@ class TaskModel(nn.Module):
         logits = self.classifier(latent, mean_field, self.actions(plan, latent, adapter), adapter)
         return torch.softmax(logits, dim=-1) @ self.centres
 
+    def two_hot_return(self, returns: Tensor) -> Tensor:
+        """Return the two-hot target `[..., R]` of returns; those beyond the bins count as the nearest."""
+        returns = returns.clamp(float(self.centres[0]), float(self.centres[-1])).unsqueeze(-1)
+        step = self.centres[1] - self.centres[0]
+        return torch.clamp(1 - (returns - self.centres).abs() / step, min=0)
+
     def guided(
         self,
         plan: Tensor,

@@ -9,6 +9,27 @@ from networld_runtime.contract import Action, ActionBins
 
 
 @dataclass(frozen=True)
+class Holding:
+    """Orders that put a cell into a state that lasts, each the choice of the action's first component.
+
+    Attributes:
+        states: For each choice, the feature that shows the state that it leads to.
+        cleared: Features that are at their lowest once an order has been held.
+        turn: Feature that shows whether it is the cell's turn to give a new order.
+        stuck: Pairs of a state and an order that leaves the cell in that state.
+        slots: Slots for which an order is judged, as if it and all others were held.
+        discount: Weight of each following slot.
+    """
+
+    states: tuple[str, ...]
+    cleared: tuple[str, ...]
+    turn: str
+    stuck: tuple[tuple[int, int], ...]
+    slots: int
+    discount: float
+
+
+@dataclass(frozen=True)
 class Learning:
     """How a world model learns to act in a task.
 
@@ -18,12 +39,14 @@ class Learning:
         floors: For each coupling, how much of it does not matter.
         behaviour: Features that show what was done before; the policy is blind to them.
         start: Rule of the task that the policy imitates at first; "" if it starts from nothing.
+        holding: States that last; None if every slot stands for itself.
     """
 
     activity: tuple[float, ...]
     floors: tuple[float, ...]
     behaviour: tuple[str, ...] = ()
     start: str = ""
+    holding: Holding | None = None
 
 
 def bin_activity(bins: ActionBins) -> tuple[float, ...]:

@@ -8,8 +8,8 @@ turn so much traffic away that they would stretch the ranges threefold.
 from __future__ import annotations
 
 from networld_runtime.contract import ActionBins, Choice, Contract, Feature, ReturnBins
-from networld_training.tasks.learning import Learning, choice_activity
-from networld_training.tasks.sleep.modes import ACTIVE, ORDERS
+from networld_training.tasks.learning import Holding, Learning, choice_activity
+from networld_training.tasks.sleep.modes import ACTIVE, DEEP, LIGHT, ORDERS
 from networld_training.tasks.spec import Kpi, TaskSpec
 
 LARGEST_OFFSET_DB = 6.0
@@ -65,6 +65,14 @@ SLEEP_LEARNING = Learning(
     floors=(0.01, 0.01),
     behaviour=("cell_individual_offset",),
     start="threshold-neighbour",
+    holding=Holding(
+        states=("active", "light", "deep"),
+        cleared=("waking", "slots_in_state"),
+        turn="turn",
+        stuck=((DEEP, LIGHT),),
+        slots=3,
+        discount=0.6,
+    ),
 )
 
 SLEEP_SPEC = TaskSpec(
