@@ -158,6 +158,7 @@ def test_siblings_decide_as_planners_of_their_own_would(
     """In whatever order the cells take their turns."""
     chosen = in_mode(mode, warm_start_level=warm_start_level)
     first = Planner(toy, chosen)
+    first.plan(LATENT, FIELD)
     loaded = len(toy.loaded)
     siblings = [first.sibling(seed) for seed in range(3)]
     assert len(toy.loaded) == loaded
