@@ -16,8 +16,8 @@ from networld_runtime.contract import Action, Choice
 
 BINS = 61
 BURDENS = 4
-MARGIN = 1.1
-"""How much farther than the largest logged credit the bins reach."""
+TAIL = 0.01
+"""Share of the logged credits beyond the bins at either end; they count as the nearest bin."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,10 @@ class CreditModel(nn.Module):
         self.spread.copy_(total.std(dim=0).clamp(min=1e-3))
         sizes = credit.abs()
         self.scale.copy_(sizes[sizes > 0].median())
-        self.bounds.copy_(self._compressed(MARGIN * torch.stack([credit.min(), credit.max()])))
+        ordered = credit.flatten().sort().values
+        last = len(ordered) - 1
+        ends = torch.tensor([round(TAIL * last), round((1 - TAIL) * last)])
+        self.bounds.copy_(self._compressed(ordered[ends]))
 
     @property
     def values(self) -> Tensor:
