@@ -35,19 +35,19 @@ class TrainingSettings:
         ConfigError: A value is out of range; lists all of them.
     """
 
-    steps: int = 12_000
-    credit_steps: int = 2_000
-    windows: int = 32
+    steps: int = 3_000
+    credit_steps: int = 3_000
+    windows: int = 16
     starts: int = 8
     plans: int = 256
-    learning_rate: float = 1e-3
+    learning_rate: float = 6e-4
     weight_decay: float = 1e-4
     gradient_norm: float = 1.0
     average: float = 0.999
     message_loss: float = 0.25
     imitation: float = 0.2
     imagined: int = 48
-    ranked: int = 8
+    ranked: int = 4
     entropy_weight: float = 0.03
     size: ModelSize = field(default_factory=ModelSize)
     credit: CreditSize = field(default_factory=CreditSize)

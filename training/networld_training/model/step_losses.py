@@ -28,10 +28,17 @@ WEIGHTS = {"denoising": 10.0}
 
 @dataclass(frozen=True)
 class Learner:
-    """What learns one task: the world model's view of it, and what its policy is judged by."""
+    """What learns one task.
+
+    Attributes:
+        model: The world model's view of it.
+        imagined: What its policy is judged by.
+        imitates: Whether the policy starts from a rule.
+    """
 
     model: TaskModel
     imagined: Imagined
+    imitates: bool
 
 
 @dataclass(frozen=True)
@@ -111,7 +118,7 @@ def _acting(
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
     """Return the losses of the policy's logits `[B, T, K, A]` by imitation and by imagination; one is 0."""
-    if progress < settings.imitation:
+    if learner.imitates and progress < settings.imitation:
         actions = learner.model.contract.actions
         followed = window.imitated[:, None].expand(logits.shape[:3])
         likelihood = action_cross_entropy(logits, window.action, actions) * followed

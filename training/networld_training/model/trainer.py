@@ -70,6 +70,7 @@ class Trainer:
                 _imagined(
                     name, cast(CreditModel, self.credits[name]), self.contracts[name], device
                 ),
+                imitates=LEARNING[name].start != "",
             )
             for name in samplers
         }

@@ -1,7 +1,8 @@
 """Contract and interface of the power task: features with their ranges, messages, action, returns.
 
-Ranges are about the 1 and 99 percentiles, for returns the 0.1 and 99.9 ones with a margin, over the
-scenarios of 4 and 8 users per cell and all heuristics but `random`.
+Ranges are about the 1 and 99 percentiles, for rewards the 0.1 and 99.9 ones with a margin, over the
+scenarios of 4 and 8 users per cell and all heuristics but `random`. Returns are what a plan gains over
+the policy, in typical credits.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ POWER_CONTRACT = Contract(
     safe_action=(LOWEST_POWER_DB / 2,),
     reward_low=-1.1,
     reward_high=15.0,
-    returns=ReturnBins(-1.0, 17.0, 51),
+    returns=ReturnBins(-10.0, 5.0, 51),
     discount=0.25,
     latent_size=32,
     message_size=16,
