@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from networld_runtime import message
 from networld_runtime.bundle import Bundle, load_bundle
 from networld_runtime.planner import Planner
-from networld_runtime.planner_settings import PlannerSettings
+from networld_runtime.planner_settings import MODES, PlannerSettings
 
 BUNDLE = Path(__file__).parents[1] / "bundles" / "power"
 
@@ -21,10 +22,19 @@ def bundle() -> Bundle:
     return load_bundle(BUNDLE, "power")
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_mode(benchmark: BenchmarkFixture, bundle: Bundle, mode: str) -> None:
+    time_plan(benchmark, bundle, mode=mode)
+
+
 @pytest.mark.parametrize("steps", [1, 2, 4, 8])
-def test_plan(benchmark: BenchmarkFixture, bundle: Bundle, steps: int) -> None:
-    settings = PlannerSettings.from_json({**bundle.planner, "steps": steps})
-    planner = Planner(bundle, settings)
+def test_steps(benchmark: BenchmarkFixture, bundle: Bundle, steps: int) -> None:
+    time_plan(benchmark, bundle, mode="guidance-select", steps=steps)
+
+
+def time_plan(benchmark: BenchmarkFixture, bundle: Bundle, **changes: Any) -> None:
+    """Time a decision from latent and mean field to action."""
+    planner = Planner(bundle, PlannerSettings.from_json({**bundle.planner, **changes}))
     planner.warm_up()
     latent = np.zeros(bundle.contract.latent_size, dtype=np.float32)
     field = np.zeros(bundle.contract.mean_field_size, dtype=np.float32)
