@@ -185,7 +185,8 @@ def _readings(actions: Sequence[Action]) -> Tensor:
             place = torch.cat([torch.tensor([-1.0]), place])
             off[0] = 1.0
         parts.append(torch.stack([place, off], dim=1))
-    return torch.block_diag(*parts)
+    together: Tensor = torch.block_diag(*parts)  # type: ignore[no-untyped-call]
+    return together
 
 
 def _perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:

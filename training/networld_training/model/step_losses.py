@@ -91,7 +91,7 @@ def step_losses(
         generator,
     )
     field = mean_field(sent.flatten(0, 1), window.neighbours, heard.to(latent.device))
-    field = field.unflatten(0, sent.shape[:2])
+    field = field.reshape(*sent.shape[:2], *field.shape[1:])
     logits = masked_logits(model.policy(latent[:, 1:-1], field), window.mask)
     imitation, imagined = _acting(learner, window, logits, settings, progress, generator)
     return StepLosses(
@@ -155,7 +155,7 @@ def _ranking(
         logits[:few].flatten(0, 1),
         action.flatten(0, 1),
         generator,
-    ).unflatten(0, action.shape[:2])
+    ).reshape(action.shape[:3])
     discount = model.contract.discount ** torch.arange(horizon, device=latent.device)
     returns = gain.unfold(1, horizon, 1) @ discount.to(gain)  # b s k
     predicted = model.classifier(
