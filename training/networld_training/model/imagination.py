@@ -91,7 +91,7 @@ def imagined_loss(
             state = held.state(given.observation)
             turn = held.turn(given.observation)
             coded[0] = torch.where(turn[..., None] > 0, coded[0], state)
-        regret = _regret(imagined, given, coded)
+        regret = _regret(imagined, given, coded, log_chance > FORBIDDEN / 2)
     entropy = -(chance * log_chance.clamp(min=-30)).sum(dim=-1)
     loss = turn * ((chance * regret).sum(dim=-1) - entropy_weight * entropy)
     if held is not None:
@@ -138,8 +138,10 @@ def advantages(
         return gain / imagined.credit.scale - OUT_OF_TURN * changes
 
 
-def _regret(imagined: Imagined, given: Situation, coded: Sequence[Tensor]) -> Tensor:
-    """Return what each choice of each cell loses against its best one `[B, K, choices]`.
+def _regret(
+    imagined: Imagined, given: Situation, coded: Sequence[Tensor], allowed: Tensor
+) -> Tensor:
+    """Return what each choice of each cell loses against its best allowed one `[B, K, choices]`.
 
     What the other cells do is as in `coded`; credits of all cells count.
     """
@@ -154,7 +156,8 @@ def _regret(imagined: Imagined, given: Situation, coded: Sequence[Tensor]) -> Te
     rest = [part.repeat_interleave(alternatives, dim=0) for part in coded[1:]]
     worth = imagined.total(given.repeated(alternatives), torch.cat([order, *rest], dim=-1))
     worth = worth.view(networks, cells, choices) / imagined.credit.scale
-    return (worth.amax(dim=-1, keepdim=True) - worth).clamp(max=LARGEST_REGRET)
+    best = torch.where(allowed, worth, -torch.inf).amax(dim=-1, keepdim=True)
+    return (best - worth).clamp(0.0, LARGEST_REGRET)
 
 
 def _decided(logits: Tensor, actions: Sequence[Action], generator: torch.Generator) -> list[Tensor]:
@@ -179,14 +182,13 @@ def _decoded(logits: Tensor, bins: ActionBins) -> Tensor:
     The value passes its gradient through its two bins; "off" is decided sharply, with the gradient of
     its probability.
     """
-    chance = torch.softmax(logits, dim=-1)
-    ordered = chance if bins.off is None else chance[..., 1:]
+    ordered = torch.softmax(logits if bins.off is None else logits[..., 1:], dim=-1)
     even = torch.arange(bins.count, device=logits.device)
-    place = (ordered * even).sum(dim=-1, keepdim=True) / ordered.sum(dim=-1, keepdim=True)
+    place = (ordered * even).sum(dim=-1, keepdim=True)
     coded = torch.clamp(1 - (place - even).abs(), min=0)
     if bins.off is None:
         return coded
-    off = chance[..., :1]
+    off = torch.softmax(logits, dim=-1)[..., :1]
     sharp = (off >= 0.5).to(off)
     off = sharp + off - off.detach()
     return torch.cat([off, (1 - off) * coded], dim=-1)
