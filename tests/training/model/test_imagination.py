@@ -1,0 +1,419 @@
+"""Imagined decisions: what a value on bins means, what choices lose, and where all cells end up together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from networld_runtime.contract import Action, ActionBins, Choice
+from networld_runtime.two_hot import decode_bins, encode_bins
+from networld_training.model.credit import BINS, CreditModel, CreditSize, Situation
+from networld_training.model.holding import Held
+from networld_training.model.imagination import (
+    LARGEST_REGRET,
+    OUT_OF_TURN,
+    Imagined,
+    _decoded,
+    _drawn,
+    _regret,
+    advantages,
+    imagined_loss,
+    masked_logits,
+)
+from networld_training.tasks.sleep.contract import SLEEP_CONTRACT, SLEEP_LEARNING
+
+ON = Choice("mode", ("on", "off"))
+BRANCH = Choice("branch", ("a", "b", "c"))
+POWER = ActionBins("power_db", -20.0, 0.0, 5, off=-30.0)
+OFFSET = ActionBins("offset_db", -6.0, 6.0, 13)
+PLACE = {feature.name: index for index, feature in enumerate(SLEEP_CONTRACT.features)}
+assert SLEEP_LEARNING.holding is not None
+HELD = Held(SLEEP_LEARNING.holding, SLEEP_CONTRACT)
+
+Worth = Callable[[Tensor, Tensor], Tensor]
+
+
+class Game(CreditModel):
+    """A credit model that knows: `worth` maps observations and coded actions to credits `[B, K]`."""
+
+    def __init__(self, actions: tuple[Action, ...], worth: Worth, scale: float = 1.0) -> None:
+        size = sum(action.size for action in actions)
+        super().__init__(1, actions, (1.0,) * size, (1.0,), CreditSize(8, 8))
+        self.worth = worth
+        self.scale.fill_(scale)
+        self.bounds.copy_(torch.tensor([-5.0, 5.0]))
+        self.factor = torch.nn.Parameter(torch.ones(()))
+
+    def expected(self, given: Situation, action: Tensor) -> Tensor:
+        return self.factor * self.worth(given.observation, action)
+
+    def forward(self, given: Situation, action: Tensor) -> Tensor:
+        """Put weights on the first and the last bin that have the known mean."""
+        low, high = self.values[0], self.values[-1]
+        share = (self.expected(given, action) - low) / (high - low)
+        between = torch.full((*share.shape, BINS - 2), -1e4)
+        return torch.cat([torch.log1p(-share)[..., None], between, torch.log(share)[..., None]], -1)
+
+
+def imagined_of(
+    actions: tuple[Action, ...], worth: Worth, scale: float = 1.0, held: Held | None = None
+) -> Imagined:
+    return Imagined(Game(actions, worth, scale), held, actions)
+
+
+def situation(networks: int, cells: int, features: int = 1) -> Situation:
+    others = (torch.arange(cells)[:, None] + torch.arange(1, cells)) % cells
+    return Situation(
+        torch.zeros(networks, cells, features), torch.ones(networks, cells, cells - 1, 1), others
+    )
+
+
+def draws(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def hot(*choices: int, of: int = 2) -> Tensor:
+    return torch.nn.functional.one_hot(torch.tensor([choices]), of).float()
+
+
+def quota(_: Tensor, action: Tensor) -> Tensor:
+    """Two cells should be on, in all: minus the square of what is too many or too few."""
+    on = action[..., 0]
+    return -((on.sum(dim=1, keepdim=True) - 2) ** 2) / on.shape[1] * torch.ones_like(on)
+
+
+logit_lists = st.lists(st.floats(-12, 12, width=32), min_size=13, max_size=13)
+
+
+@given(logits=logit_lists)
+def test_value_on_bins_is_what_a_cell_would_act_on(logits: list[float]) -> None:
+    for bins in (POWER, OFFSET):
+        logit = torch.tensor(logits[: bins.size])
+        chance = torch.softmax(logit, dim=-1)
+        assume(bins.off is None or abs(chance[0].item() - 0.5) > 1e-4)
+        expected = encode_bins(decode_bins(chance.numpy(), bins), bins)
+        assert _decoded(logit, bins).numpy() == pytest.approx(expected, abs=1e-3)
+
+
+def test_extreme_logits_still_mean_a_value_and_have_a_gradient() -> None:
+    for sure in range(POWER.size):
+        logits = torch.zeros(POWER.size)
+        logits[sure] = 500.0
+        logits.requires_grad_()
+        coded = _decoded(logits, POWER)
+        assert coded.argmax() == sure
+        (coded * torch.arange(float(POWER.size))).sum().backward()  # type: ignore[no-untyped-call]
+        assert logits.grad is not None
+        assert torch.isfinite(logits.grad).all()
+
+
+@pytest.mark.parametrize("off_logit", [-3.0, 3.0])
+def test_value_and_off_pass_a_gradient(off_logit: float) -> None:
+    logits = torch.tensor([off_logit, 0.3, -0.2, 0.9, 0.1, -0.4], requires_grad=True)
+    coded = _decoded(logits, POWER)
+    (to_off,) = torch.autograd.grad(coded[0], logits, retain_graph=True)
+    chance = torch.softmax(logits.detach(), dim=-1)
+    assert to_off[0].item() == pytest.approx((chance[0] * (1 - chance[0])).item(), rel=1e-4)
+    assert (to_off[1:] < 0).all()
+    place = coded[1:] @ torch.arange(5.0)
+    (to_place,) = torch.autograd.grad(place, logits)
+    if off_logit < 0:
+        assert (to_place[1:].diff() != 0).all()
+        assert to_place[5] > 0 > to_place[1]
+    else:
+        assert place == 0
+        assert to_place[0] < 0  # less off would be more power
+
+
+@given(
+    mask=st.lists(
+        st.lists(st.booleans(), min_size=3, max_size=3).filter(any), min_size=2, max_size=2
+    ),
+    seed=st.integers(0, 2**31),
+)
+def test_masked_choices_are_never_drawn_and_have_no_chance(
+    mask: list[list[bool]], seed: int
+) -> None:
+    valid = torch.tensor([mask]).float()
+    logits = masked_logits(8 * torch.randn(1, 2, 3, generator=draws(seed)), valid)
+    assert (torch.softmax(logits, dim=-1)[valid == 0] == 0).all()
+    drawn = _drawn(logits.repeat(100, 1, 1), draws(seed))
+    assert (drawn.sum(dim=-1) == 1).all()
+    assert (drawn * (1 - valid) == 0).all()
+
+
+def test_draws_are_as_likely_as_the_policy_says() -> None:
+    logits = torch.log(torch.tensor([[[0.2, 0.5, 0.3]]])).repeat(20_000, 1, 1)
+    share = _drawn(logits, draws()).mean(dim=(0, 1))
+    assert share.tolist() == pytest.approx([0.2, 0.5, 0.3], abs=0.02)
+
+
+def test_regret_is_that_of_asking_for_every_joint_action() -> None:
+    """Against plain loops, in a game whose credits depend on everything at once."""
+    table = 3 * torch.randn(3, 3, 3, 13, generator=draws(1))
+
+    def worth(_: Tensor, action: Tensor) -> Tensor:
+        first, second, third = action[..., :3].argmax(dim=-1).T
+        total = table[first, second, third, action[:, 1, 3:].argmax(dim=-1)]
+        return total[:, None] * torch.tensor([0.5, 0.3, 0.2])
+
+    imagined = imagined_of((BRANCH, OFFSET), worth, scale=2.0)
+    chosen = torch.randint(3, (4, 3), generator=draws(2))
+    offset = torch.randint(13, (4, 3), generator=draws(3))
+    coded = [
+        torch.nn.functional.one_hot(chosen, 3).float(),
+        torch.nn.functional.one_hot(offset, 13).float(),
+    ]
+    found = _regret(imagined, situation(4, 3), coded, torch.tensor(True))
+    for network, cell in product(range(4), range(3)):
+        asked = []
+        for choice in range(3):
+            joint = chosen[network].tolist()
+            joint[cell] = choice
+            asked.append(table[(*joint, offset[network, 1])].item() / 2)
+        expected = [max(asked) - one for one in asked]
+        assert found[network, cell].tolist() == pytest.approx(expected, abs=1e-5)
+
+
+def test_regret_is_bounded() -> None:
+    imagined = imagined_of((ON,), lambda _, action: 1000 * action[..., 0])
+    regret = _regret(imagined, situation(1, 2), [hot(0, 0)], torch.tensor(True))
+    assert regret.tolist() == [[[0.0, LARGEST_REGRET]] * 2]
+
+
+def test_a_forbidden_choice_is_no_measure_of_the_others() -> None:
+    """A choice that nobody could have logged may look like anything to the credit model."""
+    value = torch.tensor([0.0, 1.0, 1000.0])
+    imagined = imagined_of((BRANCH,), lambda _, action: action @ value)
+    raw = torch.zeros(1, 2, 3, requires_grad=True)
+    logits = masked_logits(raw, torch.tensor([1.0, 1.0, 0.0]))
+    imagined_loss(imagined, situation(1, 2), logits, 0.0, draws()).backward()  # type: ignore[no-untyped-call]
+    assert raw.grad is not None
+    # Chances of a half each: 0.5 * 0.5 for each of two cells.
+    assert raw.grad[0, 0].tolist() == pytest.approx([0.125, -0.125, 0.0], abs=1e-5)
+
+
+def test_loss_by_hand() -> None:
+    """The second cell is on for sure, the first one with 0.8; two typical credits are 4."""
+    logits = torch.log(torch.tensor([[[0.8, 0.2], [1.0, 1e-30]]]))
+    imagined = imagined_of((ON,), lambda _, action: action[..., 0] * torch.tensor([3.0, 1.0]), 2.0)
+    loss = imagined_loss(imagined, situation(1, 2), logits, 0.1, draws())
+    entropy = -0.8 * math.log(0.8) - 0.2 * math.log(0.2)
+    assert loss.item() == pytest.approx((0.2 * 3 / 2 - 0.1 * entropy) / 2, rel=1e-4)
+
+
+def minimised(imagined: Imagined, start: Tensor, steps: int, mask: Tensor | None = None) -> Tensor:
+    """Return logits `[K, A]` after steps down the imagined loss, in 16 copies of one network."""
+    logits = start.clone().requires_grad_()
+    optimiser = torch.optim.Adam([logits], lr=0.1)
+    given, generator = situation(16, len(start)), draws()
+    for _ in range(steps):
+        copies = masked_logits(logits, torch.ones(()) if mask is None else mask).expand(16, -1, -1)
+        loss = imagined_loss(imagined, given, copies, 0.01, generator)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    return logits.detach()
+
+
+def test_cells_share_a_quota_that_answers_to_the_log_overshoot() -> None:
+    imagined, cells = imagined_of((ON,), quota), 4
+    given = situation(1, cells)
+    for logged, overshot in ((1, 0), (0, 1)):  # all off, all on
+        before = hot(*[logged] * cells)
+        answer = _regret(imagined, given, [before], torch.tensor(True)).argmin(dim=-1)
+        assert answer.tolist() == [[overshot] * cells]
+        assert imagined.total(given, hot(*answer[0].tolist())).item() == -4
+    found = minimised(imagined, 0.1 * torch.randn(cells, 2, generator=draws(1)), 150)
+    decided = found.argmax(dim=-1)
+    assert imagined.total(given, hot(*decided.tolist())).item() == 0
+    assert torch.softmax(found, dim=-1).amax(dim=-1).min() > 0.9
+
+
+def test_cells_that_may_not_leave_the_others_to_fill_the_quota() -> None:
+    mask = torch.tensor([[0.0, 1.0], [1.0, 1.0], [0.0, 1.0], [1.0, 1.0]])
+    found = minimised(imagined_of((ON,), quota), torch.zeros(4, 2), 80, mask)
+    assert torch.softmax(masked_logits(found, mask), dim=-1).argmax(dim=-1).tolist() == [1, 0, 1, 0]
+
+
+def test_numbers_meet_a_sum_that_answers_to_the_log_overshoot() -> None:
+    """The places of three cells should add up to 6 of 12; each alone would go all the way to 4."""
+    actions = (ActionBins("power_db", -20.0, 0.0, 5),)
+    places = torch.arange(5.0)
+
+    def worth(_: Tensor, action: Tensor) -> Tensor:
+        total = (action @ places).sum(dim=1, keepdim=True)
+        return -((total - 6) ** 2).expand(-1, 3) / 36
+
+    imagined = imagined_of(actions, worth)
+    found = minimised(imagined, 0.1 * torch.randn(3, 5, generator=draws(1)), 150)
+    decided = _decoded(found, actions[0]) @ places
+    assert decided.sum().item() == pytest.approx(6, abs=0.05)
+    everything = hot(4, 4, 4, of=5)
+    others = hot(0, 0, of=5)
+    alone = [
+        imagined.total(situation(1, 3), torch.cat([hot(place, of=5), others], dim=1)).item()
+        for place in range(5)
+    ]
+    assert np.argmax(alone) == 4
+    decided_worth = imagined.total(situation(1, 3), _decoded(found, actions[0])[None]).item()
+    assert decided_worth > -0.01 > -0.5 > imagined.total(situation(1, 3), everything).item()
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_numbers_turn_off_if_that_pays(sign: float) -> None:
+    imagined = imagined_of((POWER,), lambda _, action: sign * action[..., 0])
+    found = minimised(
+        imagined, torch.full((2, 6), 0.0) + sign * torch.tensor([-1.0, 0, 0, 0, 0, 0]), 60
+    )
+    off = torch.softmax(found, dim=-1)[:, 0]
+    assert ((off > 0.5) == (sign > 0)).all()
+
+
+@pytest.mark.parametrize("actions", [(ON,), (POWER,), (BRANCH, OFFSET)])
+def test_the_credit_model_gets_no_gradient(actions: tuple[Action, ...]) -> None:
+    torch.manual_seed(0)
+    size = sum(action.size for action in actions)
+    credit = CreditModel(1, actions, (0.5,) * size, (1.0,), CreditSize(8, 8))
+    logits = torch.randn(2, 3, size, requires_grad=True)
+    imagined = Imagined(credit, None, actions)
+    imagined_loss(imagined, situation(2, 3), logits, 0.1, draws()).backward()  # type: ignore[no-untyped-call]
+    assert logits.grad is not None
+    assert logits.grad.abs().sum() > 0
+    assert all(parameter.grad is None for parameter in credit.parameters())
+    assert all(parameter.requires_grad for parameter in credit.parameters())
+
+
+def test_what_the_policy_does_anyway_has_no_advantage() -> None:
+    actions = (ON, OFFSET)
+    worth = torch.randn(15, generator=draws(1))
+
+    def game(_: Tensor, action: Tensor) -> Tensor:
+        return quota(_, action) + action @ worth
+
+    imagined = imagined_of(actions, game)
+    chosen = torch.randint(2, (5, 4), generator=draws(2))
+    logits = torch.cat(
+        [
+            200.0 * torch.nn.functional.one_hot(chosen, 2),
+            torch.randn(5, 4, 13, generator=draws(3)),
+        ],
+        dim=-1,
+    )
+    action = torch.cat(
+        [torch.nn.functional.one_hot(chosen, 2).float(), _decoded(logits[..., 2:], OFFSET)], dim=-1
+    )
+    gain = advantages(imagined, situation(5, 4), logits, action, draws())
+    assert gain.abs().max() < 1e-5
+    other = torch.cat([1 - action[..., :2], action[..., 2:]], dim=-1)
+    assert advantages(imagined, situation(5, 4), logits, other, draws()).abs().min() > 1e-3
+
+
+def test_advantages_by_hand() -> None:
+    """The policy has one cell of three on; a typical credit is 2."""
+    imagined = imagined_of((ON,), quota, scale=2.0)
+    logits = 200 * hot(0, 1, 1)
+    gain = advantages(imagined, situation(1, 3), logits, hot(1, 0, 1), draws())
+    # Off instead of on leaves none: -4 instead of -1. A second one on is right: 0. The third does as always.
+    assert gain[0].tolist() == pytest.approx([-1.5, 0.5, 0.0], abs=1e-5)
+
+
+def observed(*cells: tuple[int, bool]) -> Tensor:
+    """Return normalised observations `[1, K, D]` of the sleep task: state and turn of each cell."""
+    observation = torch.full((1, len(cells), SLEEP_CONTRACT.observation_size), 0.25)
+    for cell, (state, turn) in enumerate(cells):
+        for index, name in enumerate(("active", "light", "deep")):
+            observation[0, cell, PLACE[name]] = 1.0 if index == state else -1.0
+        observation[0, cell, PLACE["waking"]] = -1.0
+        observation[0, cell, PLACE["turn"]] = 1.0 if turn else -1.0
+    return observation
+
+
+def awake_and_changed(observation: Tensor, action: Tensor) -> Tensor:
+    """A cell earns 1 awake, and pays 4 in the slot in which its order is another than its state."""
+    state = HELD.state(observation)
+    changes = 1 - (state * action[..., :3]).sum(dim=-1)
+    return action[..., 0] - 4 * changes
+
+
+def sleep_situation(*cells: tuple[int, bool]) -> Situation:
+    plain = situation(1, len(cells))
+    return Situation(observed(*cells), plain.coupling, plain.neighbours)
+
+
+def test_orders_are_judged_as_if_they_were_held() -> None:
+    """Three slots in all, weighted 1, 0.6 and 0.36; what a change costs is paid once."""
+    imagined = imagined_of(SLEEP_CONTRACT.actions, awake_and_changed, held=HELD)
+    given = sleep_situation((0, True), (2, True))
+    offset = torch.zeros(1, 2, 13)
+    assert HELD.weight == pytest.approx(0.96)
+    for orders, expected in (
+        ((0, 2), 1.0),
+        ((1, 2), -4 / 1.96),
+        ((0, 0), 2 - 4 / 1.96),
+        ((0, 1), 1.0),  # deep sleep stays deep, so nothing changes
+    ):
+        action = torch.cat([hot(*orders, of=3), offset], dim=-1)
+        assert imagined.total(given, action).item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_cells_out_of_turn_learn_to_hold_their_states() -> None:
+    imagined = imagined_of(SLEEP_CONTRACT.actions, awake_and_changed, held=HELD)
+    given = sleep_situation((2, False), (1, True), (1, False))
+    logits = torch.zeros(1, 3, 16, requires_grad=True)
+    optimiser = torch.optim.Adam([logits], lr=0.2)
+    for _ in range(80):
+        loss = imagined_loss(imagined, given, logits, 0.0, draws())
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    chance = torch.softmax(logits.detach()[0, :, :3], dim=-1)
+    # Waking costs 4 once and earns 1.96: the second cell stays asleep by its own choice.
+    assert chance.argmax(dim=-1).tolist() == [2, 1, 1]
+    assert chance.amax(dim=-1).min() > 0.9
+
+
+def test_loss_out_of_turn_by_hand() -> None:
+    imagined = imagined_of(SLEEP_CONTRACT.actions, awake_and_changed, held=HELD)
+    logits = torch.zeros(1, 1, 16)
+    logits[..., :3] = torch.log(torch.tensor([0.5, 0.2, 0.3]))
+    given = Situation(
+        observed((1, False)), torch.ones(1, 1, 1, 1), torch.zeros(1, 1, dtype=torch.long)
+    )
+    loss = imagined_loss(imagined, given, logits, 0.5, draws())
+    assert loss.item() == pytest.approx(-math.log(0.2), rel=1e-5)
+
+
+def test_others_out_of_turn_are_imagined_to_hold_theirs() -> None:
+    """The policy would wake everybody, but only the third cell may give an order."""
+
+    def crowd(_: Tensor, action: Tensor) -> Tensor:
+        return action[..., 0].sum(dim=1, keepdim=True).expand(action.shape[:2]) ** 2
+
+    imagined = imagined_of(SLEEP_CONTRACT.actions, crowd, held=HELD)
+    given = sleep_situation((2, False), (1, False), (0, True))
+    logits = torch.zeros(1, 3, 16)
+    logits[..., 0] = 200.0
+    stays = torch.cat([hot(2, 1, 0, of=3), torch.zeros(1, 3, 13)], dim=-1)
+    assert advantages(imagined, given, logits, stays, draws())[0].tolist() == [0, 0, 0]
+    wakes = torch.cat([hot(0, 0, 1, of=3), torch.zeros(1, 3, 13)], dim=-1)
+    gain = advantages(imagined, given, logits, wakes, draws())[0]
+    # Three cells earn the square of those awake: 2 or 0 instead of 1; a change out of turn costs extra.
+    assert gain.tolist() == pytest.approx([9 - OUT_OF_TURN, 9 - OUT_OF_TURN, -3.0])
+
+
+def test_an_order_without_effect_is_no_change_out_of_turn() -> None:
+    imagined = imagined_of(SLEEP_CONTRACT.actions, awake_and_changed, held=HELD)
+    given = sleep_situation((2, False), (1, False))
+    logits = torch.zeros(1, 2, 16)
+    light = torch.cat([hot(1, 2, of=3), torch.zeros(1, 2, 13)], dim=-1)
+    gain = advantages(imagined, given, logits, light, draws())[0]
+    assert gain.tolist() == pytest.approx([0, -4 / 1.96 - OUT_OF_TURN], abs=1e-5)
