@@ -14,6 +14,7 @@ from networld_runtime.plan_start import plan_start
 from networld_runtime.planner_settings import PlannerSettings
 from networld_runtime.solver import SOLVERS
 from networld_runtime.two_hot import decode_actions
+from networld_training.evaluation.conditions import Conditions
 from networld_training.model.checkpoint import load_checkpoint
 from networld_training.model.mean_field import mean_field
 from networld_training.model.world_model import TaskModel
@@ -54,13 +55,20 @@ class CheckpointPolicy:
     Args:
         model: The model of the task.
         settings: How actions are chosen; None takes the defaults, which `networld export` has as well.
+        messages: How messages arrive; None if all do.
     """
 
     name = "networld-checkpoint"
     information: Information = "mean-field"
 
-    def __init__(self, model: TaskModel, settings: PlannerSettings | None = None) -> None:
+    def __init__(
+        self,
+        model: TaskModel,
+        settings: PlannerSettings | None = None,
+        messages: Conditions | None = None,
+    ) -> None:
         self.model = model
+        self.messages = messages or Conditions()
         self.settings = settings or PlannerSettings()
         self._told: Tensor | None = None
         self._last: FloatArray | None = None
@@ -89,7 +97,9 @@ class CheckpointPolicy:
         neighbours = torch.from_numpy(task.neighbours)
         if self._told is None:
             return torch.zeros(*latent.shape[:2], self.model.contract.mean_field_size)
-        return mean_field(self._told, neighbours)
+        heard = self.messages.heard(task)
+        arrived = None if heard is None else torch.from_numpy(heard).float()
+        return mean_field(self._told, neighbours, arrived)
 
     def _plan_all(self, latent: Tensor, field: Tensor, task: Task) -> Tensor:
         """Return the action probabilities `[E K, A]` of the plans taken, and remember the plans."""

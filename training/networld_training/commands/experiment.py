@@ -1,0 +1,61 @@
+"""`networld experiment`: train what an experiment needs, judge its variants, write table and picture."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from networld_training.cli import Subparsers, add_command
+
+
+def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
+    """Add the sub-command."""
+    parser = add_command(
+        subparsers,
+        "experiment",
+        "Train the models of an experiment's file and compare its variants; goes on where it stopped.",
+        "networld experiment benchmarks/experiments/modes.toml",
+    )
+    parser.add_argument("file", type=Path, help="the experiment, TOML")
+    parser.add_argument(
+        "--data", type=Path, default=Path("runs/data"), help="data sets <task>-mixed"
+    )
+    parser.add_argument(
+        "--models", type=Path, default=Path("runs/models"), help="models and results"
+    )
+    parser.add_argument("--jobs", type=int, default=1, help="processes that judge; 1 if not given")
+    parser.add_argument("--train-only", action="store_true", help="train, but do not judge")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run an experiment; return 0. CSV, JSON and picture lie beside its file."""
+    from rich.console import Console
+
+    from networld_runtime.files import write_atomically
+    from networld_training.evaluation.picture import draw_results
+    from networld_training.evaluation.results import results_csv, results_json
+    from networld_training.evaluation.table import Line, paired_table, policy_table, show
+    from networld_training.experiments.judging import judge
+    from networld_training.experiments.models import Workshop
+    from networld_training.experiments.plan import read_experiment
+    from networld_training.progress import reporting
+
+    experiment = read_experiment(arguments.file)
+    workshop = Workshop(experiment, arguments.models, arguments.data)
+    workshop.train_all()
+    if arguments.train_only:
+        return 0
+    with reporting("percent", 100) as progress:
+        results = judge(experiment, workshop, arguments.jobs, progress.update)
+    against = experiment.variants[0].name
+    write_atomically(arguments.file.with_suffix(".csv"), results_csv(results).encode())
+    write_atomically(arguments.file.with_suffix(".json"), results_json(results, against).encode())
+    draw_results(results, arguments.file.with_suffix(".png"))
+    console = Console()
+    console.print(experiment.title)
+    for result in results:
+        title = f"{result.scenario.id}, {len(result.seeds)} episodes"
+        show(console, policy_table(title, result.spec.kpis, map(Line.of, result.rows)))
+        show(console, paired_table(result.paired(against)))
+    return 0

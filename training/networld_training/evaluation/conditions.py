@@ -1,0 +1,54 @@
+"""What goes wrong with messages in an experiment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from networld_runtime.errors import check_values
+from networld_training.radio.arrays import FloatArray, IntArray
+from networld_training.tasks.base import Task
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """How messages arrive.
+
+    Attributes:
+        loss: Chance that a message to one neighbour is lost.
+        silent: Cells that tell nothing in the whole episode, though they act; the first ones, whose place
+            says nothing.
+        deaf: Whether no message arrives at all.
+
+    Raises:
+        ConfigError: A value is out of range; lists all of them.
+    """
+
+    loss: float = 0.0
+    silent: int = 0
+    deaf: bool = False
+
+    def __post_init__(self) -> None:
+        check_values(
+            "messages",
+            self,
+            (
+                ("loss", 0 <= self.loss <= 1, "0 to 1"),
+                ("silent", self.silent >= 0, "0 or more"),
+            ),
+        )
+
+    def heard(self, task: Task) -> FloatArray | None:
+        """Return 1 where a message of the last slot arrived, else 0, `[E, K, n]`; None if all did.
+
+        Losses are drawn from the episodes' own streams.
+        """
+        if self == Conditions():
+            return None
+        heard = np.ones((*task.shape, task.neighbours.shape[1]))
+        if self.loss > 0:
+            drawn = [stream.policy.random(heard.shape[1:]) for stream in task.streams]
+            heard *= np.stack(drawn) >= self.loss
+        speaks: IntArray = (task.neighbours >= self.silent).astype(np.int64)
+        return heard * speaks * (not self.deaf)

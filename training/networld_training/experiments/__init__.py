@@ -1,0 +1,1 @@
+"""Experiments as files: which models, which ways of acting, where, how often."""

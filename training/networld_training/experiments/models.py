@@ -1,0 +1,62 @@
+"""The models of an experiment: trained where they are missing, gone on with where they are not finished."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from networld_training.data.windows import WindowSampler
+from networld_training.experiments.plan import Experiment, ModelPlan
+from networld_training.model.checkpoint import load_checkpoint
+from networld_training.model.trainer import CHECKPOINT, Trainer
+from networld_training.progress import reporting
+
+
+class Workshop:
+    """Where models are trained and kept.
+
+    Args:
+        experiment: What is needed.
+        folder: Where models are kept, each in a folder of its own.
+        data: Where the data sets `<task>-mixed` lie.
+    """
+
+    def __init__(self, experiment: Experiment, folder: Path, data: Path) -> None:
+        self.experiment = experiment
+        self.folder = folder
+        self._data = data
+        self._samplers: dict[str, WindowSampler] = {}
+
+    def checkpoint(self, model: str, seed: int) -> Path:
+        """Return the file of a model."""
+        return self.folder / f"{model}-{seed}" / CHECKPOINT
+
+    def train_all(self) -> None:
+        """Train what is not there or not finished.
+
+        Raises:
+            DataError: A data set or a checkpoint is missing, damaged or of something else.
+        """
+        missing = list(self._missing())
+        for number, (name, seed) in enumerate(missing, 1):
+            self._train(name, seed, f"model {number} of {len(missing)}, {name}-{seed}")
+
+    def _missing(self) -> Iterator[tuple[str, int]]:
+        needed = dict.fromkeys(one.model for one in self.experiment.variants)
+        for seed in self.experiment.training_seeds:
+            for name in needed:
+                path = self.checkpoint(name, seed)
+                plan = self.experiment.models[name]
+                if not path.exists() or load_checkpoint(path).step < plan.settings.all_steps:
+                    yield name, seed
+
+    def _train(self, name: str, seed: int, note: str) -> None:
+        plan: ModelPlan = self.experiment.models[name]
+        for task in plan.tasks:
+            if task not in self._samplers:
+                self._samplers[task] = WindowSampler(self._data / f"{task}-mixed")
+        samplers = {task: self._samplers[task] for task in plan.tasks}
+        folder = self.checkpoint(name, seed).parent
+        trainer = Trainer(folder, samplers, plan.settings, seed)
+        with reporting(note, plan.settings.all_steps, trainer.step) as progress:
+            trainer.run(lambda step, _: progress.update(step))
