@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from networld_runtime.errors import DataError
 from networld_runtime.two_hot import decode_actions
 from networld_training.data import windows
 from networld_training.data.generate import Generation, GenerationSettings
 from networld_training.data.manifest import Manifest, read_manifest, write_manifest
-from networld_training.data.windows import WindowSampler, discounted_returns
+from networld_training.data.shards import read_shard
+from networld_training.data.windows import WindowSampler
 from networld_training.tasks.power.contract import POWER_CONTRACT
-from networld_training.tasks.registry import CONTRACTS, TASKS
+from networld_training.tasks.registry import CONTRACTS, LEARNING, TASKS
 from networld_training.tasks.spec import action_problems, allowed
 
 Make = Callable[..., Manifest]
@@ -30,16 +32,7 @@ def folder(make: Make, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_returns_are_discounted_sums() -> None:
-    rewards = np.arange(20, dtype=np.float32).reshape(1, 20, 1)
-    returns = discounted_returns(rewards, POWER_CONTRACT)
-    horizon, discount = POWER_CONTRACT.horizon, POWER_CONTRACT.discount
-    assert returns.shape == (1, 20 - horizon + 1, 1)
-    expected = sum(discount**ahead * (3 + ahead) for ahead in range(horizon))
-    assert returns[0, 3, 0] == pytest.approx(expected)
-
-
-def test_window_aligns_messages_observations_actions_and_returns(folder: Path) -> None:
+def test_actions_show_in_the_observation_of_the_next_slot(folder: Path) -> None:
     window = WindowSampler(folder).batch(size=50, starts=3, seed=0, step=0)
     horizon = POWER_CONTRACT.horizon
     assert window.observation.shape[1] == 3 + horizon + 1
@@ -51,6 +44,90 @@ def test_window_aligns_messages_observations_actions_and_returns(folder: Path) -
     off = bins == 0
     assert (shown[off] == -1).all()
     assert (shown[~off] > -1).all()
+
+
+def test_all_parts_of_a_window_are_of_the_same_slots(folder: Path) -> None:
+    """Every array tells its episode and slot; slot 0 of a window only sends messages."""
+    sampler, starts = WindowSampler(folder), 3
+    episodes, slots, cells = sampler.credits.shape
+    code = 0.01 * np.arange(episodes)[:, None, None] + np.arange(slots + 1)[None, :, None]
+    code = np.broadcast_to(code, (episodes, slots + 1, cells)).astype(np.float32)
+    sampler.observations = np.repeat(code[..., None], POWER_CONTRACT.observation_size, axis=-1)
+    sampler.actions = code[:, :slots, :, None] - 20
+    sampler.credits = code[:, :slots]
+    sampler.couplings = np.broadcast_to(code[:, :slots, :, None, None], (*code[:, 1:].shape, 6, 1))
+    window = sampler.batch(size=40, starts=starts, seed=0, step=0)
+    shown, acting = window.observation[..., 0], starts + POWER_CONTRACT.horizon - 1
+    assert shown.shape == (40, acting + 2, cells)
+    assert np.allclose(np.diff(shown.numpy(), axis=1), 1, atol=1e-5)
+    now = shown[:, 1:-1]
+    assert torch.equal(window.credit, now)
+    assert torch.equal(window.coupling, now[..., None, None].expand(-1, -1, -1, 6, 1))
+    assert window.mask.shape == (40, acting, cells, POWER_CONTRACT.action_size)
+    done = decode_actions(window.action.numpy(), POWER_CONTRACT.actions)[..., 0]
+    np.testing.assert_allclose(done, now.numpy() - 20, atol=1e-4)
+    # All windows that fit are drawn, and no other.
+    assert set(shown[:, 0, 0].int().tolist()) == set(range(slots - acting))
+
+
+def test_same_seed_and_step_draw_the_same_windows(folder: Path) -> None:
+    first, again = (WindowSampler(folder).batch(8, 2, seed=1, step=5) for _ in range(2))
+    other = WindowSampler(folder).batch(8, 2, seed=1, step=6)
+    assert torch.equal(first.observation, again.observation)
+    assert torch.equal(first.action, again.action)
+    assert not torch.equal(first.observation, other.observation)
+
+
+def test_windows_move_to_a_device_whole(folder: Path) -> None:
+    window = WindowSampler(folder).batch(2, 3, seed=0, step=0)
+    moved = window.to("meta")
+    assert moved.starts == 3
+    for one in fields(window):
+        value = getattr(window, one.name)
+        if isinstance(value, torch.Tensor):
+            assert getattr(moved, one.name).device.type == "meta"
+            assert getattr(moved, one.name).shape == value.shape
+
+
+@pytest.mark.parametrize("name", CONTRACTS)
+def test_logged_actions_are_valid_and_others_may_not_be(
+    make: Make, tmp_path: Path, name: str
+) -> None:
+    make(tmp_path, name, slots=16)
+    sampler = WindowSampler(tmp_path)
+    window = sampler.batch(size=30, starts=3, seed=0, step=0)
+    assert (window.action * (1 - window.mask) == 0).all()
+    assert ((window.mask == 0) | (window.mask == 1)).all()
+    assert (window.mask == 0).any() == (sampler.contract.mask_size > 0)
+
+
+def test_masks_are_of_the_slots_that_act(make: Make, tmp_path: Path) -> None:
+    make(tmp_path, "sched", slots=16)
+    sampler = WindowSampler(tmp_path)
+    assert sampler.masks is not None
+    slot = np.arange(17)[None, :, None, None]
+    sampler.observations = np.broadcast_to(slot, sampler.observations.shape).astype(np.float32)
+    sampler.masks = (slot + np.arange(9)) % 3 == np.zeros(sampler.masks.shape)
+    window = sampler.batch(size=30, starts=3, seed=0, step=0)
+    acting = window.observation[:, 1:-1, :, :1]
+    assert torch.equal(window.mask, ((acting + torch.arange(9)) % 3 == 0).float())
+
+
+@pytest.mark.parametrize("name", CONTRACTS)
+def test_imitated_are_the_cells_that_follow_the_rule_of_the_start(
+    make: Make, tmp_path: Path, name: str
+) -> None:
+    manifest = make(tmp_path, name, slots=16)
+    sampler, start = WindowSampler(tmp_path), LEARNING[name].start
+    rules = np.array(manifest.quality.rules)
+    shards = [read_shard(tmp_path, manifest, shard) for shard in manifest.shards]
+    followed = np.concatenate([rules[shard["behaviours"]] for shard in shards])
+    assert np.array_equal(sampler.imitated, followed == start)
+    assert sampler.imitated.any() == (start != "")
+    sampler.observations[:] = np.arange(len(followed))[:, None, None, None]
+    window = sampler.batch(size=30, starts=2, seed=0, step=0)
+    episode = window.observation[:, 0, 0, 0].int().numpy()
+    assert np.array_equal(window.imitated.numpy() > 0, sampler.imitated[episode])
 
 
 def test_window_longer_than_the_episodes_is_a_clear_error(folder: Path) -> None:
@@ -90,7 +167,8 @@ def test_every_task_has_a_contract_that_is_its_own() -> None:
 
 
 def test_contracts_share_what_the_denoiser_needs() -> None:
-    assert len({(one.latent_size, one.horizon) for one in CONTRACTS.values()}) == 1
+    shared = {(one.latent_size, one.message_size, one.horizon) for one in CONTRACTS.values()}
+    assert len(shared) == 1
 
 
 @pytest.mark.parametrize("name", CONTRACTS)

@@ -62,11 +62,16 @@ def test_plans_of_every_task_mean_one_action_in_every_slot(name: str) -> None:
     torch.manual_seed(0)
     contract = CONTRACTS[name]
     model: TaskModel = WorldModel({name: contract}, PRESETS["tiny"].size).for_task(name)
-    probabilities = model.actions(torch.randn(5, 7, 16), torch.randn(5, 16))
+    probabilities = model.actions(
+        torch.randn(5, 7, contract.latent_size), torch.randn(5, contract.latent_size)
+    )
     assert probabilities.shape == (5, 7, contract.action_size)
     sizes = [action.size for action in contract.actions]
     for part in torch.split(probabilities, sizes, dim=-1):
         assert torch.allclose(part.sum(dim=-1), torch.ones(5, 7), atol=1e-5)
+    latent, field = torch.randn(5, contract.latent_size), torch.randn(5, contract.mean_field_size)
+    for part in torch.split(model.act(latent, field), sizes, dim=-1):
+        assert torch.allclose(part.sum(dim=-1), torch.ones(5), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", CONTRACTS)
@@ -74,15 +79,15 @@ def test_adapters_learn_all_components_of_an_action(name: str) -> None:
     torch.manual_seed(0)
     contract = CONTRACTS[name]
     model: TaskModel = WorldModel({name: contract}, PRESETS["tiny"].size).for_task(name)
-    latents = torch.randn(3, 8, 16)
+    latents = torch.randn(3, 8, contract.latent_size)
     action = torch.rand(3, 7, contract.action_size)
     batch = Batch(
         latent=latents[:, 0],
         plan=latents[:, 1:],
-        mean_field=torch.randn(3, 17),
+        mean_field=torch.randn(3, contract.mean_field_size),
         action=action,
         returns=torch.rand(3, contract.returns.count),
-        noise=torch.randn(3, 7, 16),
+        noise=torch.randn(3, 7, contract.latent_size),
         level=torch.rand(3),
         weight=torch.tensor([1.0, 1.0, 0.0]),
     )

@@ -29,7 +29,8 @@ def test_registry_and_contract() -> None:
     assert TASKS["power"].make is PowerTask
     contract = PowerTask.contract
     assert contract.observation_size == 28
-    assert (contract.horizon, contract.discount, contract.latent_size) == (7, 0.25, 16)
+    assert (contract.horizon, contract.discount) == (7, 0.25)
+    assert (contract.latent_size, contract.message_size) == (32, 16)
     assert contract.action_size == 32
     assert contract.returns.count == 51
     assert len({feature.name for feature in contract.features}) == 28
