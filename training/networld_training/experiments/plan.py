@@ -97,7 +97,7 @@ def read_experiment(path: Path) -> Experiment:
         try:
             return build()
         except ConfigError as error:
-            problems.extend(f"{place}: {line}" for line in error.problems)
+            problems.extend(f"{place}: {error.subject}: {line}" for line in error.problems)
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             problems.append(f"{place}: {error}")
         return None

@@ -1,0 +1,143 @@
+"""An experiment from its file to its table: trained once, judged once, the same when asked again."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from networld_runtime.errors import ConfigError
+from networld_training import cli
+from networld_training.evaluation import workers
+from networld_training.evaluation.conditions import Conditions
+from networld_training.experiments.plan import read_experiment
+from networld_training.tasks.power.task import PowerTask
+from networld_training.tasks.registry import find_scenario
+
+FILE = """
+title = "What messages are worth"
+scenarios = ["power/umi200"]
+episodes = 4
+training_seeds = [0, 1]
+
+[model.all]
+preset = "tiny"
+steps = 2
+credit_steps = 2
+windows = 2
+ranked = 1
+tasks = ["power"]
+size = { width = 16 }
+
+[[variant]]
+name = "all arrive"
+model = "all"
+
+[[variant]]
+name = "deaf"
+model = "all"
+messages = { deaf = true }
+"""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small data set of the power task."""
+    folder = tmp_path_factory.mktemp("data")
+    options = ["--task", "power", "--episodes", "9", "--shard-episodes", "1", "--slots", "20"]
+    code = cli.main(["data", "make", *options, "--output", str(folder / "power-mixed")])
+    assert code == 0
+    return folder
+
+
+@pytest.fixture
+def power() -> PowerTask:
+    """Two episodes with seven cells."""
+    task = PowerTask(find_scenario("power/umi200").networks[0], [1, 2])
+    task.reset()
+    return task
+
+
+def test_an_experiment_trains_judges_and_does_neither_twice(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "messages.toml"
+    file.write_text(FILE)
+    command = ["experiment", str(file), "--data", str(data), "--models", str(tmp_path / "models")]
+    assert cli.main(command) == 0
+    rows = list(csv.DictReader(file.with_suffix(".csv").open()))
+    found = {row["policy"]: row for row in rows}
+    assert {"random", "wmmse-pf", "ceiling", "all arrive", "deaf"} <= found.keys()
+    # the episodes of both training seeds count
+    assert {row["episodes"] for row in rows} == {"8"}
+    assert found["all arrive"]["score_iqm"] != found["deaf"]["score_iqm"]
+    assert file.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    first = file.with_suffix(".csv").read_bytes()
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("was judged again")
+
+    monkeypatch.setattr(workers.Work, "run", refuse)
+    changed = {
+        path: path.stat().st_mtime_ns for path in (tmp_path / "models").rglob("*.safetensors")
+    }
+    assert len(changed) == 2
+    assert cli.main(command) == 0
+    assert file.with_suffix(".csv").read_bytes() == first
+    assert all(path.stat().st_mtime_ns == then for path, then in changed.items())
+
+
+def test_all_problems_of_a_file_are_told_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "wrong.toml"
+    file.write_text(
+        FILE.replace("power/umi200", "power/nowhere")
+        .replace("episodes = 4", "episodes = 0")
+        .replace("deaf = true", "loss = 2.0")
+        .replace("steps = 2\ncredit", "steps = 0\ncredit")
+    )
+    with pytest.raises(ConfigError) as caught:
+        read_experiment(file)
+    told = "\n".join(caught.value.problems)
+    for part in ("nowhere", "episodes = 0", "loss = 2.0", "steps = 0"):
+        assert part in told, part
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        (("title", "tittle"), "tittle: unknown"),
+        (('model = "all"\n\n[[v', 'model = "none"\n\n[[v'), "'none' is none of all"),
+        (('name = "deaf"', 'name = "all arrive"'), "named twice"),
+        (("width", "wideness"), "wideness"),
+        (('["power"]', '["chess"]'), "chess"),
+        (("title =", "title"), "no TOML"),
+    ],
+)
+def test_a_wrong_file_is_refused(change: tuple[str, str], part: str, tmp_path: Path) -> None:
+    file = tmp_path / "wrong.toml"
+    file.write_text(FILE.replace(*change))
+    with pytest.raises(ConfigError) as caught:
+        read_experiment(file)
+    assert part in caught.value.render()
+
+
+def test_messages_are_lost_as_often_as_said(power: PowerTask) -> None:
+    heard = [Conditions(loss=0.3).heard(power) for _ in range(400)]
+    share = np.mean([one for one in heard if one is not None])
+    assert 0.68 < share < 0.72
+
+
+def test_a_silent_cell_is_heard_by_nobody(power: PowerTask) -> None:
+    heard = Conditions(silent=1).heard(power)
+    assert heard is not None
+    assert (heard[:, power.neighbours == 0] == 0).all()
+    assert (heard[:, power.neighbours != 0] == 1).all()
+
+
+def test_nothing_goes_wrong_unless_asked(power: PowerTask) -> None:
+    assert Conditions().heard(power) is None
+    deaf = Conditions(deaf=True).heard(power)
+    assert deaf is not None
+    assert (deaf == 0).all()
