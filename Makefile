@@ -51,7 +51,7 @@ demo: setup
 # The figures and pictures of README.md and docs/results.md, measured again.
 results: setup
 	$(BIN)/networld demo --json docs/demo.json --picture docs/demo.png
-	$(BIN)/networld evaluate --bundle bundles/power --episodes 32 --jobs 2 --json docs/evaluation.json
+	$(BIN)/networld evaluate --bundle bundles/networld --episodes 32 --jobs 2 --json docs/evaluation.json
 	$(BIN)/networld evaluate --all-baselines
 	$(BIN)/python docs/update_results.py
 

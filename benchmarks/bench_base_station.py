@@ -14,7 +14,7 @@ from networld_runtime.bundle import Bundle, load_bundle
 from networld_runtime.planner import Planner
 from networld_runtime.planner_settings import MODES, PlannerSettings
 
-BUNDLE = Path(__file__).parents[1] / "bundles" / "power"
+BUNDLE = Path(__file__).parents[1] / "bundles" / "networld"
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from networld_runtime.errors import ConfigError, DataError
 from networld_runtime.experience import Experience, Windows
 from networld_runtime.optimiser import AdamW, one_cycle
 
-SHIPPED = Path(__file__).parents[2] / "bundles" / "power"
+SHIPPED = Path(__file__).parents[2] / "bundles" / "networld"
 QUICK = AdaptationSettings(steps=25)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-SHIPPED = Path(__file__).parents[2] / "bundles" / "power"
+SHIPPED = Path(__file__).parents[2] / "bundles" / "networld"
 FORBIDDEN = {"torch", "onnx", "onnxscript", "networld_training", "networld_export", "pickle5"}
 
 # The real command from its start through 20 slots, with a radio that needs no broker.

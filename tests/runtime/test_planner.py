@@ -21,7 +21,7 @@ from networld_runtime.planner_settings import MODES, PlannerSettings
 from networld_runtime.solver import SOLVERS
 from networld_runtime.two_hot import decode_actions
 
-SHIPPED = Path(__file__).parents[2] / "bundles" / "power"
+SHIPPED = Path(__file__).parents[2] / "bundles" / "networld"
 PLANNING = MODES[1:]
 LATENT = np.linspace(-0.6, 0.4, 24, dtype=np.float32)
 FIELD = np.linspace(0.3, -0.2, 17, dtype=np.float32)

@@ -17,10 +17,10 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         subparsers,
         "bundle",
         "Make the shipped bundle from nothing (data, training, export), or show one.",
-        "networld bundle make --output bundles/power",
+        "networld bundle make --output bundles/networld",
     )
     parser.add_argument("action", choices=("make", "show"))
-    parser.add_argument("--output", type=Path, default=Path("bundles/power"), help="bundle folder")
+    parser.add_argument("--output", type=Path, default=Path("bundles/networld"), help="bundle folder")
     parser.add_argument("--work", type=Path, default=Path("runs/bundle"), help="data and run")
     parser.add_argument("--preset", default="default", help="default, or tiny for a quick try")
     parser.add_argument("--episodes", type=int, default=DATA_EPISODES)

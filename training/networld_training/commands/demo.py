@@ -17,7 +17,7 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         "networld demo --json result.json",
     )
     parser.add_argument(
-        "--bundle", type=Path, default=Path("bundles/power"), help="folder of an exported model"
+        "--bundle", type=Path, default=Path("bundles/networld"), help="folder of an exported model"
     )
     parser.add_argument("--task", default="power", help="task of the bundle")
     parser.add_argument("--cells", type=int, default=7, help="cells: 7, 19, 37 or 61")

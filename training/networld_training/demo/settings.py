@@ -40,7 +40,7 @@ class DemoSettings:
         ConfigError: A value is out of range; lists all of them.
     """
 
-    bundle: Path = Path("bundles/power")
+    bundle: Path = Path("bundles/networld")
     task: str = "power"
     cells: int = 7
     broker: str = "embedded"
