@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from networld_runtime.contract import Choice, Contract
+from networld_runtime.contract import NORMALISED_LIMIT, Choice, Contract
 from networld_runtime.errors import DataError
 from networld_runtime.two_hot import encode_actions
 from networld_training.data.manifest import Manifest, read_finished_manifest
@@ -22,6 +22,13 @@ from networld_training.data.shards import Arrays, read_shard
 from networld_training.tasks.registry import CONTRACTS, LEARNING
 
 Array = np.ndarray[Any, Any]
+
+OVER_NOISE = "dB over noise"
+"""Unit of the features that rise when there is less noise."""
+QUIETER_SHARE = 0.5
+LARGEST_QUIETER_DB = 12.0
+"""A share of the windows is shown as if there were less noise, by up to so much: where interference rules,
+what cells do is worth the same, and a model that has learned so carries over to denser networks."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,10 @@ class WindowSampler:
         followed = np.concatenate([shard["behaviours"] for shard in shards])
         rules = manifest.quality.rules
         start = LEARNING[manifest.task].start
+        self.per_db = np.array(
+            [2 / (one.high - one.low) * (OVER_NOISE in one.unit) for one in self.contract.features],
+            dtype=np.float32,
+        )
         self.imitated = followed == (rules.index(start) if start in rules else -1)
 
     def batch(self, size: int, starts: int, seed: int, step: int) -> WindowBatch:
@@ -105,16 +116,20 @@ class WindowSampler:
         episode = random.integers(len(self.actions), size=size)[:, None]
         first = random.integers(1, last + 1, size=size)[:, None]
         acting = first + np.arange(starts + horizon - 1)
+        quieter_db = random.uniform(0.0, LARGEST_QUIETER_DB, (size, 1, 1, 1))
+        quieter_db *= random.random(quieter_db.shape) < QUIETER_SHARE
+        seen = self.observations[episode, first + np.arange(-1, starts + horizon)]
+        limit = NORMALISED_LIMIT
+        seen = np.clip(seen + quieter_db * self.per_db, -limit, limit, dtype=np.float32)
+        gain = 10 ** (quieter_db[..., None] / 10) if self.per_db.any() else 1.0
         return WindowBatch(
-            observation=torch.from_numpy(
-                self.observations[episode, first + np.arange(-1, starts + horizon)]
-            ),
+            observation=torch.from_numpy(seen),
             action=torch.from_numpy(
                 encode_actions(self.actions[episode, acting], self.contract.actions)
             ),
             neighbours=self.neighbours,
             credit=torch.from_numpy(self.credits[episode, acting]),
-            coupling=torch.from_numpy(self.couplings[episode, acting]),
+            coupling=torch.from_numpy((self.couplings[episode, acting] * gain).astype(np.float32)),
             mask=torch.from_numpy(self._valid(episode, acting)),
             imitated=torch.from_numpy(self.imitated[episode[:, 0]].astype(np.float32)),
             starts=starts,
