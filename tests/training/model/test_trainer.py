@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,91 +17,232 @@ from networld_runtime.message import dequantise
 from networld_runtime.message import quantise as quantise_message
 from networld_training.data.generate import Generation, GenerationSettings
 from networld_training.data.windows import WindowSampler
-from networld_training.model.checkpoint import load_checkpoint
+from networld_training.model.checkpoint import FORMAT, load_checkpoint
 from networld_training.model.mean_field import lose_messages, mean_field, quantise
 from networld_training.model.settings import PRESETS, TrainingSettings
 from networld_training.model.trainer import CHECKPOINT, Trainer
 from networld_training.tasks.registry import find_scenario
 
-TINY = replace(PRESETS["tiny"], steps=12)
+TINY = replace(PRESETS["tiny"], credit_steps=4, steps=6, imitation=0.4)
 
 
 @pytest.fixture(scope="module")
-def sampler(tmp_path_factory: pytest.TempPathFactory) -> WindowSampler:
-    folder = tmp_path_factory.mktemp("data")
-    scenario = find_scenario("power/train")
-    settings = GenerationSettings(scenario, episodes=6, shard_episodes=3, slots=20)
-    Generation(folder, settings).run(lambda _: None)
-    return WindowSampler(folder)
+def samplers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, WindowSampler]:
+    """A task of numbers that starts from nothing, and one with choices, turns and a rule to imitate."""
+    found = {}
+    for task in ("power", "sleep"):
+        folder = tmp_path_factory.mktemp(task)
+        scenario = find_scenario(f"{task}/train")
+        settings = GenerationSettings(scenario, episodes=6, shard_episodes=3, slots=20)
+        Generation(folder, settings).run(lambda _: None)
+        found[task] = WindowSampler(folder)
+    return found
 
 
-def train(folder: Path, sampler: WindowSampler, stop_at: int | None = None) -> Trainer:
-    trainer = Trainer(folder, {"power": sampler}, TINY, seed=3)
-    while trainer.step < (stop_at or TINY.steps):
+def started(
+    folder: Path, samplers: Mapping[str, WindowSampler], settings: TrainingSettings = TINY
+) -> Trainer:
+    return Trainer(folder, samplers, settings, seed=3)
+
+
+def train(folder: Path, samplers: Mapping[str, WindowSampler], stop_at: int) -> Trainer:
+    """Resume or begin, stop at a step and save."""
+    trainer = started(folder, samplers)
+    while trainer.step < stop_at:
         trainer.advance()
     trainer.save()
     return trainer
 
 
-def test_resumed_run_equals_one_that_never_stopped(tmp_path: Path, sampler: WindowSampler) -> None:
-    train(tmp_path / "whole", sampler)
-    train(tmp_path / "parts", sampler, stop_at=5)
-    train(tmp_path / "parts", sampler, stop_at=6)
-    train(tmp_path / "parts", sampler)
-    whole = (tmp_path / "whole" / CHECKPOINT).read_bytes()
-    assert whole == (tmp_path / "parts" / CHECKPOINT).read_bytes()
+def weights(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in module.state_dict().items()}
 
 
-def test_training_lowers_every_loss(tmp_path: Path, sampler: WindowSampler) -> None:
-    settings = replace(TINY, steps=120)
-    trainer = Trainer(tmp_path, {"power": sampler}, settings)
-    history = [trainer.advance()[0] for _ in range(settings.steps)]
-    for name in history[0]:
-        early = np.mean([values[name] for values in history[:10]])
-        late = np.mean([values[name] for values in history[-10:]])
-        assert late < early, name
+def same(one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_average_lags_the_model_and_is_what_a_checkpoint_gives(
-    tmp_path: Path, sampler: WindowSampler
+@pytest.mark.parametrize(
+    "stops",
+    [(2,), (4,), (6,), (2, 4, 5, 9)],
+    ids=["within the first phase", "between the phases", "within the second", "often"],
+)
+def test_resumed_run_equals_one_that_never_stopped(
+    tmp_path: Path, samplers: dict[str, WindowSampler], whole: bytes, stops: tuple[int, ...]
 ) -> None:
-    trainer = train(tmp_path, sampler)
-    name = "encoders.power.encode.0.weight"
-    model = trainer.model.state_dict()[name]
-    averaged = load_checkpoint(tmp_path / CHECKPOINT).averaged_model().state_dict()[name]
-    assert torch.equal(averaged, trainer.average[name])
-    assert not torch.equal(averaged, model)
+    for stop in (*stops, TINY.all_steps):
+        train(tmp_path, samplers, stop)
+    assert (tmp_path / CHECKPOINT).read_bytes() == whole
 
 
-@pytest.mark.parametrize("change", ["seed", "settings"])
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, samplers: dict[str, WindowSampler]) -> bytes:
+    """The checkpoint of a run that never stopped."""
+    folder = tmp_path_factory.mktemp("whole")
+    train(folder, samplers, TINY.all_steps)
+    return (folder / CHECKPOINT).read_bytes()
+
+
+def test_another_seed_is_another_run(
+    tmp_path: Path, samplers: dict[str, WindowSampler], whole: bytes
+) -> None:
+    trainer = Trainer(tmp_path, samplers, TINY, seed=4)
+    trainer.run(lambda *_: None)
+    assert (tmp_path / CHECKPOINT).read_bytes() != whole
+
+
+def test_training_lowers_every_loss(tmp_path: Path, samplers: dict[str, WindowSampler]) -> None:
+    sleep = {"sleep": samplers["sleep"]}
+    settings = replace(TINY, credit_steps=30, steps=90, imitation=1 / 3, learning_rate=2e-3)
+    trainer = started(tmp_path, sleep, settings)
+    history = [trainer.advance() for _ in range(120)]
+    phases = {
+        ("credit",): history[:30],
+        ("denoising", "inverse", "classifier", "reconstruction"): history[30:],
+        ("imitation",): history[30:60],
+        ("imagined",): history[60:],
+    }
+    for losses, phase in phases.items():
+        for loss in losses:
+            early, late = (
+                np.mean([values[f"sleep/{loss}"] for values in part])
+                for part in (phase[:8], phase[-8:])
+            )
+            assert late < early, loss
+
+
+def test_credit_models_learn_first_and_then_all_else(
+    tmp_path: Path, samplers: dict[str, WindowSampler]
+) -> None:
+    trainer = started(tmp_path, samplers)
+    model, untrained = weights(trainer.model), weights(trainer.credits)
+    assert same(trainer.average, model)
+    for _ in range(TINY.credit_steps):
+        assert trainer.advance().keys() == {"power/credit", "sleep/credit"}
+    assert same(weights(trainer.model), model)
+    assert same(trainer.average, model)
+    learned = weights(trainer.credits)
+    for task in samplers:
+        name = f"{task}.head.0.weight"
+        assert not torch.equal(learned[name], untrained[name])
+    while trainer.step < TINY.all_steps:
+        assert "power/credit" not in trainer.advance()
+    assert same(weights(trainer.credits), learned)
+    changed = weights(trainer.model)
+    for network in ("encoders", "inverse", "classifiers", "policies"):
+        for task in samplers:
+            names = [name for name in model if name.startswith(f"{network}.{task}.")]
+            assert any(not torch.equal(model[name], changed[name]) for name in names), network
+
+
+def test_average_begins_with_the_second_phase(
+    tmp_path: Path, samplers: dict[str, WindowSampler]
+) -> None:
+    """As if the first phase had not been: the first step counts for 9 parts of 11, the next for 9 of 12."""
+    trainer = started(tmp_path, samplers)
+    name = "encoders.power.situation.0.weight"
+    expected = trainer.model.state_dict()[name].clone()
+    for _ in range(TINY.credit_steps):
+        trainer.advance()
+    for share in (9 / 11, 9 / 12, 9 / 13):
+        trainer.advance()
+        expected += share * (trainer.model.state_dict()[name] - expected)
+        assert torch.allclose(trainer.average[name], expected, atol=1e-6)
+        assert not torch.allclose(trainer.average[name], trainer.model.state_dict()[name])
+
+
+def test_learning_rate_has_a_cycle_for_each_phase(
+    tmp_path: Path, samplers: dict[str, WindowSampler]
+) -> None:
+    settings = replace(TINY, credit_steps=10, steps=5)
+    trainer = started(tmp_path, {"power": samplers["power"]}, settings)
+    rates = []
+    while trainer.step < 15:
+        trainer.advance()
+        rates.append(trainer.optimiser.param_groups[0]["lr"])
+    first, second = rates[:10], rates[10:]
+    assert first[0] == second[0] == pytest.approx(1e-3 * TINY.learning_rate)
+    assert second == first[::2]
+    assert 0.5 * TINY.learning_rate < max(first) <= TINY.learning_rate
+    assert first[-1] < 0.1 * max(first)
+
+
+def test_credit_models_have_the_scales_of_the_log(
+    tmp_path: Path, samplers: dict[str, WindowSampler]
+) -> None:
+    trainer = started(tmp_path, samplers)
+    for task, sampler in samplers.items():
+        credit = trainer.learners[task].imagined.credit
+        sizes = np.abs(sampler.credits[sampler.credits != 0])
+        assert credit.scale.item() == pytest.approx(np.median(sizes), rel=0.01)
+        lowest, highest = np.quantile(sampler.credits, [0.01, 0.99])
+        assert credit.values[[0, -1]].tolist() == pytest.approx([lowest, highest], rel=0.05)
+    assert trainer.learners["power"].imagined.held is None
+    assert trainer.learners["sleep"].imagined.held is not None
+    assert [trainer.learners[task].imitates for task in samplers] == [False, True]
+
+
+def test_run_reports_and_saves_to_the_end(
+    tmp_path: Path, samplers: dict[str, WindowSampler]
+) -> None:
+    reported: list[int] = []
+    trainer = started(tmp_path, {"power": samplers["power"]})
+    trainer.run(lambda step, _: reported.append(step), report_every=3, save_every=4)
+    assert reported == [3, 6, 9, 10]
+    assert load_checkpoint(tmp_path / CHECKPOINT).step == TINY.all_steps
+    trainer.run(lambda step, _: reported.append(step))
+    assert reported == [3, 6, 9, 10]
+
+
+def test_checkpoint_gives_the_averaged_weights(
+    tmp_path: Path, samplers: dict[str, WindowSampler]
+) -> None:
+    trainer = train(tmp_path, samplers, TINY.all_steps)
+    checkpoint = load_checkpoint(tmp_path / CHECKPOINT)
+    averaged = weights(checkpoint.averaged_model())
+    assert same(averaged, trainer.average)
+    assert not same(averaged, weights(trainer.model))
+    assert same(checkpoint.part("model"), weights(trainer.model))
+    assert same(checkpoint.part("credit"), weights(trainer.credits))
+    assert checkpoint.settings == TINY
+
+
+def test_checkpoint_of_another_format_is_refused(tmp_path: Path, whole: bytes) -> None:
+    path = tmp_path / CHECKPOINT
+    path.write_bytes(whole)
+    assert FORMAT == 3
+    assert load_checkpoint(path).step == TINY.all_steps
+    old = whole.replace(b'\\"format\\": 3,', b'\\"format\\": 2,', 1)
+    assert old != whole
+    path.write_bytes(old)
+    with pytest.raises(DataError, match="format 2, expected 3; train again"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("change", ["seeds", "settings", "contracts"])
 def test_another_run_in_the_same_folder_is_refused(
-    tmp_path: Path, sampler: WindowSampler, change: str
+    tmp_path: Path, samplers: dict[str, WindowSampler], whole: bytes, change: str
 ) -> None:
-    train(tmp_path, sampler, stop_at=1)
+    (tmp_path / CHECKPOINT).write_bytes(whole)
     settings = replace(TINY, learning_rate=0.5) if change == "settings" else TINY
-    with pytest.raises(DataError, match=change):
-        Trainer(tmp_path, {"power": sampler}, settings, seed=4 if change == "seed" else 3)
+    some = {"power": samplers["power"]} if change == "contracts" else samplers
+    with pytest.raises(DataError, match=f"{change} differ"):
+        Trainer(tmp_path, some, settings, seed=4 if change == "seeds" else 3)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "garbage", "missing", "empty"])
-def test_damaged_checkpoint_is_a_clear_error(
-    tmp_path: Path, sampler: WindowSampler, damage: str
-) -> None:
+def test_damaged_checkpoint_is_a_clear_error(tmp_path: Path, whole: bytes, damage: str) -> None:
     path = tmp_path / CHECKPOINT
-    train(tmp_path, sampler, stop_at=1)
-    content = path.read_bytes()
-    if damage == "missing":
-        path.unlink()
-    else:
-        path.write_bytes({"truncated": content[:-9], "garbage": b"x" * 64, "empty": b""}[damage])
+    if damage != "missing":
+        path.write_bytes({"truncated": whole[:-9], "garbage": b"x" * 64, "empty": b""}[damage])
     with pytest.raises(DataError, match="train"):
         load_checkpoint(path)
 
 
 def test_settings_name_every_bad_value() -> None:
     with pytest.raises(ConfigError) as raised:
-        TrainingSettings(steps=0, learning_rate=-1.0, average=2.0)
-    assert len(raised.value.problems) == 3
+        TrainingSettings(steps=0, credit_steps=0, learning_rate=-1.0, average=2.0, ranked=17)
+    assert len(raised.value.problems) == 5
 
 
 @given(st.lists(st.floats(-1, 1), min_size=16, max_size=16))
