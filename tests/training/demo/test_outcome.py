@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from rich.console import Console
+from rich.table import Table
 
-from networld_training.demo.drops import DropResults, score_drops
+from networld_training.demo.drops import run_rules, score_drops
 from networld_training.demo.outcome import (
     AdaptationOutcome,
     DemoOutcome,
@@ -21,47 +22,34 @@ from networld_training.demo.outcome import (
     plan_times_ms,
     summarise_adaptation,
 )
-from networld_training.demo.picture import draw
+from networld_training.demo.picture import best_rule, draw
+from networld_training.demo.scenes.registry import SCENES
 from networld_training.demo.settings import DemoSettings
+from networld_training.demo.show import TABLE_WIDTH
 from networld_training.demo.simulated_radio import RadioCounters
 from networld_training.demo.tables import advice, network_table, score_table
 
 NEIGHBOURS = {"a": ("b", "c"), "b": ("a",), "c": ("a", "b")}
-LEVELS = {
-    "random": -0.6,
-    "full": -0.5,
-    "reuse-3": -1.2,
-    "wmmse-pf": -0.3,
-    "networld-base": -0.4,
-    "networld": -0.35,
-}
+TASK_NAMES = list(SCENES)
 
 
-@pytest.fixture
-def outcome() -> DemoOutcome:
-    """Made-up results of two drops."""
-    rates = np.random.default_rng(0).uniform(0.2, 2.0, (2, 28))
-    results = {
-        name: DropResults(
-            {
-                "mean_log_rate": np.array([level - 0.1, level + 0.1]),
-                "user_rate_p5": np.array([0.2, 0.4]),
-                "cell_spectral_efficiency": np.array([3.0, 3.2]),
-                "jain": np.array([0.8, 0.9]),
-            },
-            rates + level,
-        )
-        for name, level in LEVELS.items()
-    }
+@pytest.fixture(scope="module", params=TASK_NAMES)
+def outcome(request: pytest.FixtureRequest) -> DemoOutcome:
+    """Made-up counters around what the rules achieve on two short drops; rules stand in for NetWorld."""
+    settings = DemoSettings(task=request.param, episodes=2, slots=30)
+    entry, network = settings.entry, settings.network()
+    results = run_rules(entry, settings.scene, network, settings.drop_seeds()[0], lambda _: None)
+    stand_in = next(name for name, one in results.items() if one.information == "mean-field")
+    results["networld-base"] = results["networld"] = results[stand_in]
     messages = MessageCounts(700, 4199, 4200, {"stale": 1}, 37.0, 39)
     radio = RadioCounters(slots=100, answer_ms=[30.0, 40.0])
     radio.missed["cell-2"] = 3
     return DemoOutcome(
-        settings=DemoSettings(),
-        scenario="umi100",
+        settings=settings,
+        mode="policy",
         broker="amqtt",
         results=results,
-        scores=score_drops(results, 0),
+        scores=score_drops(entry.spec, results, 0),
         messages=messages,
         messages_before=messages,
         plan_p50_ms=10.0,
@@ -72,6 +60,13 @@ def outcome() -> DemoOutcome:
         adaptation=AdaptationOutcome(2.0, 1.5, 12.0, 6, {"query loss fell": 6}),
         lost={},
     )
+
+
+def shown(*tables: Table) -> str:
+    """Return tables as text, as wide as the demonstration prints them."""
+    console = Console(file=io.StringIO(), width=TABLE_WIDTH)
+    console.print(*tables)
+    return str(console.file.getvalue())  # type: ignore[attr-defined]
 
 
 def counters(sent: int, received: int, **more: object) -> dict[str, object]:
@@ -140,7 +135,8 @@ def test_adaptation_counts_only_cells_that_trained() -> None:
 def test_json_is_complete_and_strict(outcome: DemoOutcome) -> None:
     data = json.loads(json.dumps(outcome.to_json(), allow_nan=False))
     assert data["score"]["random"] == 0
-    assert data["score"]["wmmse-pf"] == 100
+    assert data["score"][outcome.spec.expert] == pytest.approx(100)
+    assert set(data["score"]) == {*outcome.settings.entry.heuristics, "networld", "networld-base"}
     assert data["adaptation"]["score_after"] == data["score"]["networld"]
     assert data["adaptation"]["score_before"] == data["score"]["networld-base"]
     assert data["messages"]["received"] == 4199
@@ -148,11 +144,10 @@ def test_json_is_complete_and_strict(outcome: DemoOutcome) -> None:
 
 
 def test_tables_tell_what_was_lost(outcome: DemoOutcome) -> None:
-    console = Console(file=io.StringIO(), width=100)
-    console.print(score_table(outcome), network_table(outcome))
     lossy = replace(outcome, lost={"cell-3": "was killed by signal 9"})
-    console.print(network_table(lossy))
-    text = console.file.getvalue()  # type: ignore[attr-defined]
+    text = shown(score_table(outcome), network_table(outcome), network_table(lossy))
+    assert f"100 is {outcome.spec.expert}" in text
+    assert "\N{HORIZONTAL ELLIPSIS}" not in text  # nothing was cut off
     assert "7 live cells" in text
     assert "4199 of 4200 received (99.98 %)" in text
     assert "6 of 7 live cells" in text
@@ -161,13 +156,35 @@ def test_tables_tell_what_was_lost(outcome: DemoOutcome) -> None:
 
 def test_advice_is_given_when_many_deadlines_are_missed(outcome: DemoOutcome) -> None:
     assert advice(outcome) is None
-    outcome.radio.missed["cell-1"] = 67
-    assert advice(outcome) == (
-        "10.0 % of the deadlines were missed, and a late cell keeps its old power: "
-        "leave the machine alone, or try --slot-ms 160"
+    late = replace(outcome.radio, missed=Counter({"cell-1": 70}))
+    slow = replace(outcome, radio=late)
+    assert advice(slow) == (
+        "10.0 % of the deadlines were missed, and a late cell keeps its old action: "
+        "leave the machine alone, or try --slot-ms 120"
     )
     given = replace(outcome.settings, broker="mqtt://host:1883")
-    assert "set_tcp_nodelay" in str(advice(replace(outcome, settings=given)))
+    assert "set_tcp_nodelay" in str(advice(replace(slow, settings=given)))
+
+
+def test_no_effect_is_claimed_of_networks_that_choose_no_action(outcome: DemoOutcome) -> None:
+    assert shown(network_table(outcome)).count("they choose no action") == 1
+    assert outcome.to_json()["adaptation"]["tuned_acts"] is False
+    planning = replace(outcome, mode="select")
+    assert "they choose no action" not in shown(network_table(planning))
+    assert planning.to_json()["adaptation"]["tuned_acts"] is True
+    tuned = replace(outcome, adaptation=replace(outcome.adaptation, parts=("policy",)))
+    assert tuned.to_json()["adaptation"]["tuned_acts"] is True
+
+
+def test_the_best_rule_beside_us_knows_no_more_than_we_do(outcome: DemoOutcome) -> None:
+    name = best_rule(outcome)
+    assert outcome.results[name].information in ("none", "local", "mean-field")
+    better = [
+        rule for rule, score in outcome.scores.items() if score.value > outcome.scores[name].value
+    ]
+    assert outcome.spec.expert in better
+    informed = {outcome.results[rule].information for rule in better if "networld" not in rule}
+    assert informed <= {"one-hop", "genie"}
 
 
 def test_picture_is_a_png(outcome: DemoOutcome, tmp_path: Path) -> None:

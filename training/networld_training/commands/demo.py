@@ -19,7 +19,7 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--bundle", type=Path, default=Path("bundles/networld"), help="folder of an exported model"
     )
-    parser.add_argument("--task", default="power", help="task of the bundle")
+    parser.add_argument("--task", default="power", help="what the cells do: power, sched or sleep")
     parser.add_argument("--cells", type=int, default=7, help="cells: 7, 19, 37 or 61")
     parser.add_argument(
         "--broker",
@@ -29,7 +29,7 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     parser.add_argument("--episodes", type=int, default=6, help="drops before and after adaptation")
     parser.add_argument("--support-episodes", type=int, default=4, help="drops to learn from")
     parser.add_argument("--slots", type=int, default=100, help="slots of a drop")
-    parser.add_argument("--slot-ms", type=float, default=80.0, help="wall time of a slot")
+    parser.add_argument("--slot-ms", type=float, default=60.0, help="wall time of a slot")
     parser.add_argument("--seed", type=int, default=0, help="seed of drops and planners")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all results to this file")
     parser.add_argument(

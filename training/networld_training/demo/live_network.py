@@ -14,18 +14,16 @@ from networld_runtime.errors import BrokerError
 from networld_runtime.mqtt_transport import MqttTransport
 from networld_training.demo.brokers import Meeting, open_broker
 from networld_training.demo.cells import CellError, Cells
-from networld_training.demo.drops import DropResults
+from networld_training.demo.drops import DropResults, Watch
 from networld_training.demo.orders import Answers, Orders
 from networld_training.demo.processes import Children
 from networld_training.demo.settings import DemoSettings
 from networld_training.demo.signals import undisturbed
 from networld_training.demo.simulated_radio import SimulatedRadio, SlotReport
 from networld_training.demo.view import View
-from networld_training.tasks.power import PowerTask
 
 SITE = "demo"
 START_S = 90.0
-FULL_POWER_DB = 0.0
 ANSWER_S = 15.0
 ADAPTATION_S = 600.0
 SILENCE_S = 5.0
@@ -69,7 +67,7 @@ class LiveNetwork:
             bundle.contract,
             settings.slot_s,
             self._alive,
-            start=(FULL_POWER_DB,),  # an episode warms up at full power
+            settings.scene.start,
         )
 
     def await_cells(self, cells: Cells) -> None:
@@ -92,19 +90,23 @@ class LiveNetwork:
 
     def run_drops(self, phase: str, seeds: Sequence[int]) -> DropResults:
         """Serve drops one after the other and return what was achieved."""
-        scenario = self.settings.scenario()
-        tasks = [PowerTask(scenario, [seed]) for seed in seeds]
-        self._view.phase(phase, len(tasks) * scenario.slots, "slots")
-        for index, task in enumerate(tasks):
-            title = f"{index + 1} of {len(tasks)}"
-            before = index * scenario.slots
+        network, entry = self.settings.network(), self.settings.entry
+        watches = [Watch(entry.make(network, [seed]), self.settings.scene) for seed in seeds]
+        self._view.phase(phase, len(seeds) * network.slots, "slots")
+        for index, watch in enumerate(watches):
+            title = f"{index + 1} of {len(seeds)}"
+            before = index * network.slots
 
-            def show(report: SlotReport, title: str = title, before: int = before) -> None:
-                self._view.slot(title, report, self.radio.counters)
+            def show(
+                report: SlotReport, watch: Watch = watch, title: str = title, before: int = before
+            ) -> None:
+                details = {name: values[None] for name, values in report.details.items()}
+                seen = {name: values[0] for name, values in watch.slot(details).items()}
+                self._view.slot(title, report, seen, self.radio.counters)
                 self._view.advance(before + report.slot + 1)
 
-            self.radio.run_episode(task, show)
-        return DropResults.of(tasks)
+            self.radio.run_episode(watch.task, show)
+        return DropResults.of("mean-field", watches)
 
     def collect(self, on: bool) -> None:
         """Let the cells collect experience, or not."""
@@ -170,7 +172,7 @@ def open_network(
         network = LiveNetwork(settings, meeting, transport, site, bundle, view)
         stack.callback(_leave, transport, network.orders, meeting.shared)
         transport.connect()
-        neighbours = settings.scenario().layout().neighbours.tolist()
+        neighbours = settings.network().layout().neighbours.tolist()
         children = stack.enter_context(Children(polite=True))
         cells = Cells(children, settings, meeting, site, neighbours, folder)
         network.await_cells(cells)

@@ -10,14 +10,19 @@ from typing import Any
 
 import numpy as np
 
+from networld_runtime.adaptation import AdaptationSettings
+from networld_runtime.planner_settings import MODES
 from networld_training.demo.drops import DropResults
 from networld_training.demo.orders import Answers
 from networld_training.demo.settings import DemoSettings
 from networld_training.demo.simulated_radio import RadioCounters
 from networld_training.evaluation.statistics import Estimate
+from networld_training.tasks.spec import TaskSpec
 
 BASE = "networld-base"
 ADAPTED = "networld"
+ONE_PASS = MODES[0]
+"""The mode in which one network alone chooses the actions, and the name of that network."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,7 @@ class AdaptationOutcome:
         seconds: Wall time from the order to the last report; all cells train at the same time.
         accepted: Cells that kept their adapter.
         reasons: How many cells gave which reason for keeping or dropping it.
+        parts: Networks that were tuned.
     """
 
     query_loss_before: float | None
@@ -75,6 +81,7 @@ class AdaptationOutcome:
     seconds: float
     accepted: int
     reasons: dict[str, int]
+    parts: tuple[str, ...] = AdaptationSettings().parts
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,7 @@ class DemoOutcome:
 
     Attributes:
         settings: What was asked for.
-        scenario: Name of the scenario.
+        mode: How the cells choose their actions.
         broker: Which broker it was: `mosquitto`, `amqtt` or a URL.
         results: What each policy achieved; NetWorld is `networld-base` and `networld`.
         scores: Score of each policy.
@@ -99,7 +106,7 @@ class DemoOutcome:
     """
 
     settings: DemoSettings
-    scenario: str
+    mode: str
     broker: str
     results: dict[str, DropResults]
     scores: dict[str, Estimate]
@@ -112,6 +119,16 @@ class DemoOutcome:
     slips: int
     adaptation: AdaptationOutcome
     lost: dict[str, str]
+
+    @property
+    def spec(self) -> TaskSpec:
+        """The task's interface."""
+        return self.settings.entry.spec
+
+    @property
+    def tuned_acts(self) -> bool:
+        """Whether the cells choose their actions with a network that was tuned."""
+        return self.mode != ONE_PASS or ONE_PASS in self.adaptation.parts
 
     @property
     def live_cells(self) -> int:
@@ -132,10 +149,12 @@ class DemoOutcome:
             "lost_cells": self.lost,
             "slots": settings.slots,
             "slot_ms": settings.slot_ms,
+            "simulated_slot_s": self.spec.slot_s,
             "episodes": settings.episodes,
             "support_episodes": settings.support_episodes,
             "seed": settings.seed,
-            "scenario": self.scenario,
+            "scenario": settings.network().name,
+            "mode": self.mode,
             "broker": self.broker,
             "cores": os.cpu_count(),
             "score": {name: score.value for name, score in self.scores.items()},
@@ -146,6 +165,8 @@ class DemoOutcome:
             "deadline_missed": self.deadline_missed,
             "actions_rejected": dict(self.radio.rejected),
             "adaptation": {
+                "parts": list(adaptation.parts),
+                "tuned_acts": self.tuned_acts,
                 "query_loss_before": adaptation.query_loss_before,
                 "query_loss_after": adaptation.query_loss_after,
                 "score_before": self.scores[BASE].value,

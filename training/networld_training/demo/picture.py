@@ -1,4 +1,4 @@
-"""The picture of a demonstration: scores of all policies, and what the users get."""
+"""The picture of a demonstration: scores of all policies, and the task's own scene."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import SubFigure
 
 from networld_training.demo.outcome import ADAPTED, BASE, DemoOutcome
+from networld_training.demo.scenes.scene import Curve
 from networld_training.demo.tables import LABELS
 from networld_training.evaluation.drawing import (
     FAINT,
@@ -20,10 +22,11 @@ from networld_training.evaluation.drawing import (
     score_label,
     write_title,
 )
+from networld_training.evaluation.scores import RANDOM
 
-COLOURS = {ADAPTED: "#0b7a75", BASE: "#66b3ae", "wmmse-pf": "#52606d", "full": "#d97706"}
-CURVES = ("full", BASE, ADAPTED, "wmmse-pf")
-STYLES = {"full": ":", BASE: "--", ADAPTED: "-", "wmmse-pf": "-."}
+OURS = {ADAPTED: "#0b7a75", BASE: "#66b3ae"}
+AS_INFORMED = ("none", "local", "mean-field")
+"""What rules may know that have no advantage over a cell of ours."""
 
 
 def draw(outcome: DemoOutcome, path: Path) -> None:
@@ -32,28 +35,61 @@ def draw(outcome: DemoOutcome, path: Path) -> None:
     Raises:
         OSError: The file cannot be written.
     """
-    figure = new_figure(11, 4.6)
-    left, right = figure.subplots(1, 2, width_ratios=[1.15, 1])
+    figure = new_figure(12, 5.4)
+    left, right = figure.subfigures(1, 2, width_ratios=[1, 1.05], squeeze=False)[0]
     _draw_scores(left, outcome)
-    _draw_rates(right, outcome)
     settings = outcome.settings
+    settings.scene.draw(right, _curves(outcome))
     write_title(
         figure,
-        f"NetWorld power control: {outcome.live_cells} live cells over MQTT, "
+        f"NetWorld, {settings.task}: {outcome.live_cells} live cells over MQTT, "
         f"{settings.episodes} drops of {settings.slots} slots",
     )
     save(figure, path)
 
 
-def _draw_scores(axes: Axes, outcome: DemoOutcome) -> None:
+def best_rule(outcome: DemoOutcome) -> str:
+    """Return the rule with the best score among those that know no more than a cell of ours."""
+    rules = [
+        name
+        for name, result in outcome.results.items()
+        if name not in OURS and result.information in AS_INFORMED
+    ]
+    return max(rules, key=lambda name: outcome.scores[name].value)
+
+
+def _curves(outcome: DemoOutcome) -> list[Curve]:
+    """Return random, the best rule, the expert and NetWorld, the last of all on top."""
+    shown = {
+        RANDOM: (MUTED, ":"),
+        best_rule(outcome): ("#d97706", "--"),
+        outcome.spec.expert: ("#52606d", "-."),
+        ADAPTED: (OURS[ADAPTED], "-"),
+    }
+    return [
+        Curve(_short(name), outcome.results[name].seen, colour, line, ours=name == ADAPTED)
+        for name, (colour, line) in shown.items()
+    ]
+
+
+def _short(name: str) -> str:
+    return "NetWorld" if name == ADAPTED else name
+
+
+def _label(name: str, outcome: DemoOutcome) -> str:
+    return LABELS.get(name, f"{name} ({outcome.results[name].information})")
+
+
+def _draw_scores(figure: SubFigure, outcome: DemoOutcome) -> None:
     """Draw a bar for each policy, the best on top."""
+    axes: Axes = figure.subplots()
     names = sorted(outcome.scores, key=lambda name: outcome.scores[name].value)
     values = [outcome.scores[name].value for name in names]
-    ours = [name in (BASE, ADAPTED) for name in names]
+    ours = [name in OURS for name in names]
     bars = axes.barh(
-        [LABELS.get(name, name) for name in names],
+        [_label(name, outcome) for name in names],
         np.maximum(values, LOWEST_SHOWN),
-        color=[COLOURS[name] if own else MUTED for name, own in zip(names, ours, strict=True)],
+        color=[OURS.get(name, MUTED) for name in names],
         height=0.68,
     )
     numbers = [score_label(value) for value in values]
@@ -65,34 +101,8 @@ def _draw_scores(axes: Axes, outcome: DemoOutcome) -> None:
     lowest = max(min(values), LOWEST_SHOWN)
     axes.set_xlim(lowest - 32 if lowest < 0 else 0, max(*values, 100) * 1.12)
     axes.set_title("Score on the same drops", loc="left", color=INK, fontsize=11)
-    axes.set_xlabel("0: random   100: WMMSE-PF")
+    axes.set_xlabel(f"0: {RANDOM}   100: {outcome.spec.expert}")
     make_plain(axes)
     axes.tick_params(axis="y", length=0, labelsize=10)
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x", color=FAINT, linewidth=0.8)
-
-
-def _draw_rates(axes: Axes, outcome: DemoOutcome) -> None:
-    """Draw the distribution of the users' mean rates under a few policies."""
-    for name in CURVES:
-        rates = np.sort(outcome.results[name].user_rates.ravel())
-        share = 100 * (np.arange(rates.size) + 1) / rates.size
-        axes.step(
-            rates,
-            share,
-            where="post",
-            color=COLOURS[name],
-            linestyle=STYLES[name],
-            linewidth=2.4 if name == ADAPTED else 1.6,
-            label=LABELS[name],
-            zorder=3 if name == ADAPTED else 2,
-        )
-    everyone = np.concatenate([outcome.results[name].user_rates.ravel() for name in CURVES])
-    axes.set_xlim(0, float(np.percentile(everyone, 99)))
-    axes.set_ylim(0, 100)
-    axes.set_title("What the users get", loc="left", color=INK, fontsize=11)
-    axes.set_xlabel("mean rate of a user in b/s/Hz")
-    axes.set_ylabel("users with at most this rate in %")
-    axes.legend(fontsize=9.5, labelcolor=INK, loc="lower right", framealpha=0.9, edgecolor="none")
-    make_plain(axes)
-    axes.grid(color=FAINT, linewidth=0.8)

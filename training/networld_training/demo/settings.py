@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from networld_runtime.errors import ConfigError
 from networld_runtime.files import obstacle_to_writing
+from networld_training.demo.scenes.registry import SCENES
+from networld_training.demo.scenes.scene import Scene
 from networld_training.radio.geometry import RINGS
-from networld_training.tasks.power import PowerNetwork
-from networld_training.tasks.registry import TASKS
+from networld_training.tasks.entry import TaskEntry
+from networld_training.tasks.network import Network
+from networld_training.tasks.registry import find_task
 
 LARGEST_SEED = 2**31 - 1
 # Keeps the demonstration's drops apart from all others that are drawn from a small seed.
@@ -24,13 +28,13 @@ class DemoSettings:
 
     Attributes:
         bundle: Folder of the bundle that every cell runs.
-        task: Task of the bundle; `power` is the only one that has a demonstration.
+        task: What the cells do, one of the bundle's tasks.
         cells: Cells, each a process of its own.
         broker: `embedded`, `mosquitto` or `mqtt://host:port`.
         episodes: Drops that are run before and after adaptation.
         support_episodes: Other drops, from which the cells learn.
         slots: Slots of a drop.
-        slot_ms: Wall time of a slot.
+        slot_ms: Wall time of a slot, whatever time it stands for in the simulator.
         seed: Seed of the drops and of the planners.
         json: Where results are written as JSON; None writes none.
         picture: Where the picture is written, a PNG.
@@ -47,7 +51,7 @@ class DemoSettings:
     episodes: int = 6
     support_episodes: int = 4
     slots: int = 100
-    slot_ms: float = 80.0
+    slot_ms: float = 60.0
     seed: int = 0
     json: Path | None = None
     picture: Path = Path("demo.png")
@@ -55,7 +59,7 @@ class DemoSettings:
 
     def __post_init__(self) -> None:
         checks = (
-            ("task", self.task in TASKS, " or ".join(TASKS)),
+            ("task", self.task in SCENES, " or ".join(SCENES)),
             ("cells", self.cells in RINGS, f"one of {sorted(RINGS)}"),
             ("episodes", 1 <= self.episodes <= 1000, "1 to 1000"),
             ("support-episodes", 1 <= self.support_episodes <= 1000, "1 to 1000"),
@@ -85,9 +89,20 @@ class DemoSettings:
         """Names of the cells, in the order of the simulator."""
         return tuple(f"cell-{index}" for index in range(self.cells))
 
-    def scenario(self) -> PowerNetwork:
-        """Return the network that is simulated."""
-        return PowerNetwork(cells=self.cells, slots=self.slots)
+    @property
+    def entry(self) -> TaskEntry:
+        """The task."""
+        return find_task(self.task)
+
+    @property
+    def scene(self) -> Scene:
+        """What is shown of the task."""
+        return SCENES[self.task]
+
+    def network(self) -> Network:
+        """Return the network that is simulated: the task's own, so large and for so many slots."""
+        size: dict[str, Any] = {"cells": self.cells, "slots": self.slots}
+        return self.entry.network(**size)
 
     def drop_seeds(self) -> tuple[list[int], list[int]]:
         """Return the seeds of the drops that are judged and of those that are learned from."""

@@ -14,7 +14,7 @@ from networld_runtime.bundle import Bundle
 from networld_runtime.errors import ConfigError
 from networld_runtime.files import write_atomically
 from networld_training.demo.cells import CellError
-from networld_training.demo.drops import run_heuristics, score_drops
+from networld_training.demo.drops import fitting_rules, run_rules, score_drops
 from networld_training.demo.live_network import open_network
 from networld_training.demo.outcome import (
     ADAPTED,
@@ -31,9 +31,8 @@ from networld_training.demo.signals import ending_in_order
 from networld_training.demo.tables import advice, network_table, score_table
 from networld_training.demo.view import View, make_view
 from networld_training.evaluation.bundle_policy import load_task_bundle
-from networld_training.tasks.power.heuristics import POWER_HEURISTICS
 
-TABLE_WIDTH = 100
+TABLE_WIDTH = 120
 
 
 def run_demo(settings: DemoSettings) -> None:
@@ -52,7 +51,10 @@ def run_demo(settings: DemoSettings) -> None:
     if not console.is_terminal:
         console.width = TABLE_WIDTH
     with ending_in_order():
-        with _work_folder(settings.work) as folder, make_view(console, settings.cell_names) as view:
+        with (
+            _work_folder(settings.work) as folder,
+            make_view(console, settings.cell_names, settings.scene) as view,
+        ):
             outcome = _perform(settings, bundle, folder, view)
         console.print(score_table(outcome), network_table(outcome), sep="\n")
         hint = advice(outcome)
@@ -66,16 +68,16 @@ def run_demo(settings: DemoSettings) -> None:
 
 
 def _perform(settings: DemoSettings, bundle: Bundle, folder: Path, view: View) -> DemoOutcome:
-    """Go through all phases: the heuristics; then before, support, adaptation, after.
+    """Go through all phases: the rules; then before, support, adaptation, after.
 
-    The heuristics come first because they tell in seconds whether there can be a score.
+    The rules come first because they tell in seconds whether there can be a score.
     """
     judged, learned_from = settings.drop_seeds()
-    scenario = settings.scenario()
-    slots = len(POWER_HEURISTICS) * scenario.slots
-    view.phase("heuristics on the drops", slots, "slots")
-    results = run_heuristics(scenario, judged, view.advance)
-    score_drops(results, settings.seed)
+    entry, simulated = settings.entry, settings.network()
+    slots = len(fitting_rules(entry, simulated)) * simulated.slots
+    view.phase("rules on the drops", slots, "slots")
+    results = run_rules(entry, settings.scene, simulated, judged, view.advance)
+    score_drops(entry.spec, results, settings.seed)
     with open_network(settings, bundle, folder, view) as network:
         cells = network.cells
         assert cells is not None  # noqa: S101
@@ -94,10 +96,10 @@ def _perform(settings: DemoSettings, bundle: Bundle, folder: Path, view: View) -
 
     return DemoOutcome(
         settings=settings,
-        scenario=scenario.name,
+        mode=str(bundle.planner["mode"]),
         broker=network.meeting.name,
         results=results,
-        scores=score_drops(results, settings.seed),
+        scores=score_drops(entry.spec, results, settings.seed),
         messages=count_messages(reports, cells.neighbours),
         messages_before=count_messages(first_reports, cells.neighbours),
         plan_p50_ms=p50_ms,

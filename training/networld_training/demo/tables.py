@@ -6,35 +6,25 @@ from rich.table import Table
 
 from networld_training.demo.outcome import ADAPTED, BASE, DemoOutcome, MessageCounts, percentiles
 from networld_training.evaluation.table import Line, policy_table
-from networld_training.tasks.power.contract import POWER_SPEC
 
 BEARABLE_SHARE = 0.02
 
-LABELS = {
-    BASE: "NetWorld before adaptation",
-    ADAPTED: "NetWorld after adaptation",
-    "full": "full power",
-    "random": "random",
-    "random-bins": "random bins",
-    "reuse-3": "reuse 3",
-    "price-mean": "price, mean field",
-    "price-each": "price, each neighbour",
-    "price-own": "price, own only",
-    "wmmse-pf": "WMMSE-PF, knows everything",
-}
+LABELS = {BASE: "NetWorld", ADAPTED: "NetWorld, adapted"}
 
 
 def score_table(outcome: DemoOutcome) -> Table:
     """Return the figures of merit of all policies, NetWorld's standing out."""
     return policy_table(
-        f"Policies on the same {outcome.settings.episodes} drops "
-        "(score: 0 is random, 100 is WMMSE-PF)",
-        POWER_SPEC.kpis,
+        f"Policies on the same {outcome.settings.episodes} drops of "
+        f"{outcome.spec.name}/{outcome.settings.network().name} "
+        f"(score: 0 is random, 100 is {outcome.spec.expert})",
+        outcome.spec.kpis,
         [
             Line(
                 label=LABELS.get(name, name),
                 score=score,
                 kpis=outcome.results[name].means(),
+                information=outcome.results[name].information,
                 highlighted=name in (BASE, ADAPTED),
             )
             for name, score in outcome.scores.items()
@@ -47,14 +37,14 @@ def network_table(outcome: DemoOutcome) -> Table:
     live, cells = outcome.live_cells, outcome.settings.cells
     count = f"{live} live cells" if live == cells else f"{live} of {cells} live cells"
     table = Table(
-        title=f"{count}, one process each, broker {outcome.broker}",
+        title=f"{count}, one process each, mode {outcome.mode}, broker {outcome.broker}",
         title_justify="left",
         show_header=False,
     )
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     messages, adaptation, radio = outcome.messages, outcome.adaptation, outcome.radio
-    slots = f"{radio.slots} of {outcome.settings.slot_ms:g} ms"
+    slots = f"{radio.slots} of {outcome.spec.slot_s:g} s, played in {outcome.settings.slot_ms:g} ms"
     if outcome.slips:
         slots += f"; the schedule moved {outcome.slips} times"
     rows = [
@@ -77,8 +67,9 @@ def network_table(outcome: DemoOutcome) -> Table:
             f"({outcome.deadlines_missed_by_cells} by the cells' own clocks)",
         ),
         ("actions rejected", _by_reason(radio.rejected)),
+        ("adaptation of", _tuned(outcome)),
         (
-            "adaptation",
+            "adapters",
             f"{adaptation.accepted} of {cells} kept, {adaptation.seconds:.1f} s for all together",
         ),
         (
@@ -100,7 +91,7 @@ def advice(outcome: DemoOutcome) -> str | None:
     if share <= BEARABLE_SHARE:
         return None
     text = (
-        f"{100 * share:.1f} % of the deadlines were missed, and a late cell keeps its old power: "
+        f"{100 * share:.1f} % of the deadlines were missed, and a late cell keeps its old action: "
         f"leave the machine alone, or try --slot-ms {2 * settings.slot_ms:g}"
     )
     if settings.broker.startswith("mqtt:"):
@@ -113,6 +104,16 @@ def _messages(messages: MessageCounts) -> str:
     return (
         f"{messages.sent} sent, {messages.received} of {messages.expected} received"
         f"{'' if share is None else f' ({share:.2f} %)'}"
+    )
+
+
+def _tuned(outcome: DemoOutcome) -> str:
+    networks = ", ".join(outcome.adaptation.parts)
+    if outcome.tuned_acts:
+        return networks
+    return (
+        f"{networks}; in mode {outcome.mode} they choose no action, so that scores before and after "
+        "differ by nothing but messages and answers that were late"
     )
 
 

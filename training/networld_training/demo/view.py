@@ -20,8 +20,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from networld_training.demo.scenes.scene import Scene, Seen
 from networld_training.demo.simulated_radio import RadioCounters, SlotReport
-from networld_training.tasks.power.contract import LOWEST_POWER_DB
 
 LINE_EVERY_S = 5.0
 # Drawing takes the processor from the cells for some milliseconds.
@@ -37,7 +37,7 @@ class View(Protocol):
     def advance(self, done: int) -> None:
         """Show that so many units of the phase are done."""
 
-    def slot(self, episode: str, report: SlotReport, counters: RadioCounters) -> None:
+    def slot(self, episode: str, report: SlotReport, seen: Seen, counters: RadioCounters) -> None:
         """Show a slot of an episode such as `3 of 6`; called in every slot, so it must be quick."""
 
     def heard(self, percent: dict[str, float]) -> None:
@@ -56,9 +56,9 @@ class View(Protocol):
     ) -> None: ...
 
 
-def make_view(console: Console, cells: tuple[str, ...]) -> View:
+def make_view(console: Console, cells: tuple[str, ...], scene: Scene) -> View:
     """Return a live table on a terminal, lines everywhere else."""
-    return LiveView(console, cells) if console.is_terminal else LineView(console)
+    return LiveView(console, cells, scene) if console.is_terminal else LineView(console)
 
 
 class LineView:
@@ -89,9 +89,9 @@ class LineView:
         missed = f", {self._missed} deadlines missed" if self._missed else ""
         self.say(f"  {done} of {self._total} {self._unit}{missed}{left}")
 
-    def slot(self, episode: str, report: SlotReport, counters: RadioCounters) -> None:
+    def slot(self, episode: str, report: SlotReport, seen: Seen, counters: RadioCounters) -> None:
         """Remember what the next line tells."""
-        del episode, report
+        del episode, report, seen
         self._missed = counters.missed.total()
 
     def heard(self, percent: dict[str, float]) -> None:
@@ -116,9 +116,10 @@ class LineView:
 class LiveView:
     """A table of the cells above a bar for each phase."""
 
-    def __init__(self, console: Console, cells: tuple[str, ...]) -> None:
+    def __init__(self, console: Console, cells: tuple[str, ...], scene: Scene) -> None:
         self._console = console
         self._cells = cells
+        self._scene = scene
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=30),
@@ -151,19 +152,19 @@ class LiveView:
             self._progress.update(self._bar, completed=done)
         self._draw(at_once=False)
 
-    def slot(self, episode: str, report: SlotReport, counters: RadioCounters) -> None:
+    def slot(self, episode: str, report: SlotReport, seen: Seen, counters: RadioCounters) -> None:
         """Fill the table."""
         if time.monotonic() < self._draw_s + DRAW_EVERY_S:
             return
         table = Table(title=f"drop {episode}, slot {report.slot + 1}", title_justify="left")
         table.add_column("cell")
-        for heading in ("power", "rate", "answer", "late", "heard"):
+        for heading in (*self._scene.headings, "answer", "late", "heard"):
             table.add_column(heading, justify="right", min_width=10)
+        columns = self._scene.columns(report.action, seen)
         for index, name in enumerate(self._cells):
             table.add_row(
                 name,
-                _power(float(report.action[index, 0])),
-                f"{report.details['spectral_efficiency'][index]:.1f} b/s/Hz",
+                *columns[index],
                 _milliseconds(float(report.answer_ms[index])),
                 str(counters.missed[name]),
                 f"{self._heard[name]:.1f} %" if name in self._heard else "",
@@ -200,10 +201,6 @@ class LiveView:
 
     def _render(self) -> Group:
         return Group(self._progress) if self._table is None else Group(self._table, self._progress)
-
-
-def _power(action_db: float) -> str:
-    return "off" if action_db < LOWEST_POWER_DB else f"{action_db:.1f} dB"
 
 
 def _milliseconds(value: float) -> str:
