@@ -52,7 +52,7 @@ demo: setup
 results: setup
 	$(BIN)/networld demo --json docs/demo.json --picture docs/demo.png
 	$(BIN)/networld evaluate --bundle bundles/networld --episodes 32 --jobs 2 --json docs/evaluation.json
-	$(BIN)/networld evaluate --all-baselines
+	$(BIN)/networld evaluate --all-baselines --bundle bundles/networld
 	$(BIN)/python docs/update_results.py
 
 test: lint types unit test-minimum

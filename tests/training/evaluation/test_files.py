@@ -217,7 +217,7 @@ def test_published_results_are_written_from_scratch(
     for name in TASKS["power"].heuristics:
         assert len(re.findall(rf"^\| `{name}` \|", page, re.MULTILINE)) == 2  # scores and KPIs
     assert [heading for heading in page.splitlines() if heading.startswith("#")] == [
-        "# Results of the rules",
+        "# Results",
         "## power",
         "### short in native units, means over the episodes",
         "### Scenarios",

@@ -24,7 +24,7 @@ AGAINST = (
     "field at most if not given"
 )
 MODES = {
-    "all_baselines": ("episodes", "seed", "jobs", "output_dir"),
+    "all_baselines": ("policy", "bundle", "mode", "episodes", "seed", "jobs", "output_dir"),
     "published": ("seed", "json", "links", "drops"),
     "path_loss": ("json", "model", "los", "distance_m", "carrier_hz"),
 }
@@ -84,7 +84,9 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the rows to this file")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="write a PNG of the scores")
     baselines = parser.add_argument_group(
-        "baselines", "all rules in all scenarios of all tasks, as published in docs/results.md"
+        "baselines",
+        "all rules in all scenarios of all tasks, and --policy and --bundle beside them, as published in "
+        "docs/results.md",
     )
     baselines.add_argument("--all-baselines", action="store_true", help="run them")
     baselines.add_argument("--output-dir", type=Path, default=Path("docs"), help="where files go")
@@ -171,11 +173,9 @@ def _policies(arguments: argparse.Namespace) -> None:
     from networld_training.evaluation.table import Line, paired_table, policy_table, show
     from networld_training.progress import reporting
 
-    # The slash tells a folder from the name of a rule.
-    bundles = [f"{arguments.bundle}/"] if arguments.bundle else []
     comparison = Comparison(
         scenarios=_scenarios(arguments),
-        policies=(*arguments.policy, *bundles),
+        policies=_asked(arguments),
         only=arguments.only,
         mode=arguments.mode,
         episodes=EPISODES if arguments.episodes is None else arguments.episodes,
@@ -200,6 +200,13 @@ def _policies(arguments: argparse.Namespace) -> None:
         show(console, policy_table(title, result.spec.kpis, map(Line.of, result.rows)))
         if comparison.policies or arguments.against:
             show(console, paired_table(result.paired(arguments.against)))
+
+
+def _asked(arguments: argparse.Namespace) -> tuple[str, ...]:
+    """Return the policies that were asked for."""
+    # The slash tells a folder from the name of a rule.
+    bundles = [f"{arguments.bundle}/"] if arguments.bundle else []
+    return (*arguments.policy, *bundles)
 
 
 def _scenarios(arguments: argparse.Namespace) -> list[Scenario]:
@@ -239,15 +246,18 @@ def _all_baselines(arguments: argparse.Namespace) -> None:
     prepare_folder(arguments.output_dir)
     comparison = Comparison(
         scenarios=baseline_scenarios(),
+        policies=_asked(arguments),
+        mode=arguments.mode,
         episodes=BASELINE_EPISODES if arguments.episodes is None else arguments.episodes,
         reference_factor=REFERENCE_FACTOR,
         seed=arguments.seed,
         jobs=(os.cpu_count() or 1) if arguments.jobs is None else arguments.jobs,
     )
-    command = (
-        f"networld evaluate --all-baselines --episodes {comparison.episodes} "
-        f"--seed {comparison.seed}"
-    )
+    options = [f"--policy {text}" for text in arguments.policy]
+    options += [f"--bundle {arguments.bundle}"] if arguments.bundle else []
+    options += [f"--mode {arguments.mode}"] if arguments.mode else []
+    options += [f"--episodes {comparison.episodes}", f"--seed {comparison.seed}"]
+    command = f"networld evaluate --all-baselines {' '.join(options)}"
     with reporting("percent", 100) as progress:
         files = write_baselines(comparison, arguments.output_dir, command, progress.update)
     for file in files:

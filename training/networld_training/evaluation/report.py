@@ -8,7 +8,7 @@ from networld_training.evaluation.results import ScenarioResult
 from networld_training.evaluation.table import heading, number, with_interval
 from networld_training.tasks.spec import INFORMATION
 
-INTRODUCTION = """# Results of the rules
+INTRODUCTION = """# Results
 
 {made}
 
