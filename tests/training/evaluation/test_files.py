@@ -170,7 +170,7 @@ def test_files_are_written_even_if_nobody_reads_the_tables(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--all-baselines", "--policy", "full", "--csv", "x.csv"], "takes no --policy, --csv"),
+        (["--all-baselines", "--only", "--csv", "x.csv"], "takes no --only, --csv"),
         (["--published", "--path-loss"], "--published: takes no --path-loss"),
         (["--path-loss", "--scenario", "power/umi100"], "--path-loss: takes no --scenario"),
         (["--links", "3", "--output-dir", "x"], "evaluate: takes no --output-dir, --links"),
