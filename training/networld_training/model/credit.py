@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from networld_runtime.contract import Action, Choice
+from networld_training.model.layers import plain_perceptron
 
 BINS = 61
 BURDENS = 4
@@ -106,8 +107,8 @@ class CreditModel(nn.Module):
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("bounds", torch.tensor([-1.0, 1.0]))
         own = observation_size + read.shape[1] + 2 * couplings + 1
-        self.burden = _perceptron(own, size.burden, BURDENS)
-        self.head = _perceptron(own + BURDENS * (couplings + 1), size.hidden, BINS)
+        self.burden = plain_perceptron(own, size.burden, BURDENS)
+        self.head = plain_perceptron(own + BURDENS * (couplings + 1), size.hidden, BINS)
 
     def fit(self, credit: Tensor, coupling: Tensor) -> None:
         """Set scales and bins from logged credits of any shape and couplings `[..., n, Q]`."""
@@ -187,15 +188,3 @@ def _readings(actions: Sequence[Action]) -> Tensor:
         parts.append(torch.stack([place, off], dim=1))
     together: Tensor = torch.block_diag(*parts)  # type: ignore[no-untyped-call]
     return together
-
-
-def _perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(inputs, hidden),
-        nn.LayerNorm(hidden),
-        nn.SiLU(),
-        nn.Linear(hidden, hidden),
-        nn.LayerNorm(hidden),
-        nn.SiLU(),
-        nn.Linear(hidden, outputs),
-    )

@@ -86,6 +86,19 @@ class Perceptron(nn.Module):
         return y
 
 
+def plain_perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    """Return two hidden layers with layer norm and SiLU, and a linear one; no adapter."""
+    return nn.Sequential(
+        nn.Linear(inputs, hidden),
+        nn.LayerNorm(hidden),
+        nn.SiLU(),
+        nn.Linear(hidden, hidden),
+        nn.LayerNorm(hidden),
+        nn.SiLU(),
+        nn.Linear(hidden, outputs),
+    )
+
+
 class Block(nn.Module):
     """A transformer block, modulated by a condition (adaLN-zero, Peebles and Xie 2023)."""
 

@@ -7,7 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from networld_training.model.layers import AdaptedLinear, Block, Perceptron, level_features, silu
+from networld_training.model.layers import (
+    AdaptedLinear,
+    Block,
+    Perceptron,
+    level_features,
+    plain_perceptron,
+    silu,
+)
 
 
 class Encoder(nn.Module):
@@ -37,8 +44,8 @@ class Encoder(nn.Module):
     ) -> None:
         super().__init__()
         self.register_buffer("behaviour", torch.tensor(behaviour, dtype=torch.float32))
-        self.situation = _tower(observation_size, hidden, situation_size)
-        self.traces = _tower(observation_size, hidden // 2, trace_size)
+        self.situation = plain_perceptron(observation_size, hidden, situation_size)
+        self.traces = plain_perceptron(observation_size, hidden // 2, trace_size)
         self.decode = nn.Sequential(
             nn.Linear(situation_size + trace_size, hidden),
             nn.SiLU(),
@@ -54,18 +61,6 @@ class Encoder(nn.Module):
         """Map latents `[..., Z]` back to normalised observations `[..., D]`."""
         observation: Tensor = self.decode(latent)
         return observation
-
-
-def _tower(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(inputs, hidden),
-        nn.LayerNorm(hidden),
-        nn.SiLU(),
-        nn.Linear(hidden, hidden),
-        nn.LayerNorm(hidden),
-        nn.SiLU(),
-        nn.Linear(hidden, outputs),
-    )
 
 
 class Denoiser(nn.Module):
