@@ -92,12 +92,16 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return path, bundle
 
 
-@pytest.mark.slow  # exports eight graphs
+@pytest.mark.slow  # exports ten graphs
+@pytest.mark.parametrize("mode", ["policy", "guidance-select"])
 @pytest.mark.parametrize("name", ["sched", "sleep"])
-def test_bundle_acts_as_its_checkpoint_does(exported: tuple[Path, Path], name: str) -> None:
+def test_bundle_acts_as_its_checkpoint_does(
+    exported: tuple[Path, Path], name: str, mode: str
+) -> None:
     path, bundle = exported
-    by_graphs = BundlePolicy(load_task_bundle(bundle, name), SETTINGS)
-    by_torch = CheckpointPolicy(load_task_model(path, name), SETTINGS)
+    settings = replace(SETTINGS, mode=mode)
+    by_graphs = BundlePolicy(load_task_bundle(bundle, name), settings)
+    by_torch = CheckpointPolicy(load_task_model(path, name), settings)
     task = episodes(name, SEED)
     found, expected = (decisions(task, policy) for policy in (by_graphs, by_torch))
     assert found.shape == (10, 7, len(CONTRACTS[name].actions))
