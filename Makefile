@@ -45,8 +45,13 @@ $(BASELINES)/.installed: $(SETUP)
 	    --editable runtime --editable training[baselines] --editable export --group dev
 	touch $@
 
+# All tasks one after the other, about 90 s each; `make demo TASK=sched` plays one of them.
+TASK ?= power sched sleep
 demo: setup
-	$(BIN)/networld demo
+	set -e; for task in $(TASK); do \
+	    $(BIN)/networld demo --task $$task --episodes 4 --support-episodes 2 --picture demo-$$task.png; \
+	done
+	@echo "pictures:$(TASK:%= demo-%.png)"
 
 # The figures and pictures of README.md and docs/results.md, measured again.
 results: setup

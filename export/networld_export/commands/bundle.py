@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from networld_runtime.planner_settings import MODES
 from networld_training.cli import Subparsers, add_command, natural
 
-DATA_EPISODES = 6144
-DATA_SLOTS = 100
+DATA_SETS = {"power": (512, 16), "sched": (512, 16), "sleep": (960, 20)}
+"""Episodes and shards of each task's data set; every shard is of one network of the training family."""
 
 
 def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
@@ -20,10 +21,18 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         "networld bundle make --output bundles/networld",
     )
     parser.add_argument("action", choices=("make", "show"))
-    parser.add_argument("--output", type=Path, default=Path("bundles/networld"), help="bundle folder")
+    parser.add_argument(
+        "--output", type=Path, default=Path("bundles/networld"), help="bundle folder"
+    )
     parser.add_argument("--work", type=Path, default=Path("runs/bundle"), help="data and run")
     parser.add_argument("--preset", default="default", help="default, or tiny for a quick try")
-    parser.add_argument("--episodes", type=int, default=DATA_EPISODES)
+    sizes = ", ".join(f"{episodes} of {task}" for task, (episodes, _) in DATA_SETS.items())
+    parser.add_argument(
+        "--episodes", type=int, help=f"episodes of each data set; {sizes} if not given"
+    )
+    parser.add_argument(
+        "--mode", choices=MODES, default="policy", help="how cells choose actions by default"
+    )
     parser.add_argument("--seed", type=natural, default=0)
     parser.set_defaults(run=run)
 
@@ -34,38 +43,34 @@ def run(arguments: argparse.Namespace) -> int:
         return _show(arguments.output)
     from networld_training import cli
 
-    data, train = arguments.work / "data", arguments.work / "train"
-    checkpoint = train / "checkpoint.safetensors"
-    seed = ["--seed", str(arguments.seed)]
-    make = [
-        "data",
-        "make",
-        "--output",
-        str(data),
-        "--scenario",
-        "power/train",
-        "--episodes",
-        str(arguments.episodes),
-        "--slots",
-        str(DATA_SLOTS),
-        *seed,
-    ]
-    fit = [
-        "train",
-        "--data",
-        str(data),
-        "--output",
-        str(train),
-        "--preset",
-        arguments.preset,
-        *seed,
-    ]
-    write = ["export", "--checkpoint", str(checkpoint), "--output", str(arguments.output)]
-    for step in (make, fit, write):
-        code = cli.main(step)
+    steps = make_steps(arguments)
+    for number, (title, command) in enumerate(steps.items(), start=1):
+        print(f"step {number} of {len(steps)}: {title}")
+        code = cli.main(command)
         if code != 0:
             return code
     return 0
+
+
+def make_steps(arguments: argparse.Namespace) -> dict[str, list[str]]:
+    """Return the commands of `networld` that make the bundle, in order, by what they do.
+
+    Each finishes what an interrupted run of it began, and does nothing where all is done.
+    """
+    train = arguments.work / "train"
+    seed = ["--seed", str(arguments.seed)]
+    data = {task: arguments.work / f"data-{task}" for task in DATA_SETS}
+    steps = {}
+    for task, (usual, shards) in DATA_SETS.items():
+        episodes = usual if arguments.episodes is None else arguments.episodes
+        command = ["data", "make", "--task", task, "--output", str(data[task])]
+        command += ["--episodes", str(episodes), "--shard-episodes", str(-(-episodes // shards))]
+        steps[f"data set of {task}"] = [*command, *seed]
+    command = ["train", "--data", *map(str, data.values()), "--output", str(train)]
+    steps["training"] = [*command, "--preset", arguments.preset, *seed]
+    command = ["export", "--checkpoint", str(train / "checkpoint.safetensors")]
+    steps["export"] = [*command, "--output", str(arguments.output), "--mode", arguments.mode]
+    return steps
 
 
 def _show(folder: Path) -> int:

@@ -17,14 +17,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from networld_training.demo.scenes.registry import SCENES
+from networld_training.tasks.registry import TASKS
+
+SHIPPED = Path(__file__).parents[3] / "bundles" / "networld"
 CELLS, EPISODES, SLOTS = 7, 2, 10
 SEED = "4"  # on many drops as short as these the expert is no better than random
 CELL_PROGRAM, BROKER_PROGRAM = "networld_runtime.cli", "networld_training.demo"
-METRICS = {"mean_log_rate", "user_rate_p5", "cell_spectral_efficiency", "jain"}
-POLICIES = {
-    *("networld", "networld-base", "random", "random-bins", "full", "reuse-3"),
-    *("price-own", "price-mean", "price-each", "wmmse-pf"),
-}
 KEYS = {
     *("task", "cells", "slots", "episodes", "seed", "scenario", "broker", "score", "kpis"),
     *("messages", "plan_ms", "deadline_missed", "adaptation"),
@@ -104,8 +103,9 @@ def test_drops_without_a_score_are_refused_before_the_cells_start(
     assert "cells start" not in output
 
 
-def test_whole_demonstration(tiny_bundle: Path, tmp_path: Path) -> None:
-    with demonstration(tiny_bundle, tmp_path) as run:
+@pytest.mark.parametrize("task", SCENES)
+def test_whole_demonstration(task: str, tmp_path: Path) -> None:
+    with demonstration(SHIPPED, tmp_path, "--task", task) as run:
         run.wait_for_output("before adaptation")
         started = run.descendants()
         assert len(run.cells()) == CELLS
@@ -115,10 +115,12 @@ def test_whole_demonstration(tiny_bundle: Path, tmp_path: Path) -> None:
     assert (tmp_path / "demo.png").read_bytes().startswith(b"\x89PNG")
     data = json.loads((tmp_path / "result.json").read_text())
     assert set(data) >= KEYS
-    assert set(data["score"]) == set(data["kpis"]) == POLICIES
-    assert all(set(kpis) == METRICS for kpis in data["kpis"].values())
+    entry = TASKS[task]
+    policies, metrics = {"networld", "networld-base", *entry.heuristics}, entry.spec.kpis
+    assert set(data["score"]) == set(data["kpis"]) == policies
+    assert all(set(kpis) == {kpi.name for kpi in metrics} for kpis in data["kpis"].values())
     assert data["score"]["random"] == pytest.approx(0, abs=1e-9)
-    assert data["score"]["wmmse-pf"] == pytest.approx(100)
+    assert data["score"][entry.spec.expert] == pytest.approx(100)
     messages = data["messages"]
     # A cell that is late skips an observation, so a slow machine sends a few less.
     assert messages["sent"] > 0.8 * CELLS * SLOTS * (2 * EPISODES + 1)

@@ -99,7 +99,7 @@ def _draw_scores(figure: SubFigure, outcome: DemoOutcome) -> None:
             one.set_fontweight("bold" if own else "normal")
     axes.axvline(0, color=INK, linewidth=0.8)
     lowest = max(min(values), LOWEST_SHOWN)
-    axes.set_xlim(lowest - 32 if lowest < 0 else 0, max(*values, 100) * 1.12)
+    axes.set_xlim(lowest - 45 if lowest < 0 else 0, max(*values, 100) * 1.12)
     axes.set_title("Score on the same drops", loc="left", color=INK, fontsize=11)
     axes.set_xlabel(f"0: {RANDOM}   100: {outcome.spec.expert}")
     make_plain(axes)

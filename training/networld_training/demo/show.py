@@ -33,6 +33,8 @@ from networld_training.demo.view import View, make_view
 from networld_training.evaluation.bundle_policy import load_task_bundle
 
 TABLE_WIDTH = 120
+# Rules, start of the cells and adaptation: the slots come on top.
+OTHER_WORK_S = 30
 
 
 def run_demo(settings: DemoSettings) -> None:
@@ -50,6 +52,7 @@ def run_demo(settings: DemoSettings) -> None:
     console = Console()
     if not console.is_terminal:
         console.width = TABLE_WIDTH
+    console.print(_announcement(settings), highlight=False, soft_wrap=True)
     with ending_in_order():
         with (
             _work_folder(settings.work) as folder,
@@ -65,6 +68,16 @@ def run_demo(settings: DemoSettings) -> None:
         lost = [f"{name} {cause}" for name, cause in outcome.lost.items()]
         others = f"the other {outcome.live_cells} cells went on to the end"
         raise CellError("demo", [f"{one}; {others}" for one in lost])
+
+
+def _announcement(settings: DemoSettings) -> str:
+    drops = 2 * settings.episodes + settings.support_episodes
+    about_s = drops * settings.slots * settings.slot_s + OTHER_WORK_S
+    return (
+        f"{settings.task}: {settings.cells} cells in {settings.network().name}, {drops} drops of "
+        f"{settings.slots} slots; each slot of {settings.entry.spec.slot_s:g} s is played in "
+        f"{settings.slot_ms:g} ms. All of it takes about {about_s:.0f} s"
+    )
 
 
 def _perform(settings: DemoSettings, bundle: Bundle, folder: Path, view: View) -> DemoOutcome:

@@ -64,8 +64,18 @@ class Scene:
     start: tuple[float, ...] | None = None
 
 
-def draw_course(axes: Axes, curves: Sequence[Curve], name: str, title: str) -> None:
-    """Draw the mean over cells and episodes of something seen, slot by slot."""
+def draw_course(
+    axes: Axes, curves: Sequence[Curve], name: str, title: str, headroom: float = 1.1
+) -> None:
+    """Draw the mean over cells and episodes of something seen, slot by slot.
+
+    Args:
+        axes: Where.
+        curves: Whose.
+        name: What was seen.
+        title: Stands above.
+        headroom: Where the axis ends, over the highest value: a legend needs more.
+    """
     for curve in curves:
         axes.plot(
             curve.seen[name].mean(axis=(0, 2)),
@@ -75,7 +85,8 @@ def draw_course(axes: Axes, curves: Sequence[Curve], name: str, title: str) -> N
             label=curve.label,
         )
     axes.set_xlim(0, curves[0].seen[name].shape[1] - 1)
-    axes.set_ylim(bottom=0)
+    highest = max(curve.seen[name].mean(axis=(0, 2)).max() for curve in curves)
+    axes.set_ylim(0, max(headroom * highest, 1e-3))
     write_heading(axes, title)
 
 

@@ -49,10 +49,17 @@ def columns(action: Numbers, seen: Seen) -> list[tuple[str, ...]]:
 def draw(figure: SubFigure, curves: Sequence[Curve]) -> None:
     """Draw how much waits, slot by slot, and which cells are silent under NetWorld in the first episode."""
     above, below = figure.subplots(2, 1)
-    draw_course(above, curves, "queue_mbit", "Backlog of a cell in Mbit, mean of cells and drops")
+    draw_course(
+        above,
+        curves,
+        "queue_mbit",
+        "Backlog of a cell in Mbit, mean of cells and drops",
+        headroom=1.6,
+    )
     write_legend(above, loc="upper left")
     kind = silence(curves[-1].seen)[0]
-    draw_strips(below, kind, COLOURS, f"{curves[-1].label}, first drop: who is silent")
+    title = f"{curves[-1].label}, first drop: who is silent"
+    draw_strips(figure, below, kind, COLOURS, title, first_slot=1)
 
 
 def silence(seen: Seen) -> Numbers:

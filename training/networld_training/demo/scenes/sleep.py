@@ -51,11 +51,13 @@ def columns(action: Numbers, seen: Seen) -> list[tuple[str, ...]]:
 def draw(figure: SubFigure, curves: Sequence[Curve]) -> None:
     """Draw power and lost traffic over the day, and who sleeps under NetWorld in the first episode."""
     power, lost, states = figure.subplots(3, 1, height_ratios=[1.2, 0.9, 1.1])
-    draw_course(power, curves, "power", "Relative power of a cell, mean of cells and drops")
+    draw_course(
+        power, curves, "power", "Relative power of a cell, mean of cells and drops", headroom=1.6
+    )
     write_legend(power, loc="upper left", ncols=2)
     draw_course(lost, curves, "lost_mbit_s", "Lost traffic of a cell in Mbit/s")
     kind = curves[-1].seen["state"][0]
-    draw_strips(states, kind, COLOURS, f"{curves[-1].label}, first drop: who is awake")
+    draw_strips(figure, states, kind, COLOURS, f"{curves[-1].label}, first drop: who is awake")
 
 
 SLEEP_SCENE = Scene(look, ("state", "offset", "load", "lost"), columns, draw)
