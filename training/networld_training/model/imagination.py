@@ -21,7 +21,7 @@ from networld_training.model.holding import Held
 FORBIDDEN = -1e9
 OUT_OF_TURN = 1.0
 """What an order out of turn costs, in typical credits: more than it could gain on average."""
-LARGEST_REGRET = 30.0
+LARGEST_REGRET = 5.0
 """What a choice can lose at most against the best one, in typical credits: bounds a gradient step."""
 
 

@@ -35,7 +35,7 @@ class TrainingSettings:
         ConfigError: A value is out of range; lists all of them.
     """
 
-    steps: int = 3_000
+    steps: int = 2_500
     credit_steps: int = 3_000
     windows: int = 16
     starts: int = 8
@@ -48,7 +48,7 @@ class TrainingSettings:
     imitation: float = 0.2
     imagined: int = 48
     ranked: int = 4
-    entropy_weight: float = 0.03
+    entropy_weight: float = 0.01
     size: ModelSize = field(default_factory=ModelSize)
     credit: CreditSize = field(default_factory=CreditSize)
 

@@ -71,8 +71,8 @@ SLEEP_LEARNING = Learning(
         cleared=("waking", "slots_in_state"),
         turn="turn",
         stuck=((DEEP, LIGHT),),
-        slots=3,
-        discount=0.6,
+        slots=5,
+        discount=0.7,
     ),
 )
 
