@@ -51,12 +51,13 @@ demo: setup
 	set -e; for task in $(TASK); do \
 	    $(BIN)/networld demo --task $$task --episodes 4 --support-episodes 2 --picture demo-$$task.png; \
 	done
-	@echo "pictures:$(TASK:%= demo-%.png)"
+	@echo "pictures: $(TASK:%=demo-%.png)"
 
 # The figures and pictures of README.md and docs/results.md, measured again.
 results: setup
 	$(BIN)/networld demo --json docs/demo.json --picture docs/demo.png
-	$(BIN)/networld evaluate --bundle bundles/networld --episodes 32 --jobs 2 --json docs/evaluation.json
+	$(BIN)/networld evaluate --bundle bundles/networld --episodes 32 --jobs 2 --json docs/evaluation.json \
+	    --scenario power/umi100 --scenario sched/umi200-moderate --scenario sleep/uma500-high
 	$(BIN)/networld evaluate --all-baselines --bundle bundles/networld
 	$(BIN)/python docs/update_results.py
 

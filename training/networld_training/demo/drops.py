@@ -33,8 +33,7 @@ class Watch:
     def slot(self, details: Seen) -> Seen:
         """Look at a slot that is just over, by its details `[E, K]`; return what is seen `[E, N]`."""
         seen = self._scene.look(self.task, details)
-        # Tasks go on with their arrays.
-        self._kept.append({name: np.array(values) for name, values in seen.items()})
+        self._kept.append(seen)
         return seen
 
     def seen(self) -> Seen:

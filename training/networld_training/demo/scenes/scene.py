@@ -48,7 +48,8 @@ class Scene:
     """What a demonstration shows of a task.
 
     Attributes:
-        look: From a task `[E, ...]` after a slot and the details of that slot to what is kept of it.
+        look: From a task `[E, ...]` after a slot and the details of that slot to what is
+            kept of it, in arrays that the task does not go on with.
         headings: Columns of the live table.
         columns: From the actions of a slot `[K, C]` and what was seen of it to the text of these columns, a
             row for each cell.
