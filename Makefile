@@ -57,7 +57,8 @@ demo: setup
 results: setup
 	$(BIN)/networld demo --json docs/demo.json --picture docs/demo.png
 	$(BIN)/networld evaluate --bundle bundles/networld --episodes 32 --jobs 2 --json docs/evaluation.json \
-	    --scenario power/umi100 --scenario sched/umi200-moderate --scenario sleep/uma500-high
+	    --scenario power/umi200 --scenario power/umi100 --scenario sched/umi200-moderate \
+	    --scenario sched/umi200-heavy --scenario sleep/uma500-low --scenario sleep/uma500-high
 	$(BIN)/networld evaluate --all-baselines --bundle bundles/networld
 	$(BIN)/python docs/update_results.py
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -100,9 +99,10 @@ class DemoSettings:
         return SCENES[self.task]
 
     def network(self) -> Network:
-        """Return the network that is simulated: the task's own, so large and for so many slots."""
-        size: dict[str, Any] = {"cells": self.cells, "slots": self.slots}
-        return self.entry.network(**size)
+        """Return the network that is simulated: that of the task's first reference, so large and long."""
+        scenarios = self.entry.scenarios.values()
+        reference = next(one for one in scenarios if one.axis == "reference")
+        return replace(reference.networks[0], cells=self.cells, slots=self.slots)
 
     def drop_seeds(self) -> tuple[list[int], list[int]]:
         """Return the seeds of the drops that are judged and of those that are learned from."""
