@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -36,7 +37,7 @@ POWER = ActionBins("power_db", -20.0, 0.0, 5, off=-30.0)
 OFFSET = ActionBins("offset_db", -6.0, 6.0, 13)
 PLACE = {feature.name: index for index, feature in enumerate(SLEEP_CONTRACT.features)}
 assert SLEEP_LEARNING.holding is not None
-HELD = Held(SLEEP_LEARNING.holding, SLEEP_CONTRACT)
+HELD = Held(replace(SLEEP_LEARNING.holding, slots=3, discount=0.6), SLEEP_CONTRACT)
 
 Worth = Callable[[Tensor, Tensor], Tensor]
 
@@ -158,12 +159,12 @@ def test_draws_are_as_likely_as_the_policy_says() -> None:
 
 def test_regret_is_that_of_asking_for_every_joint_action() -> None:
     """Against plain loops, in a game whose credits depend on everything at once."""
-    table = 3 * torch.randn(3, 3, 3, 13, generator=draws(1))
+    table = 0.5 * torch.randn(3, 3, 3, 13, generator=draws(1))
 
-    def worth(_: Tensor, action: Tensor) -> Tensor:
+    def worth(observation: Tensor, action: Tensor) -> Tensor:
         first, second, third = action[..., :3].argmax(dim=-1).T
         total = table[first, second, third, action[:, 1, 3:].argmax(dim=-1)]
-        return total[:, None] * torch.tensor([0.5, 0.3, 0.2])
+        return total[:, None] * observation[..., 0] * torch.tensor([0.5, 0.3, 0.2])
 
     imagined = imagined_of((BRANCH, OFFSET), worth, scale=2.0)
     chosen = torch.randint(3, (4, 3), generator=draws(2))
@@ -172,13 +173,16 @@ def test_regret_is_that_of_asking_for_every_joint_action() -> None:
         torch.nn.functional.one_hot(chosen, 3).float(),
         torch.nn.functional.one_hot(offset, 13).float(),
     ]
-    found = _regret(imagined, situation(4, 3), coded, torch.tensor(True))
+    given = situation(4, 3)
+    given.observation[:] = torch.tensor([0.5, 1.0, 2.0, 3.0])[:, None, None]
+    found = _regret(imagined, given, coded, torch.tensor(True))
     for network, cell in product(range(4), range(3)):
         asked = []
         for choice in range(3):
             joint = chosen[network].tolist()
             joint[cell] = choice
-            asked.append(table[(*joint, offset[network, 1])].item() / 2)
+            worth_here = table[(*joint, offset[network, 1])] * given.observation[network, 0, 0]
+            asked.append(worth_here.item() / 2)
         expected = [max(asked) - one for one in asked]
         assert found[network, cell].tolist() == pytest.approx(expected, abs=1e-5)
 
@@ -318,12 +322,20 @@ def test_what_the_policy_does_anyway_has_no_advantage() -> None:
 
 
 def test_advantages_by_hand() -> None:
-    """The policy has one cell of three on; a typical credit is 2."""
-    imagined = imagined_of((ON,), quota, scale=2.0)
-    logits = 200 * hot(0, 1, 1)
-    gain = advantages(imagined, situation(1, 3), logits, hot(1, 0, 1), draws())
-    # Off instead of on leaves none: -4 instead of -1. A second one on is right: 0. The third does as always.
-    assert gain[0].tolist() == pytest.approx([-1.5, 0.5, 0.0], abs=1e-5)
+    """The policy has one cell of three on; a typical credit is 2; all counts tenfold in one network."""
+
+    def weighed(observation: Tensor, action: Tensor) -> Tensor:
+        return observation[..., 0] * quota(observation, action)
+
+    imagined = imagined_of((ON,), weighed, scale=2.0)
+    given = situation(2, 3)
+    given.observation[:] = torch.tensor([1.0, 10.0])[:, None, None]
+    logits = 200 * hot(0, 1, 1).repeat(2, 1, 1)
+    action = torch.cat([hot(1, 1, 0), hot(0, 0, 0)])
+    gain = advantages(imagined, given, logits, action, draws())
+    # Off instead of on leaves none: -4 instead of -1. A second one on is right: 0. Others do as always.
+    assert gain[0].tolist() == pytest.approx([-1.5, 0.0, 0.5], abs=1e-5)
+    assert gain[1].tolist() == pytest.approx([0.0, 5.0, 5.0], abs=1e-5)
 
 
 def observed(*cells: tuple[int, bool]) -> Tensor:
