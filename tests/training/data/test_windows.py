@@ -46,11 +46,14 @@ def test_actions_show_in_the_observation_of_the_next_slot(folder: Path) -> None:
     assert (shown[~off] > -1).all()
 
 
-def test_all_parts_of_a_window_are_of_the_same_slots(folder: Path) -> None:
+def test_all_parts_of_a_window_are_of_the_same_slots(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every array tells its episode and slot; slot 0 of a window only sends messages."""
+    monkeypatch.setattr(windows, "QUIETER_SHARE", 0.0)
     sampler, starts = WindowSampler(folder), 3
     episodes, slots, cells = sampler.credits.shape
-    code = 0.01 * np.arange(episodes)[:, None, None] + np.arange(slots + 1)[None, :, None]
+    code = 0.01 * np.arange(episodes)[:, None, None] + np.arange(slots + 1)[None, :, None] / 16
     code = np.broadcast_to(code, (episodes, slots + 1, cells)).astype(np.float32)
     sampler.observations = np.repeat(code[..., None], POWER_CONTRACT.observation_size, axis=-1)
     sampler.actions = code[:, :slots, :, None] - 20
@@ -59,7 +62,7 @@ def test_all_parts_of_a_window_are_of_the_same_slots(folder: Path) -> None:
     window = sampler.batch(size=40, starts=starts, seed=0, step=0)
     shown, acting = window.observation[..., 0], starts + POWER_CONTRACT.horizon - 1
     assert shown.shape == (40, acting + 2, cells)
-    assert np.allclose(np.diff(shown.numpy(), axis=1), 1, atol=1e-5)
+    assert np.allclose(np.diff(shown.numpy(), axis=1), 1 / 16, atol=1e-5)
     now = shown[:, 1:-1]
     assert torch.equal(window.credit, now)
     assert torch.equal(window.coupling, now[..., None, None].expand(-1, -1, -1, 6, 1))
@@ -67,7 +70,7 @@ def test_all_parts_of_a_window_are_of_the_same_slots(folder: Path) -> None:
     done = decode_actions(window.action.numpy(), POWER_CONTRACT.actions)[..., 0]
     np.testing.assert_allclose(done, now.numpy() - 20, atol=1e-4)
     # All windows that fit are drawn, and no other.
-    assert set(shown[:, 0, 0].int().tolist()) == set(range(slots - acting))
+    assert set((16 * shown[:, 0, 0]).int().tolist()) == set(range(slots - acting))
 
 
 def test_same_seed_and_step_draw_the_same_windows(folder: Path) -> None:
@@ -101,22 +104,27 @@ def test_logged_actions_are_valid_and_others_may_not_be(
     assert (window.mask == 0).any() == (sampler.contract.mask_size > 0)
 
 
-def test_masks_are_of_the_slots_that_act(make: Make, tmp_path: Path) -> None:
+def test_masks_are_of_the_slots_that_act(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(windows, "QUIETER_SHARE", 0.0)
     make(tmp_path, "sched", slots=16)
     sampler = WindowSampler(tmp_path)
     assert sampler.masks is not None
     slot = np.arange(17)[None, :, None, None]
-    sampler.observations = np.broadcast_to(slot, sampler.observations.shape).astype(np.float32)
+    shown = np.broadcast_to(slot / 16, sampler.observations.shape)
+    sampler.observations = shown.astype(np.float32)
     sampler.masks = (slot + np.arange(9)) % 3 == np.zeros(sampler.masks.shape)
     window = sampler.batch(size=30, starts=3, seed=0, step=0)
-    acting = window.observation[:, 1:-1, :, :1]
+    acting = 16 * window.observation[:, 1:-1, :, :1]
     assert torch.equal(window.mask, ((acting + torch.arange(9)) % 3 == 0).float())
 
 
 @pytest.mark.parametrize("name", CONTRACTS)
 def test_imitated_are_the_cells_that_follow_the_rule_of_the_start(
-    make: Make, tmp_path: Path, name: str
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
+    monkeypatch.setattr(windows, "QUIETER_SHARE", 0.0)
     manifest = make(tmp_path, name, slots=16)
     sampler, start = WindowSampler(tmp_path), LEARNING[name].start
     rules = np.array(manifest.quality.rules)
@@ -124,9 +132,9 @@ def test_imitated_are_the_cells_that_follow_the_rule_of_the_start(
     followed = np.concatenate([rules[shard["behaviours"]] for shard in shards])
     assert np.array_equal(sampler.imitated, followed == start)
     assert sampler.imitated.any() == (start != "")
-    sampler.observations[:] = np.arange(len(followed))[:, None, None, None]
+    sampler.observations[:] = np.arange(len(followed))[:, None, None, None] / 8
     window = sampler.batch(size=30, starts=2, seed=0, step=0)
-    episode = window.observation[:, 0, 0, 0].int().numpy()
+    episode = (8 * window.observation[:, 0, 0, 0]).int().numpy()
     assert np.array_equal(window.imitated.numpy() > 0, sampler.imitated[episode])
 
 
