@@ -13,8 +13,8 @@ from networld_training import cli
 from networld_training.evaluation import workers
 from networld_training.evaluation.conditions import Conditions
 from networld_training.experiments.plan import read_experiment
+from networld_training.tasks.power.network import PowerNetwork
 from networld_training.tasks.power.task import PowerTask
-from networld_training.tasks.registry import find_scenario
 
 FILE = """
 title = "What messages are worth"
@@ -55,7 +55,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def power() -> PowerTask:
     """Two episodes with seven cells."""
-    task = PowerTask(find_scenario("power/umi200").networks[0], [1, 2])
+    task = PowerTask(PowerNetwork(), [1, 2])
     task.reset()
     return task
 

@@ -6,7 +6,7 @@ training sample of the classifier, the one that needs most of them, several time
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,13 +57,12 @@ class WindowBatch:
 
     def to(self, device: str) -> WindowBatch:
         """Return the batch on a device."""
-        values = {one.name: getattr(self, one.name) for one in fields(self)}
-        return WindowBatch(
-            **{
-                name: value.to(device) if isinstance(value, Tensor) else value
-                for name, value in values.items()
-            }
-        )
+        moved = {
+            one.name: getattr(self, one.name).to(device)
+            for one in fields(self)
+            if one.name != "starts"
+        }
+        return replace(self, **moved)
 
 
 class WindowSampler:
