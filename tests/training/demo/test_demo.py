@@ -22,7 +22,7 @@ from networld_training.tasks.registry import TASKS
 
 SHIPPED = Path(__file__).parents[3] / "bundles" / "networld"
 CELLS, EPISODES, SLOTS = 7, 2, 10
-SEED = "4"  # on many drops as short as these the expert is no better than random
+SEED = "0"  # on many drops as short as these the expert is no better than random
 CELL_PROGRAM, BROKER_PROGRAM = "networld_runtime.cli", "networld_training.demo"
 KEYS = {
     *("task", "cells", "slots", "episodes", "seed", "scenario", "broker", "score", "kpis"),
@@ -96,7 +96,7 @@ def assert_nothing_left(left: list[psutil.Process], folder: Path) -> None:
 def test_drops_without_a_score_are_refused_before_the_cells_start(
     tiny_bundle: Path, tmp_path: Path
 ) -> None:
-    with demonstration(tiny_bundle, tmp_path, "--seed", "0") as run:
+    with demonstration(tiny_bundle, tmp_path, "--seed", "4") as run:
         output = run.rest()
     assert run.process.returncode == 6
     assert "on these 2 episodes the expert wmmse-pf is no better than random" in output
