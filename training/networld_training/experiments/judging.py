@@ -6,12 +6,13 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from networld_runtime.bundle import file_digest
 from networld_runtime.files import write_atomically
 from networld_training.evaluation.checkpoint_policy import CheckpointPolicy, load_task_model
 from networld_training.evaluation.episodes import draw_seeds
@@ -129,9 +130,7 @@ class _Plan:
     def file(self, one: Contender, network: Network) -> Path:
         """Return where its result is kept: named by everything that it depends on."""
         origin = (
-            hashlib.sha256(Path(one.text).read_bytes()).hexdigest()
-            if isinstance(one, VariantContender)
-            else one.text
+            _checkpoint_digest(Path(one.text)) if isinstance(one, VariantContender) else one.text
         )
         variant = asdict(one.variant) if isinstance(one, VariantContender) and one.variant else {}
         variant.pop("name", None)
@@ -170,6 +169,12 @@ class _Plan:
     def _episodes(self, network: Network) -> tuple[int, ...]:
         found = dict(self.scenario.by_network(self.seeds))
         return tuple(int(seed) for seed in found[network])
+
+
+@cache
+def _checkpoint_digest(path: Path) -> str:
+    """Return the digest of a checkpoint, which does not change while it is judged."""
+    return file_digest(path)
 
 
 def _joined(parts: list[Metrics]) -> Metrics:

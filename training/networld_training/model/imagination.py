@@ -88,8 +88,7 @@ def imagined_loss(
     turn = torch.ones_like(chance[..., 0])
     with torch.no_grad():
         if held is not None:
-            state = held.state(given.observation)
-            turn = held.turn(given.observation)
+            state, turn = held.state(given.observation), held.turn(given.observation)
             coded[0] = torch.where(turn[..., None] > 0, coded[0], state)
         regret = _regret(imagined, given, coded, log_chance > FORBIDDEN / 2)
     entropy = -(chance * log_chance.clamp(min=-30)).sum(dim=-1)
