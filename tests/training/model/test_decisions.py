@@ -74,12 +74,13 @@ def test_masked_choices_are_never_drawn_and_have_no_chance(
     valid = torch.tensor([mask]).float()
     logits = masked_logits(8 * torch.randn(1, 2, 3, generator=draws(seed)), valid)
     assert (torch.softmax(logits, dim=-1)[valid == 0] == 0).all()
-    drawn = _drawn(logits.repeat(100, 1, 1), draws(seed))
+    copies = logits.repeat(100, 1, 1)
+    drawn = _drawn(copies, torch.rand(copies.shape, generator=draws(seed)))
     assert (drawn.sum(dim=-1) == 1).all()
     assert (drawn * (1 - valid) == 0).all()
 
 
 def test_draws_are_as_likely_as_the_policy_says() -> None:
     logits = torch.log(torch.tensor([[[0.2, 0.5, 0.3]]])).repeat(20_000, 1, 1)
-    share = _drawn(logits, draws()).mean(dim=(0, 1))
+    share = _drawn(logits, torch.rand(logits.shape, generator=draws())).mean(dim=(0, 1))
     assert share.tolist() == pytest.approx([0.2, 0.5, 0.3], abs=0.02)

@@ -73,6 +73,11 @@ def situation(networks: int, cells: int, features: int = 1) -> Situation:
     )
 
 
+def uniform(logits: Tensor, seed: int = 0) -> Tensor:
+    """Return what draws the choices of logits."""
+    return torch.rand(logits.shape, generator=draws(seed))
+
+
 def draws(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
@@ -129,19 +134,27 @@ def test_a_forbidden_choice_is_no_measure_of_the_others() -> None:
     imagined = imagined_of((BRANCH,), lambda _, action: action @ value)
     raw = torch.zeros(1, 2, 3, requires_grad=True)
     logits = masked_logits(raw, torch.tensor([1.0, 1.0, 0.0]))
-    imagined_loss(imagined, situation(1, 2), logits, 0.0, draws()).backward()  # type: ignore[no-untyped-call]
+    imagined_loss(imagined, situation(1, 2), logits, 1.0, uniform(logits)).backward()  # type: ignore[no-untyped-call]
     assert raw.grad is not None
-    # Chances of a half each: 0.5 * 0.5 for each of two cells.
-    assert raw.grad[0, 0].tolist() == pytest.approx([0.125, -0.125, 0.0], abs=1e-5)
+    # The slope of the square of what the first one loses, the mean of two cells; of 1000 it would be -1.
+    assert raw.grad[0, 0].tolist() == pytest.approx([1.0, 0.0, 0.0], abs=1e-5)
 
 
 def test_loss_by_hand() -> None:
-    """The second cell is on for sure, the first one with 0.8; two typical credits are 4."""
-    logits = torch.log(torch.tensor([[[0.8, 0.2], [1.0, 1e-30]]]))
+    """Off loses 3 and 1, in typical credits of 2; the logits say 0.2 and 1.5 at a temperature of 0.1."""
+    logits = torch.tensor([[[0.0, -2.0], [0.0, -15.0]]])
     imagined = imagined_of((ON,), lambda _, action: action[..., 0] * torch.tensor([3.0, 1.0]), 2.0)
-    loss = imagined_loss(imagined, situation(1, 2), logits, 0.1, draws())
-    entropy = -0.8 * math.log(0.8) - 0.2 * math.log(0.2)
-    assert loss.item() == pytest.approx((0.2 * 3 / 2 - 0.1 * entropy) / 2, rel=1e-4)
+    loss = imagined_loss(imagined, situation(1, 2), logits, 0.1, uniform(logits))
+    assert loss.item() == pytest.approx((1.3**2 + 1.0**2) / 2, rel=1e-5)
+
+
+def test_a_sure_policy_still_learns() -> None:
+    """The chance of a choice vanishes with its gradient; what it is said to lose does not."""
+    imagined = imagined_of((ON,), lambda _, action: -3 * action[..., 0])
+    logits = torch.tensor([[[60.0, 0.0]]], requires_grad=True)
+    imagined_loss(imagined, situation(1, 1), logits, 0.1, uniform(logits)).backward()  # type: ignore[no-untyped-call]
+    assert logits.grad is not None
+    assert logits.grad[0, 0, 0] > 1
 
 
 def minimised(imagined: Imagined, start: Tensor, steps: int, mask: Tensor | None = None) -> Tensor:
@@ -151,7 +164,8 @@ def minimised(imagined: Imagined, start: Tensor, steps: int, mask: Tensor | None
     given, generator = situation(16, len(start)), draws()
     for _ in range(steps):
         copies = masked_logits(logits, torch.ones(()) if mask is None else mask).expand(16, -1, -1)
-        loss = imagined_loss(imagined, given, copies, 0.01, generator)
+        drawn = torch.rand(copies.shape, generator=generator)
+        loss = imagined_loss(imagined, given, copies, 0.1, drawn)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -219,7 +233,7 @@ def test_the_credit_model_gets_no_gradient(actions: tuple[Action, ...]) -> None:
     credit = CreditModel(1, actions, (0.5,) * size, (1.0,), CreditSize(8, 8))
     logits = torch.randn(2, 3, size, requires_grad=True)
     imagined = Imagined(credit, None, actions)
-    imagined_loss(imagined, situation(2, 3), logits, 0.1, draws()).backward()  # type: ignore[no-untyped-call]
+    imagined_loss(imagined, situation(2, 3), logits, 0.1, uniform(logits)).backward()  # type: ignore[no-untyped-call]
     assert logits.grad is not None
     assert logits.grad.abs().sum() > 0
     assert all(parameter.grad is None for parameter in credit.parameters())
@@ -245,10 +259,10 @@ def test_what_the_policy_does_anyway_has_no_advantage() -> None:
     action = torch.cat(
         [torch.nn.functional.one_hot(chosen, 2).float(), _decoded(logits[..., 2:], OFFSET)], dim=-1
     )
-    gain = advantages(imagined, situation(5, 4), logits, action, draws())
+    gain = advantages(imagined, situation(5, 4), logits, action, uniform(logits))
     assert gain.abs().max() < 1e-5
     other = torch.cat([1 - action[..., :2], action[..., 2:]], dim=-1)
-    assert advantages(imagined, situation(5, 4), logits, other, draws()).abs().min() > 1e-3
+    assert advantages(imagined, situation(5, 4), logits, other, uniform(logits)).abs().min() > 1e-3
 
 
 def test_advantages_by_hand() -> None:
@@ -262,7 +276,7 @@ def test_advantages_by_hand() -> None:
     given.observation[:] = torch.tensor([1.0, 10.0])[:, None, None]
     logits = 200 * hot(0, 1, 1).repeat(2, 1, 1)
     action = torch.cat([hot(1, 1, 0), hot(0, 0, 0)])
-    gain = advantages(imagined, given, logits, action, draws())
+    gain = advantages(imagined, given, logits, action, uniform(logits))
     # Off instead of on leaves none: -4 instead of -1. A second one on is right: 0. Others do as always.
     assert gain[0].tolist() == pytest.approx([-1.5, 0.0, 0.5], abs=1e-5)
     assert gain[1].tolist() == pytest.approx([0.0, 5.0, 5.0], abs=1e-5)
@@ -313,7 +327,7 @@ def test_cells_out_of_turn_learn_to_hold_their_states() -> None:
     logits = torch.zeros(1, 3, 16, requires_grad=True)
     optimiser = torch.optim.Adam([logits], lr=0.2)
     for _ in range(80):
-        loss = imagined_loss(imagined, given, logits, 0.0, draws())
+        loss = imagined_loss(imagined, given, logits, 0.3, uniform(logits))
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -330,7 +344,7 @@ def test_loss_out_of_turn_by_hand() -> None:
     given = Situation(
         observed((1, False)), torch.ones(1, 1, 1, 1), torch.zeros(1, 1, dtype=torch.long)
     )
-    loss = imagined_loss(imagined, given, logits, 0.5, draws())
+    loss = imagined_loss(imagined, given, logits, 0.5, uniform(logits))
     assert loss.item() == pytest.approx(-math.log(0.2), rel=1e-5)
 
 
@@ -345,9 +359,9 @@ def test_others_out_of_turn_are_imagined_to_hold_theirs() -> None:
     logits = torch.zeros(1, 3, 16)
     logits[..., 0] = 200.0
     stays = torch.cat([hot(2, 1, 0, of=3), torch.zeros(1, 3, 13)], dim=-1)
-    assert advantages(imagined, given, logits, stays, draws())[0].tolist() == [0, 0, 0]
+    assert advantages(imagined, given, logits, stays, uniform(logits))[0].tolist() == [0, 0, 0]
     wakes = torch.cat([hot(0, 0, 1, of=3), torch.zeros(1, 3, 13)], dim=-1)
-    gain = advantages(imagined, given, logits, wakes, draws())[0]
+    gain = advantages(imagined, given, logits, wakes, uniform(logits))[0]
     # Three cells earn the square of those awake: 2 or 0 instead of 1; a change out of turn costs extra.
     assert gain.tolist() == pytest.approx([9 - OUT_OF_TURN, 9 - OUT_OF_TURN, -3.0])
 
@@ -357,5 +371,5 @@ def test_an_order_without_effect_is_no_change_out_of_turn() -> None:
     given = sleep_situation((2, False), (1, False))
     logits = torch.zeros(1, 2, 16)
     light = torch.cat([hot(1, 2, of=3), torch.zeros(1, 2, 13)], dim=-1)
-    gain = advantages(imagined, given, logits, light, draws())[0]
+    gain = advantages(imagined, given, logits, light, uniform(logits))[0]
     assert gain.tolist() == pytest.approx([0, -4 / 1.96 - OUT_OF_TURN], abs=1e-5)

@@ -17,6 +17,10 @@ from networld_training.model.layers import plain_perceptron
 
 BINS = 61
 BURDENS = 4
+SHOWN = 12
+"""Numbers by which a cell counts in what it makes together with each neighbour."""
+TOGETHER = 24
+"""Numbers that a cell and one neighbour make together."""
 TAIL = 0.01
 """Share of the logged credits beyond the bins at either end; they count as the nearest bin."""
 
@@ -28,10 +32,12 @@ class CreditSize:
     Attributes:
         hidden: Hidden width of the prediction.
         burden: Hidden width of what neighbours bear.
+        pair: Hidden width of what a cell and one neighbour make together.
     """
 
     hidden: int = 192
     burden: int = 96
+    pair: int = 64
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,10 @@ class Situation:
     observation: Tensor
     coupling: Tensor
     neighbours: Tensor
+
+    def around(self, values: Tensor) -> Tensor:
+        """Return what each cell's neighbours have, `[B, K, n, ...]` of `[B, K, ...]`."""
+        return values[:, self.neighbours]
 
     def of(self, networks: Tensor) -> Situation:
         """Return some networks, by index."""
@@ -70,7 +80,8 @@ class CreditModel(nn.Module):
 
     A cell's neighbours count by their couplings, summed over those active and over those not. What is
     left of a neighbour to lean on depends on its own neighbours: each cell has a few learned burdens,
-    which those who are coupled to it see.
+    which those who are coupled to it see. Sums forget who is coupled to whom: what each neighbour and the
+    cell make together is learned as well, and averaged, plainly and by each coupling.
 
     Args:
         observation_size: Features `D`.
@@ -85,6 +96,8 @@ class CreditModel(nn.Module):
     floors: Tensor
     centre: Tensor
     spread: Tensor
+    pair_centre: Tensor
+    pair_spread: Tensor
     scale: Tensor
     bounds: Tensor
 
@@ -104,17 +117,29 @@ class CreditModel(nn.Module):
         self.register_buffer("floors", torch.tensor(floors))
         self.register_buffer("centre", torch.zeros(couplings))
         self.register_buffer("spread", torch.ones(couplings))
+        self.register_buffer("pair_centre", torch.zeros(couplings))
+        self.register_buffer("pair_spread", torch.ones(couplings))
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("bounds", torch.tensor([-1.0, 1.0]))
         own = observation_size + read.shape[1] + 2 * couplings + 1
         self.burden = plain_perceptron(own, size.burden, BURDENS)
-        self.head = plain_perceptron(own + BURDENS * (couplings + 1), size.hidden, BINS)
+        self.shown = nn.Linear(own, SHOWN)
+        self.pair = nn.Sequential(
+            nn.Linear(2 * SHOWN + couplings + 1, size.pair),
+            nn.SiLU(),
+            nn.Linear(size.pair, TOGETHER),
+        )
+        around = BURDENS * (couplings + 1) + TOGETHER * (couplings + 1)
+        self.head = plain_perceptron(own + around, size.hidden, BINS)
 
     def fit(self, credit: Tensor, coupling: Tensor) -> None:
         """Set scales and bins from logged credits of any shape and couplings `[..., n, Q]`."""
         total = torch.log(coupling.flatten(0, -3).sum(dim=1) + self.floors)
         self.centre.copy_(total.mean(dim=0))
         self.spread.copy_(total.std(dim=0).clamp(min=1e-3))
+        single = torch.log(coupling.flatten(0, -2) + self.floors)
+        self.pair_centre.copy_(single.mean(dim=0))
+        self.pair_spread.copy_(single.std(dim=0).clamp(min=1e-3))
         sizes = credit.abs()
         self.scale.copy_(sizes[sizes > 0].median())
         ordered = credit.flatten().sort().values
@@ -132,19 +157,19 @@ class CreditModel(nn.Module):
     def forward(self, given: Situation, action: Tensor) -> Tensor:
         """Return logits `[B, K, BINS]` for coded actions `[B, K, A]` of all cells."""
         active = action @ self.activity
-        around = active[:, given.neighbours].unsqueeze(-1)
+        around = given.around(active).unsqueeze(-1)
         reaching = self._level((given.coupling * around).sum(dim=2))
         resting = self._level((given.coupling * (1 - around)).sum(dim=2))
         own = torch.cat(
             [given.observation, action @ self.read, reaching, resting, around.mean(dim=2)], dim=-1
         )
-        burden = nn.functional.softplus(self.burden(own))[:, given.neighbours] * around
+        burden = given.around(nn.functional.softplus(self.burden(own))) * around
         borne = [
             self._level((given.coupling[..., index, None] * burden).sum(dim=2), index)
             for index in range(len(self.floors))
         ]
-        x = torch.cat([own, *borne, torch.log(burden.mean(dim=2) + 1e-2)], dim=-1)
-        logits: Tensor = self.head(x)
+        x = [own, *borne, torch.log(burden.mean(dim=2) + 1e-2), *self._together(given, own, around)]
+        logits: Tensor = self.head(torch.cat(x, dim=-1))
         return logits
 
     def expected(self, given: Situation, action: Tensor) -> Tensor:
@@ -155,6 +180,20 @@ class CreditModel(nn.Module):
         """Return the mean cross-entropy with logged credits `[B, K]`."""
         logits = torch.log_softmax(self(given, action), dim=-1)
         return -(self._two_hot(credit) * logits).sum(dim=-1).mean()
+
+    def _together(self, given: Situation, own: Tensor, around: Tensor) -> list[Tensor]:
+        """Return what cells and neighbours make together, averaged plainly and by each coupling."""
+        shown = self.shown(own)
+        theirs = given.around(shown)
+        single = (torch.log(given.coupling + self.floors) - self.pair_centre) / self.pair_spread
+        ours = shown.unsqueeze(2).expand_as(theirs)
+        made = self.pair(torch.cat([ours, theirs, single, around], dim=-1))
+        weight = given.coupling + self.floors
+        weight = weight / weight.sum(dim=2, keepdim=True)
+        by_coupling = [
+            (weight[..., index, None] * made).sum(dim=2) for index in range(len(self.floors))
+        ]
+        return [made.mean(dim=2), *by_coupling]
 
     def _level(self, total: Tensor, index: int | slice = slice(None)) -> Tensor:
         """Return the standardised logarithm of sums of couplings `[..., Q]`, or of one of them."""

@@ -21,7 +21,7 @@ from networld_training.model.holding import Held
 FORBIDDEN = -1e9
 OUT_OF_TURN = 1.0
 """What an order out of turn costs, in typical credits: more than it could gain on average."""
-LARGEST_REGRET = 5.0
+LARGEST_REGRET = 12.0
 """What a choice can lose at most against the best one, in typical credits: bounds a gradient step."""
 
 
@@ -57,44 +57,42 @@ def masked_logits(logits: Tensor, mask: Tensor) -> Tensor:
 
 
 def imagined_loss(
-    imagined: Imagined,
-    given: Situation,
-    logits: Tensor,
-    entropy_weight: float,
-    generator: torch.Generator,
+    imagined: Imagined, given: Situation, logits: Tensor, temperature: float, uniform: Tensor
 ) -> Tensor:
-    """Return minus the expected credit of all cells if all act by the policy; differentiable in `logits`.
+    """Return how far the policy is from what all cells would gain most by; differentiable in `logits`.
 
-    A task with a choice is judged by that choice, its action's first component: every cell's alternatives,
-    the others' choices drawn. A task of numbers alone follows the gradient of the credit. Where states
-    last, cells whose turn it is not learn to hold theirs.
+    A task with a choice is judged by that choice, its action's first component: the logits are to be what
+    each choice loses on average against the best one, over minus the temperature, while the other cells
+    draw theirs. Other than that of the expected loss, this gradient does not vanish where the policy is
+    sure. A task of numbers alone follows the gradient of the credit. Where states last, cells whose turn it
+    is not learn to hold theirs.
 
     Args:
         imagined: What is asked.
         given: The situation of `B` networks.
         logits: The policy's logits `[B, K, A]`, masked.
-        entropy_weight: Worth of a unit of entropy, in typical credits.
-        generator: Draws the others' choices.
+        temperature: What a choice loses, in typical credits, that is e times less likely than the best.
+        uniform: Numbers between 0 and 1 that draw the choices `[B, K, A]`.
     """
     credit, held, actions = imagined.credit, imagined.held, imagined.actions
-    coded = _decided(logits, actions, generator)
+    coded = _decided(logits, actions, uniform)
     if not isinstance(actions[0], Choice):
         frozen = {name: value.detach() for name, value in credit.state_dict().items()}
         worth = functional_call(credit, frozen, (given, torch.cat(coded, dim=-1)))
         total = (torch.softmax(worth, dim=-1) @ credit.values).sum(dim=1)
         return -(total / credit.scale).mean()
-    log_chance = torch.log_softmax(split_components(logits, actions)[0], dim=-1)
-    chance = log_chance.exp()
-    turn = torch.ones_like(chance[..., 0])
+    first = split_components(logits, actions)[0]
+    allowed = first > FORBIDDEN / 2
+    turn = torch.ones_like(first[..., 0])
     with torch.no_grad():
         if held is not None:
             state, turn = held.state(given.observation), held.turn(given.observation)
             coded[0] = torch.where(turn[..., None] > 0, coded[0], state)
-        regret = _regret(imagined, given, coded, log_chance > FORBIDDEN / 2)
-    entropy = -(chance * log_chance.clamp(min=-30)).sum(dim=-1)
-    loss = turn * ((chance * regret).sum(dim=-1) - entropy_weight * entropy)
+        regret = _regret(imagined, given, coded, allowed)
+    wrong = torch.where(allowed, temperature * first + regret, 0.0)
+    loss = turn * wrong.square().sum(dim=-1)
     if held is not None:
-        loss = loss - (1 - turn) * (state * log_chance).sum(dim=-1)
+        loss = loss - (1 - turn) * (state * torch.log_softmax(first, dim=-1)).sum(dim=-1)
     return loss.mean()
 
 
@@ -103,7 +101,7 @@ def advantages(
     given: Situation,
     logits: Tensor,
     action: Tensor,
-    generator: torch.Generator,
+    uniform: Tensor,
 ) -> Tensor:
     """Return how much better each cell's action is than the policy's, in typical credits `[B, K]`.
 
@@ -115,12 +113,12 @@ def advantages(
         given: The situation of `B` networks.
         logits: The policy's logits `[B, K, A]`, masked.
         action: Coded actions `[B, K, A]`.
-        generator: Draws the policy's choices.
+        uniform: Numbers between 0 and 1 that draw the policy's choices `[B, K, A]`.
     """
     networks, cells, _ = action.shape
     held = imagined.held
     with torch.no_grad():
-        coded = _decided(logits, imagined.actions, generator)
+        coded = _decided(logits, imagined.actions, uniform)
         changes = torch.zeros_like(action[..., 0])
         if held is not None:
             state, turn = held.state(given.observation), held.turn(given.observation)
@@ -159,20 +157,22 @@ def _regret(
     return (best - worth).clamp(0.0, LARGEST_REGRET)
 
 
-def _decided(logits: Tensor, actions: Sequence[Action], generator: torch.Generator) -> list[Tensor]:
+def _decided(logits: Tensor, actions: Sequence[Action], uniform: Tensor) -> list[Tensor]:
     """Return coded actions of the policy, component by component; numbers pass a gradient."""
+    parts = zip(
+        split_components(logits, actions), split_components(uniform, actions), actions, strict=True
+    )
     return [
-        _drawn(part, generator) if isinstance(action, Choice) else _decoded(part, action)
-        for part, action in zip(split_components(logits, actions), actions, strict=True)
+        _drawn(part, drawn) if isinstance(action, Choice) else _decoded(part, action)
+        for part, drawn, action in parts
     ]
 
 
-def _drawn(logits: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw one-hot choices from logits `[B, K, choices]`."""
-    chance = torch.softmax(logits.detach(), dim=-1)
-    drawn = torch.multinomial(chance.flatten(0, 1).cpu(), 1, generator=generator)
-    hot = torch.nn.functional.one_hot(drawn[:, 0], logits.shape[-1]).to(logits)
-    return hot.view_as(logits)
+def _drawn(logits: Tensor, uniform: Tensor) -> Tensor:
+    """Draw one-hot choices from logits `[B, K, choices]` (Gumbel 1954: the largest of disturbed logits)."""
+    smallest = torch.finfo(uniform.dtype).tiny
+    disturbed = logits.detach() - torch.log(-torch.log(uniform.clamp(min=smallest)))
+    return torch.nn.functional.one_hot(disturbed.argmax(dim=-1), logits.shape[-1]).to(logits)
 
 
 def _decoded(logits: Tensor, bins: ActionBins) -> Tensor:

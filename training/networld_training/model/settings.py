@@ -27,7 +27,8 @@ class TrainingSettings:
         imitation: Share of the run in which the policy imitates the rule that it starts from.
         imagined: Networks of a batch in which the policy learns from imagined decisions.
         ranked: Windows of a batch that the classifier learns from.
-        entropy_weight: Worth of a unit of the policy's entropy, in typical credits.
+        temperature: What a choice loses, in typical credits, that the policy draws e times less often
+            than the best one while it is trained.
         size: Widths of the networks.
         credit: Widths of the credit model.
 
@@ -48,7 +49,7 @@ class TrainingSettings:
     imitation: float = 0.2
     imagined: int = 48
     ranked: int = 4
-    entropy_weight: float = 0.01
+    temperature: float = 0.2
     size: ModelSize = field(default_factory=ModelSize)
     credit: CreditSize = field(default_factory=CreditSize)
 
@@ -68,7 +69,7 @@ class TrainingSettings:
                 ("imitation", 0 <= self.imitation <= 1, "0 to 1"),
                 ("imagined", self.imagined >= 1, "at least 1"),
                 ("ranked", 1 <= self.ranked <= self.windows, "1 to windows"),
-                ("entropy_weight", self.entropy_weight >= 0, "0 or more"),
+                ("temperature", self.temperature > 0, "above 0"),
             ),
         )
 

@@ -129,8 +129,8 @@ def _acting(
         learner.imagined,
         _given(window).of(some),
         logits[some],
-        settings.entropy_weight,
-        generator,
+        settings.temperature,
+        _uniform(logits[some], generator),
     )
     return logits.new_zeros(()), imagined
 
@@ -149,12 +149,9 @@ def _ranking(
     horizon, starts = model.contract.horizon, window.starts
     given = _given(window).of(torch.arange(few * window.action.shape[1], device=latent.device))
     action = window.action[:few]
+    asked = logits[:few].flatten(0, 1)
     gain = advantages(
-        learner.imagined,
-        given,
-        logits[:few].flatten(0, 1),
-        action.flatten(0, 1),
-        generator,
+        learner.imagined, given, asked, action.flatten(0, 1), _uniform(asked, generator)
     ).reshape(action.shape[:3])
     discount = model.contract.discount ** torch.arange(horizon, device=latent.device)
     returns = gain.unfold(1, horizon, 1) @ discount.to(gain)  # b s k
@@ -195,6 +192,11 @@ def _denoising(
         noise.to(plan.device),
         level.to(plan.device),
     ).mean()
+
+
+def _uniform(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Return numbers between 0 and 1 of the shape of `like`."""
+    return torch.rand(like.shape, generator=generator).to(like)
 
 
 def _given(window: WindowBatch) -> Situation:
