@@ -47,20 +47,41 @@ class Situation:
     Attributes:
         observation: Normalised observations `[B, K, D]`.
         coupling: How strongly each neighbour acts on a cell, linear `[B, K, n, Q]`.
-        neighbours: Indices of each cell's neighbours `[K, n]`.
+        neighbours: Indices of each cell's neighbours `[K, n]`; or shares `[K, n, K]`, each row adding up
+            to 1. A neighbour that is one of the cells has all of its share at that cell. One that nothing
+            is known of is spread evenly over the known neighbours of the same cell: it counts as their
+            mean field.
+        weight: How much each cell counts `[B, K]`; None if all count the same.
     """
 
     observation: Tensor
     coupling: Tensor
     neighbours: Tensor
+    weight: Tensor | None = None
 
     def around(self, values: Tensor) -> Tensor:
         """Return what each cell's neighbours have, `[B, K, n, ...]` of `[B, K, ...]`."""
-        return values[:, self.neighbours]
+        if not self.neighbours.is_floating_point():
+            return values[:, self.neighbours]
+        mixed = self.neighbours.flatten(0, 1) @ values.reshape(*values.shape[:2], -1)
+        return mixed.reshape(len(values), *self.neighbours.shape[:2], *values.shape[2:])
+
+    def total(self, values: Tensor) -> Tensor:
+        """Return the sum over the cells `[B]` of `[B, K]`, each as much as it counts."""
+        return (values if self.weight is None else values * self.weight).sum(dim=1)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Return the mean over networks and cells of `[B, K]`, each as much as it counts."""
+        if self.weight is None:
+            return values.mean()
+        return (values * self.weight).sum() / self.weight.sum().clamp(min=1e-6)
 
     def of(self, networks: Tensor) -> Situation:
         """Return some networks, by index."""
-        return Situation(self.observation[networks], self.coupling[networks], self.neighbours)
+        weight = None if self.weight is None else self.weight[networks]
+        return Situation(
+            self.observation[networks], self.coupling[networks], self.neighbours, weight
+        )
 
     def repeated(self, times: int) -> Situation:
         """Return every network `times` times, one after the other."""
@@ -68,6 +89,7 @@ class Situation:
             self.observation.repeat_interleave(times, dim=0),
             self.coupling.repeat_interleave(times, dim=0),
             self.neighbours,
+            None if self.weight is None else self.weight.repeat_interleave(times, dim=0),
         )
 
 

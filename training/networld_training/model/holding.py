@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -59,4 +61,4 @@ class Held(nn.Module):
         observation = given.observation.clone()
         observation[..., self.features] = torch.where(order > 0, SHOWN, HIDDEN)
         observation[..., self.cleared] = HIDDEN
-        return Situation(observation, given.coupling, given.neighbours)
+        return replace(given, observation=observation)

@@ -42,13 +42,22 @@ class Imagined:
     def total(self, given: Situation, action: Tensor) -> Tensor:
         """Return the mean credit of a slot, summed over the cells `[B]`, of coded actions `[B, K, A]`."""
         if self.held is None:
-            return self.credit.expected(given, action).sum(dim=1)
+            return given.total(self.credit.expected(given, action))
         first = self.actions[0].size
         order = self.held.effective(self.held.state(given.observation), action[..., :first])
         action = torch.cat([order, action[..., first:]], dim=-1)
         now = self.credit.expected(given, action)
         later = self.credit.expected(self.held.after(given, order), action)
-        return (now + self.held.weight * later).sum(dim=1) / (1 + self.held.weight)
+        return given.total(now + self.held.weight * later) / (1 + self.held.weight)
+
+    def worth(self, given: Situation, logits: Tensor) -> Tensor:
+        """Return what acting by masked logits `[B, K, A]` is worth, as `total`, in typical credits `[B]`.
+
+        Every cell takes its likeliest choices, as a base station does.
+        """
+        alike = torch.full_like(logits, 0.5)
+        action = torch.cat(_decided(logits, self.actions, alike), dim=-1)
+        return self.total(given, action) / self.credit.scale
 
 
 def masked_logits(logits: Tensor, mask: Tensor) -> Tensor:
@@ -79,8 +88,8 @@ def imagined_loss(
     if not isinstance(actions[0], Choice):
         frozen = {name: value.detach() for name, value in credit.state_dict().items()}
         worth = functional_call(credit, frozen, (given, torch.cat(coded, dim=-1)))
-        total = (torch.softmax(worth, dim=-1) @ credit.values).sum(dim=1)
-        return -(total / credit.scale).mean()
+        cells = logits.shape[1]
+        return -cells * given.mean(torch.softmax(worth, dim=-1) @ credit.values) / credit.scale
     first = split_components(logits, actions)[0]
     allowed = first > FORBIDDEN / 2
     turn = torch.ones_like(first[..., 0])
@@ -93,7 +102,7 @@ def imagined_loss(
     loss = turn * wrong.square().sum(dim=-1)
     if held is not None:
         loss = loss - (1 - turn) * (state * torch.log_softmax(first, dim=-1)).sum(dim=-1)
-    return loss.mean()
+    return given.mean(loss)
 
 
 def advantages(
@@ -144,11 +153,9 @@ def _regret(
     """
     networks, cells, choices = coded[0].shape
     alternatives = cells * choices
-    every = torch.arange(cells)
-    joint = coded[0][:, None, None].repeat(1, cells, choices, 1, 1)
-    joint[:, every, :, every] = torch.eye(choices, device=joint.device).expand(
-        cells, networks, choices, choices
-    )
+    own = torch.eye(cells, device=allowed.device)[:, None, :, None]
+    alternative = torch.eye(choices, device=allowed.device)[:, None]
+    joint = torch.where(own > 0, alternative, coded[0][:, None, None])
     order = joint.flatten(0, 2)
     rest = [part.repeat_interleave(alternatives, dim=0) for part in coded[1:]]
     worth = imagined.total(given.repeated(alternatives), torch.cat([order, *rest], dim=-1))
@@ -172,7 +179,8 @@ def _drawn(logits: Tensor, uniform: Tensor) -> Tensor:
     """Draw one-hot choices from logits `[B, K, choices]` (Gumbel 1954: the largest of disturbed logits)."""
     smallest = torch.finfo(uniform.dtype).tiny
     disturbed = logits.detach() - torch.log(-torch.log(uniform.clamp(min=smallest)))
-    return torch.nn.functional.one_hot(disturbed.argmax(dim=-1), logits.shape[-1]).to(logits)
+    choices = torch.arange(logits.shape[-1], device=logits.device)
+    return (disturbed.argmax(dim=-1, keepdim=True) == choices).to(logits)
 
 
 def _decoded(logits: Tensor, bins: ActionBins) -> Tensor:
