@@ -33,7 +33,7 @@ def test_windows_with_less_noise_show_the_same_slots_some_decibels_higher(
         monkeypatch.setattr(windows, "QUIETER_SHARE", share)
         found.append(sampler.batch(size=60, starts=3, seed=0, step=0))
     plain, quiet = found
-    for field in ("action", "credit", "mask", "imitated"):
+    for field in ("action", "credit", "mask"):
         assert torch.equal(getattr(plain, field), getattr(quiet, field)), field
     before, after = plain.observation.numpy(), quiet.observation.numpy()
     np.testing.assert_array_equal(before[..., ~over_noise], after[..., ~over_noise])

@@ -15,10 +15,9 @@ from networld_runtime.two_hot import decode_actions
 from networld_training.data import windows
 from networld_training.data.generate import Generation, GenerationSettings
 from networld_training.data.manifest import Manifest, read_manifest, write_manifest
-from networld_training.data.shards import read_shard
 from networld_training.data.windows import WindowSampler
 from networld_training.tasks.power.contract import POWER_CONTRACT
-from networld_training.tasks.registry import CONTRACTS, LEARNING, TASKS
+from networld_training.tasks.registry import CONTRACTS, TASKS
 from networld_training.tasks.spec import action_problems, allowed
 
 Make = Callable[..., Manifest]
@@ -118,24 +117,6 @@ def test_masks_are_of_the_slots_that_act(
     window = sampler.batch(size=30, starts=3, seed=0, step=0)
     acting = 16 * window.observation[:, 1:-1, :, :1]
     assert torch.equal(window.mask, ((acting + torch.arange(9)) % 3 == 0).float())
-
-
-@pytest.mark.parametrize("name", CONTRACTS)
-def test_imitated_are_the_cells_that_follow_the_rule_of_the_start(
-    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    monkeypatch.setattr(windows, "QUIETER_SHARE", 0.0)
-    manifest = make(tmp_path, name, slots=16)
-    sampler, start = WindowSampler(tmp_path), LEARNING[name].start
-    rules = np.array(manifest.quality.rules)
-    shards = [read_shard(tmp_path, manifest, shard) for shard in manifest.shards]
-    followed = np.concatenate([rules[shard["behaviours"]] for shard in shards])
-    assert np.array_equal(sampler.imitated, followed == start)
-    assert sampler.imitated.any() == (start != "")
-    sampler.observations[:] = np.arange(len(followed))[:, None, None, None] / 8
-    window = sampler.batch(size=30, starts=2, seed=0, step=0)
-    episode = (8 * window.observation[:, 0, 0, 0]).int().numpy()
-    assert np.array_equal(window.imitated.numpy() > 0, sampler.imitated[episode])
 
 
 def test_window_longer_than_the_episodes_is_a_clear_error(folder: Path) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
-from itertools import product
 
 import numpy as np
 import pytest
@@ -15,7 +13,7 @@ from networld_training.model.credit import Situation
 from networld_training.model.holding import Held
 from networld_training.tasks.sleep import SleepNetwork, SleepTask
 from networld_training.tasks.sleep.contract import SLEEP_CONTRACT, SLEEP_LEARNING
-from networld_training.tasks.sleep.modes import ACTIVE, DEEP, LIGHT, WAKING
+from networld_training.tasks.sleep.modes import ACTIVE, DEEP, LIGHT, PATIENCE_SLOTS, WAKING
 
 assert SLEEP_LEARNING.holding is not None
 HOLDING = SLEEP_LEARNING.holding
@@ -75,54 +73,41 @@ def test_turn_is_that_of_the_task(held: Held) -> None:
         assert 0 < turn.mean() < 1
 
 
-def test_orders_take_effect_but_for_light_sleep_in_deep_sleep(held: Held) -> None:
-    for state, order in product(range(3), repeat=2):
-        expected = DEEP if (state, order) == (DEEP, LIGHT) else order
-        assert torch.equal(held.effective(hot(state), hot(order)), hot(expected)), (state, order)
+def test_rest_is_light_at_first_and_deep_in_the_end(held: Held) -> None:
+    """By the genie's rule, which knows the states; a cell that serves would begin with light rest."""
+    seen = set()
+    for task, _ in slots(seed=1):
+        rested = (task.state == LIGHT) & (task.memory.slots_in_state >= PATIENCE_SLOTS)
+        expected = np.where(rested | (task.state == DEEP), DEEP, LIGHT)
+        assert np.array_equal(held.rest(normalised(task)).argmax(dim=-1).numpy(), expected)
+        seen |= {*zip(task.state.flat, expected.flat, strict=True)}
+    assert {(ACTIVE, LIGHT), (LIGHT, LIGHT), (LIGHT, DEEP), (DEEP, DEEP)} <= seen
 
 
-def test_orders_take_effect_as_in_the_task(held: Held) -> None:
-    for task, random in slots(seed=1):
-        action = random_orders(random, task)
-        orders = torch.nn.functional.one_hot(torch.from_numpy(action[..., 0]).long(), 3).float()
-        found = held.effective(held.state(normalised(task)), orders).argmax(dim=-1)
-        assert np.array_equal(found.numpy(), task.effective_action(action)[..., 0])
+def test_who_goes_on_serves_on_or_rests_on(held: Held) -> None:
+    for task, _ in slots(seed=2):
+        observation = normalised(task)
+        serves = (task.state == ACTIVE) | (task.state == WAKING)
+        rest = held.rest(observation).argmax(dim=-1).numpy()
+        kept = held.kept(observation)
+        assert np.array_equal(kept.argmax(dim=-1).numpy(), np.where(serves, ACTIVE, rest))
+        assert (kept.sum(dim=-1) == 1).all()
 
 
-def test_after_orders_were_held_the_flags_are_those_of_the_task(held: Held) -> None:
-    """Two slots later: waking takes one."""
-    task, random = SleepTask(SleepNetwork(slots=30), [1, 2, 3]), np.random.default_rng(2)
-    task.reset()
-    for _ in range(14):
-        before, action = normalised(task), random_orders(random, task)
-        orders = torch.nn.functional.one_hot(torch.from_numpy(action[..., 0]).long(), 3).float()
-        orders = held.effective(held.state(before), orders)
-        given = Situation(before, torch.zeros(3, 7, 6, 2), torch.from_numpy(task.neighbours))
-        foreseen = held.after(given, orders).observation
-        task.step(action)
-        task.step(action)
-        shown = normalised(task)
-        assert torch.equal(foreseen[..., STATES], shown[..., STATES])
-        assert torch.equal(foreseen[..., PLACE["waking"]], shown[..., PLACE["waking"]])
-
-
-def test_all_else_stays_as_it_was(held: Held) -> None:
+def test_every_rest_is_judged_as_a_light_one(held: Held) -> None:
     random = torch.Generator().manual_seed(0)
-    observation = torch.randn(2, 3, SLEEP_CONTRACT.observation_size, generator=random)
-    given = Situation(observation, torch.rand(2, 3, 2, 2), torch.tensor([[1, 2], [0, 2], [0, 1]]))
+    observation = torch.randn(1, 4, SLEEP_CONTRACT.observation_size, generator=random)
+    observation[0, :, STATES] = torch.tensor(
+        [[1.0, -1, -1], [-1, 1, -1], [-1, -1, 1], [-1, -1, -1]]
+    )
+    coupling = torch.rand(1, 4, 2, 2)
+    given = Situation(observation, coupling, torch.tensor([[1, 2], [0, 2], [0, 1], [0, 1]]))
     original = observation.clone()
-    after = held.after(given, torch.stack([hot(0, 1, 2), hot(2, 2, 0)]))
+    judged, order = held.judged(given, hot(2, 1, 0, 2)[None])
+    assert order[0].argmax(dim=-1).tolist() == [LIGHT, LIGHT, ACTIVE, LIGHT]
+    flags = judged.observation[0, :, STATES]
+    assert flags.tolist() == [[1, -1, -1], [-1, 1, -1], [-1, 1, -1], [-1, -1, -1]]
+    same = [index for index in range(observation.shape[-1]) if index not in STATES]
+    assert torch.equal(judged.observation[..., same], original[..., same])
+    assert judged.coupling is coupling
     assert torch.equal(given.observation, original)
-    assert after.coupling is given.coupling
-    assert after.neighbours is given.neighbours
-    changed = {*STATES, PLACE["waking"], PLACE["slots_in_state"]}
-    same = [index for index in range(SLEEP_CONTRACT.observation_size) if index not in changed]
-    assert torch.equal(after.observation[..., same], original[..., same])
-    assert after.observation[0][:, STATES].tolist() == [[1, -1, -1], [-1, 1, -1], [-1, -1, 1]]
-    assert (after.observation[..., PLACE["slots_in_state"]] == -1).all()
-
-
-@pytest.mark.parametrize(("judged", "weight"), [(1, 0.0), (2, 0.5), (4, 0.5 + 0.25 + 0.125)])
-def test_following_slots_weigh_less_and_less(judged: int, weight: float) -> None:
-    holding = replace(HOLDING, slots=judged, discount=0.5)
-    assert Held(holding, SLEEP_CONTRACT).weight == pytest.approx(weight)

@@ -13,10 +13,9 @@ from torch import Tensor
 from networld_runtime.contract import Choice
 from networld_training.data.windows import WindowBatch
 from networld_training.model import step_losses as module
-from networld_training.model.components import action_cross_entropy
 from networld_training.model.credit import CreditModel, CreditSize, Situation
 from networld_training.model.holding import Held
-from networld_training.model.imagination import Imagined, masked_logits
+from networld_training.model.imagination import Imagined
 from networld_training.model.losses import cross_entropy, denoising_error
 from networld_training.model.mean_field import mean_field
 from networld_training.model.settings import TrainingSettings
@@ -36,7 +35,6 @@ SETTINGS = TrainingSettings(
     plans=20,
     imagined=6,
     ranked=2,
-    imitation=0.25,
     message_loss=0.0,
     size=ModelSize(width=16, depth=1, heads=2, hidden=32, rank=2),
     credit=CreditSize(hidden=16, burden=8),
@@ -62,7 +60,7 @@ def learner_of(name: str) -> tuple[WorldModel, Learner]:
     )
     held = None if learning.holding is None else Held(learning.holding, contract)
     imagined = Imagined(credit, held, contract.actions)
-    return model, Learner(model.for_task(name), imagined, learning.start != "")
+    return model, Learner(model.for_task(name), imagined)
 
 
 def window_of(name: str, windows: int = SETTINGS.windows) -> WindowBatch:
@@ -96,20 +94,14 @@ def window_of(name: str, windows: int = SETTINGS.windows) -> WindowBatch:
         credit=torch.randn(windows, slots, CELLS, generator=random),
         coupling=torch.rand(windows, slots, CELLS, 3, couplings, generator=random),
         mask=mask,
-        imitated=(torch.rand(windows, CELLS, generator=random) < 0.5).float(),
         starts=starts,
     )
 
 
-def losses_of(
-    name: str, progress: float, imitated: Tensor | None = None
-) -> tuple[WorldModel, StepLosses]:
+def losses_of(name: str) -> tuple[WorldModel, StepLosses]:
     model, learner = learner_of(name)
-    window = window_of(name)
-    if imitated is not None:
-        window = replace(window, imitated=imitated)
     generator = torch.Generator().manual_seed(2)
-    return model, step_losses(learner, window, SETTINGS, progress, generator)
+    return model, step_losses(learner, window_of(name), SETTINGS, generator)
 
 
 def touched(model: WorldModel, loss: Tensor) -> set[str]:
@@ -124,18 +116,9 @@ def touched(model: WorldModel, loss: Tensor) -> set[str]:
 
 
 @pytest.mark.parametrize("name", CONTRACTS)
-@pytest.mark.parametrize("progress", [0.0, 0.24, 0.25, 0.9])
-def test_imitation_comes_first_and_imagination_after(name: str, progress: float) -> None:
-    _, losses = losses_of(name, progress)
-    imitates = progress < 0.25 and LEARNING[name].start != ""
-    assert all(np.isfinite(value) for value in losses.values(name).values())
-    assert (losses.imitation != 0).item() == imitates
-    assert (losses.imagined != 0).item() == (not imitates)
-
-
-@pytest.mark.parametrize("name", CONTRACTS)
 def test_who_learns_from_which_loss(name: str) -> None:
-    model, losses = losses_of(name, progress=0.5)
+    model, losses = losses_of(name)
+    assert all(np.isfinite(value) for value in losses.values(name).values())
     # The latents are detached: none of them may become easier to predict by saying less.
     assert touched(model, losses.denoising) == {"denoiser", "task"}
     assert touched(model, losses.inverse) == {"encoders", "inverse"}
@@ -144,53 +127,12 @@ def test_who_learns_from_which_loss(name: str) -> None:
     assert touched(model, losses.imagined) == {"encoders", "policies"}
 
 
-@pytest.mark.parametrize("name", [name for name in CONTRACTS if LEARNING[name].start])
-def test_imitation_teaches_policy_and_encoder(name: str) -> None:
-    model, losses = losses_of(name, progress=0.1)
-    assert touched(model, losses.imitation) == {"encoders", "policies"}
-
-
-@pytest.mark.parametrize("name", CONTRACTS)
-@pytest.mark.parametrize("progress", [0.1, 0.5])
-def test_the_credit_model_learns_nothing_from_a_step(name: str, progress: float) -> None:
-    _, learner = learner_of(name)
-    generator = torch.Generator().manual_seed(2)
-    losses = step_losses(learner, window_of(name), SETTINGS, progress, generator)
-    losses.total().backward()  # type: ignore[no-untyped-call]
-    assert all(parameter.grad is None for parameter in learner.imagined.credit.parameters())
-
-
 def test_total_weighs_the_parts() -> None:
-    _, losses = losses_of("sched", progress=0.1)
+    _, losses = losses_of("sched")
     values = losses.values("sched")
     assert WEIGHTS == {"denoising": 10.0}
     expected = sum(values.values()) + 9 * values["sched/denoising"]
     assert losses.total().item() == pytest.approx(expected, rel=1e-5)
-
-
-@pytest.mark.parametrize("name", ["sched", "sleep"])
-def test_imitation_is_of_cells_that_follow_the_rule_only(name: str) -> None:
-    """The mean surprise at their actions, over cells, slots and windows."""
-    imitated = torch.zeros(3, CELLS)
-    imitated[0, 1] = imitated[2, 3] = 1
-    _, losses = losses_of(name, progress=0.1, imitated=imitated)
-    model, window = learner_of(name)[1].model, window_of(name)
-    latent = model.encode(window.observation)
-    expected = []
-    for batch, cell in ((0, 1), (2, 3)):
-        for slot in range(window.action.shape[1]):
-            heard = latent[batch, slot, NEIGHBOURS[cell], : model.contract.message_size]
-            field = torch.cat([(heard * 127).round().mean(dim=0) / 127, torch.ones(1)])
-            logits = model.policy(latent[batch, slot + 1, cell], field)
-            logits = masked_logits(logits, window.mask[batch, slot, cell])
-            done = window.action[batch, slot, cell]
-            expected.append(action_cross_entropy(logits, done, model.contract.actions))
-    assert losses.imitation.item() == pytest.approx(torch.stack(expected).mean().item(), rel=1e-4)
-
-
-def test_nobody_to_imitate_is_no_loss() -> None:
-    _, losses = losses_of("sched", progress=0.1, imitated=torch.zeros(3, CELLS))
-    assert losses.imitation == 0
 
 
 def test_denoiser_learns_plans_that_follow_their_latents(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,7 +145,7 @@ def test_denoiser_learns_plans_that_follow_their_latents(monkeypatch: pytest.Mon
     monkeypatch.setattr(module, "denoising_error", spied)
     _, learner = learner_of("power")
     window = window_of("power")
-    step_losses(learner, window, SETTINGS, 0.5, torch.Generator().manual_seed(2))
+    step_losses(learner, window, SETTINGS, torch.Generator().manual_seed(2))
     now, plan, field, noise, level = asked[0]
     assert now.shape[0] == SETTINGS.plans
     latent = learner.model.encode(window.observation).detach()
@@ -242,7 +184,7 @@ def test_classifier_learns_what_logged_plans_gain_over_the_policy() -> None:
         learner.model.policy.net.last.base.bias.zero_()
         learner.model.policy.net.last.base.bias[0] = 50.0  # off
     window = window_of(name)
-    found = step_losses(learner, window, SETTINGS, 0.5, torch.Generator().manual_seed(2))
+    found = step_losses(learner, window, SETTINGS, torch.Generator().manual_seed(2))
     model, horizon = learner.model, contract.horizon
     latent = model.encode(window.observation)
     message = latent[..., : contract.message_size]
@@ -280,9 +222,8 @@ def test_lost_messages_change_what_is_learned() -> None:
             learner,
             window,
             replace(SETTINGS, message_loss=share),
-            0.1,
             torch.Generator().manual_seed(2),
-        ).imitation
+        ).imagined
         for share in (0.0, 1.0)
     )
     assert without != with_loss

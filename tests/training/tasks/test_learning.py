@@ -9,10 +9,8 @@ import pytest
 
 from networld_runtime.contract import ActionBins, Choice
 from networld_training.data.behaviours import random_values
-from networld_training.data.qualities import QUALITIES
 from networld_training.tasks.learning import bin_activity, choice_activity
 from networld_training.tasks.registry import CONTRACTS, LEARNING, TASKS
-from networld_training.tasks.spec import INFORMATION
 
 HOLDING = [name for name, learning in LEARNING.items() if learning.holding is not None]
 
@@ -81,18 +79,6 @@ def test_features_of_behaviour_show_what_was_done(name: str) -> None:
     assert len(behaviour) < len(names) / 2
 
 
-@pytest.mark.parametrize("name", LEARNING)
-def test_a_cell_knows_enough_to_follow_the_rule_of_the_start(name: str) -> None:
-    start = LEARNING[name].start
-    if not start:
-        return
-    rule = TASKS[name].heuristics[start]()
-    assert INFORMATION.index(rule.information) <= INFORMATION.index("mean-field")
-    mixed = QUALITIES[name]["mixed"]
-    assert mixed.rules.count(start) == 1
-    assert mixed.weights[mixed.rules.index(start)] > 0.05
-
-
 @pytest.mark.parametrize("name", HOLDING)
 def test_states_that_last_are_those_that_the_contract_shows(name: str) -> None:
     contract, learning = CONTRACTS[name], LEARNING[name]
@@ -102,11 +88,9 @@ def test_states_that_last_are_those_that_the_contract_shows(name: str) -> None:
     assert holding.states == order.labels
     flags = {feature.name for feature in contract.features if feature.unit == "flag"}
     assert {*holding.states, holding.turn} <= flags
-    assert set(holding.cleared) <= {feature.name for feature in contract.features}
+    since = next(feature for feature in contract.features if feature.name == holding.since)
+    assert since.unit == "slots"
+    assert since.low < holding.patience_slots <= since.high
     # The policy must see whose turn it is, and the states that it is to hold.
-    assert not {*holding.states, holding.turn} & set(learning.behaviour)
-    for state, kept_by in holding.stuck:
-        assert state != kept_by
-        assert {state, kept_by} <= set(range(order.size))
-    assert holding.slots >= 1
-    assert 0 < holding.discount <= 1
+    seen = {*holding.states, holding.turn, holding.since}
+    assert not seen & set(learning.behaviour)

@@ -12,8 +12,8 @@ from networld_runtime.contract import FloatArray as NormalisedArray
 from networld_runtime.contract import normalised
 from networld_training.radio.arrays import BoolArray, FloatArray
 from networld_training.tasks.sleep.contract import SLEEP_SPEC
-from networld_training.tasks.sleep.genie import PATIENCE_SLOTS, set_cost
-from networld_training.tasks.sleep.modes import ACTIVE, DEEP, LIGHT
+from networld_training.tasks.sleep.genie import set_cost
+from networld_training.tasks.sleep.modes import ACTIVE, DEEP, LIGHT, PATIENCE_SLOTS
 from networld_training.tasks.sleep.task import SleepTask
 
 # About what an idle cell saves by sleeping, in reference power; unserved traffic costs many times more.

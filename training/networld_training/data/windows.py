@@ -19,7 +19,7 @@ from networld_runtime.errors import DataError
 from networld_runtime.two_hot import encode_actions
 from networld_training.data.manifest import Manifest, read_finished_manifest
 from networld_training.data.shards import Arrays, read_shard
-from networld_training.tasks.registry import CONTRACTS, LEARNING
+from networld_training.tasks.registry import CONTRACTS
 
 Array = np.ndarray[Any, Any]
 
@@ -42,7 +42,6 @@ class WindowBatch:
         credit: What the same slots were worth `[B, S + H - 1, K]`.
         coupling: How strongly neighbours acted on each cell in them `[B, S + H - 1, K, n, Q]`.
         mask: Entries of a coded action that were valid in them `[B, S + H - 1, K, A]`.
-        imitated: Whether a cell followed the rule that the policy starts from `[B, K]`.
         starts: Number of starts `S`.
     """
 
@@ -52,7 +51,6 @@ class WindowBatch:
     credit: Tensor
     coupling: Tensor
     mask: Tensor
-    imitated: Tensor
     starts: int
 
     def to(self, device: str) -> WindowBatch:
@@ -89,14 +87,10 @@ class WindowSampler:
         self.couplings = np.concatenate([shard["couplings"] for shard in shards])
         masks = [shard["action_mask"] for shard in shards if "action_mask" in shard]
         self.masks = np.concatenate(masks) if masks else None
-        followed = np.concatenate([shard["behaviours"] for shard in shards])
-        rules = manifest.quality.rules
-        start = LEARNING[manifest.task].start
         self.per_db = np.array(
             [2 / (one.high - one.low) * (OVER_NOISE in one.unit) for one in self.contract.features],
             dtype=np.float32,
         )
-        self.imitated = followed == (rules.index(start) if start in rules else -1)
 
     def batch(self, size: int, starts: int, seed: int, step: int) -> WindowBatch:
         """Draw `size` windows of `starts` starts; the same seed and step give the same windows.
@@ -130,7 +124,6 @@ class WindowSampler:
             credit=torch.from_numpy(self.credits[episode, acting]),
             coupling=torch.from_numpy((self.couplings[episode, acting] * gain).astype(np.float32)),
             mask=torch.from_numpy(self._valid(episode, acting)),
-            imitated=torch.from_numpy(self.imitated[episode[:, 0]].astype(np.float32)),
             starts=starts,
         )
 

@@ -1,4 +1,4 @@
-"""States that last: what a cell's features show after an order, and who may give a new one."""
+"""States that last: what a cell's features show of them, and how orders to rest are judged."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from networld_runtime.contract import Contract
 from networld_training.model.credit import Situation
-from networld_training.tasks.learning import Holding
+from networld_training.tasks.learning import DEEP_REST, REST, SERVE, Holding
 
 SHOWN = 1.0
 HIDDEN = -1.0
@@ -18,7 +18,8 @@ HIDDEN = -1.0
 class Held(nn.Module):
     """A task's `Holding` on normalised observations and coded actions.
 
-    Choices are those of the first component, `c` of them.
+    Whether a cell serves is judged as if every rest were a light one, which ends at once: what a slot in
+    which it wakes up would cost is no reason to sleep on. How deeply it rests follows from how long it has.
 
     Args:
         holding: What holds.
@@ -26,23 +27,20 @@ class Held(nn.Module):
     """
 
     features: Tensor
-    cleared: Tensor
-    stuck: Tensor
 
     def __init__(self, holding: Holding, contract: Contract) -> None:
         super().__init__()
         place = {feature.name: index for index, feature in enumerate(contract.features)}
         self.register_buffer("features", torch.tensor([place[name] for name in holding.states]))
-        self.register_buffer("cleared", torch.tensor([place[name] for name in holding.cleared]))
-        stuck = torch.zeros(len(holding.states), len(holding.states))
-        for state, order in holding.stuck:
-            stuck[state, order] = 1.0
-        self.register_buffer("stuck", stuck)
         self.turn_feature = place[holding.turn]
-        self.weight = sum(holding.discount**ahead for ahead in range(1, holding.slots))
+        self.since_feature = place[holding.since]
+        since = contract.features[self.since_feature]
+        # Half a slot less, so that rounding does not matter.
+        share = (holding.patience_slots - 0.5 - since.low) / (since.high - since.low)
+        self.patience = 2 * share - 1
 
     def state(self, observation: Tensor) -> Tensor:
-        """Return the state of each cell, one-hot `[..., c]`; the first one where none is shown."""
+        """Return the state of each cell, one-hot `[..., 3]`; serving where none is shown."""
         shown = (observation[..., self.features] > 0).to(observation)
         none = 1 - shown[..., 1:].sum(dim=-1, keepdim=True)
         return torch.cat([none, shown[..., 1:]], dim=-1)
@@ -51,14 +49,27 @@ class Held(nn.Module):
         """Return 1 for cells that may change their state now, else 0 `[...]`."""
         return (observation[..., self.turn_feature] > 0).to(observation)
 
-    def effective(self, state: Tensor, order: Tensor) -> Tensor:
-        """Return orders `[..., c]` as they take effect in states `[..., c]`, all one-hot."""
-        stays = ((state @ self.stuck) * order).sum(dim=-1, keepdim=True)
-        return (1 - stays) * order + stays * state
+    def rest(self, observation: Tensor) -> Tensor:
+        """Return the order by which each cell would rest now, one-hot `[..., 3]`: light first, deep later."""
+        state = self.state(observation)
+        rested = (observation[..., self.since_feature] > self.patience).to(observation)
+        deep = state[..., DEEP_REST] + state[..., REST] * rested
+        return torch.stack([torch.zeros_like(deep), 1 - deep, deep], dim=-1)
 
-    def after(self, given: Situation, order: Tensor) -> Situation:
-        """Return what cells observe once orders `[B, K, c]` have been held for a slot, all else the same."""
+    def kept(self, observation: Tensor) -> Tensor:
+        """Return the order that goes on with what each cell does, one-hot `[..., 3]`."""
+        serving = self.state(observation)[..., SERVE, None]
+        serve = torch.zeros_like(serving).expand(*serving.shape[:-1], 3).clone()
+        serve[..., SERVE] = 1.0
+        return torch.where(serving > 0, serve, self.rest(observation))
+
+    def judged(self, given: Situation, order: Tensor) -> tuple[Situation, Tensor]:
+        """Return situation and orders `[B, K, 3]` with every rest a light one."""
         observation = given.observation.clone()
-        observation[..., self.features] = torch.where(order > 0, SHOWN, HIDDEN)
-        observation[..., self.cleared] = HIDDEN
-        return replace(given, observation=observation)
+        light, deep = self.features[REST], self.features[DEEP_REST]
+        resting = self.state(observation)[..., SERVE] < 1
+        observation[..., light] = torch.where(resting, SHOWN, observation[..., light])
+        observation[..., deep] = torch.where(resting, HIDDEN, observation[..., deep])
+        serves = order[..., SERVE]
+        order = torch.stack([serves, 1 - serves, torch.zeros_like(serves)], dim=-1)
+        return replace(given, observation=observation), order

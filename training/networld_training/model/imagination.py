@@ -11,16 +11,16 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
 from networld_runtime.contract import Action, ActionBins, Choice
 from networld_training.model.components import split_components
 from networld_training.model.credit import CreditModel, Situation
 from networld_training.model.holding import Held
+from networld_training.tasks.learning import SERVE
 
 FORBIDDEN = -1e9
 OUT_OF_TURN = 1.0
-"""What an order out of turn costs, in typical credits: more than it could gain on average."""
+"""What an order out of turn, or to rest at the wrong depth, costs in typical credits: more than it gains."""
 LARGEST_REGRET = 12.0
 """What a choice can lose at most against the best one, in typical credits: bounds a gradient step."""
 
@@ -39,16 +39,17 @@ class Imagined:
     held: Held | None
     actions: Sequence[Action]
 
+    def credits(self, given: Situation, action: Tensor) -> Tensor:
+        """Return the expected credits `[B, K]` of coded actions `[B, K, A]`."""
+        if self.held is not None:
+            first = self.actions[0].size
+            given, order = self.held.judged(given, action[..., :first])
+            action = torch.cat([order, action[..., first:]], dim=-1)
+        return self.credit.expected(given, action)
+
     def total(self, given: Situation, action: Tensor) -> Tensor:
-        """Return the mean credit of a slot, summed over the cells `[B]`, of coded actions `[B, K, A]`."""
-        if self.held is None:
-            return given.total(self.credit.expected(given, action))
-        first = self.actions[0].size
-        order = self.held.effective(self.held.state(given.observation), action[..., :first])
-        action = torch.cat([order, action[..., first:]], dim=-1)
-        now = self.credit.expected(given, action)
-        later = self.credit.expected(self.held.after(given, order), action)
-        return given.total(now + self.held.weight * later) / (1 + self.held.weight)
+        """Return the expected credits of coded actions `[B, K, A]`, summed over the cells `[B]`."""
+        return given.total(self.credits(given, action))
 
     def worth(self, given: Situation, logits: Tensor) -> Tensor:
         """Return what acting by masked logits `[B, K, A]` is worth, as `total`, in typical credits `[B]`.
@@ -70,11 +71,10 @@ def imagined_loss(
 ) -> Tensor:
     """Return how far the policy is from what all cells would gain most by; differentiable in `logits`.
 
-    A task with a choice is judged by that choice, its action's first component: the logits are to be what
-    each choice loses on average against the best one, over minus the temperature, while the other cells
-    draw theirs. Other than that of the expected loss, this gradient does not vanish where the policy is
-    sure. A task of numbers alone follows the gradient of the credit. Where states last, cells whose turn it
-    is not learn to hold theirs.
+    Numbers, like powers, follow the gradient of the credit. A choice is the action's first component: its
+    logits are to be what each alternative loses on average against the best one, over minus the
+    temperature, while the other cells draw theirs. Other than the gradient of the expected loss, this one
+    does not vanish where the policy is sure. Where states last, cells whose turn it is not learn to go on.
 
     Args:
         imagined: What is asked.
@@ -83,25 +83,26 @@ def imagined_loss(
         temperature: What a choice loses, in typical credits, that is e times less likely than the best.
         uniform: Numbers between 0 and 1 that draw the choices `[B, K, A]`.
     """
-    credit, held, actions = imagined.credit, imagined.held, imagined.actions
+    held, actions = imagined.held, imagined.actions
     coded = _decided(logits, actions, uniform)
-    if not isinstance(actions[0], Choice):
-        frozen = {name: value.detach() for name, value in credit.state_dict().items()}
-        worth = functional_call(credit, frozen, (given, torch.cat(coded, dim=-1)))
-        cells = logits.shape[1]
-        return -cells * given.mean(torch.softmax(worth, dim=-1) @ credit.values) / credit.scale
-    first = split_components(logits, actions)[0]
-    allowed = first > FORBIDDEN / 2
-    turn = torch.ones_like(first[..., 0])
-    with torch.no_grad():
-        if held is not None:
-            state, turn = held.state(given.observation), held.turn(given.observation)
-            coded[0] = torch.where(turn[..., None] > 0, coded[0], state)
-        regret = _regret(imagined, given, coded, allowed)
-    wrong = torch.where(allowed, temperature * first + regret, 0.0)
-    loss = turn * wrong.square().sum(dim=-1)
+    turn = torch.ones_like(logits[..., 0])
     if held is not None:
-        loss = loss - (1 - turn) * (state * torch.log_softmax(first, dim=-1)).sum(dim=-1)
+        turn, kept = held.turn(given.observation), held.kept(given.observation)
+        coded[0] = torch.where(turn[..., None] > 0, coded[0], kept)
+    loss = torch.zeros_like(turn)
+    if any(isinstance(action, ActionBins) for action in actions):
+        worth = imagined.credits(given, torch.cat(coded, dim=-1)) / imagined.credit.scale
+        loss = loss - logits.shape[1] * worth
+    if isinstance(actions[0], Choice):
+        first = split_components(logits, actions)[0]
+        allowed = first > FORBIDDEN / 2
+        with torch.no_grad():
+            regret = _regret(imagined, given, coded, allowed)
+        wrong = torch.where(allowed, temperature * first + regret, 0.0)
+        loss = loss + turn * wrong.square().sum(dim=-1)
+        if held is not None:
+            likelihood = (kept * torch.log_softmax(first, dim=-1)).sum(dim=-1)
+            loss = loss - (1 - turn) * likelihood
     return given.mean(loss)
 
 
@@ -114,8 +115,8 @@ def advantages(
 ) -> Tensor:
     """Return how much better each cell's action is than the policy's, in typical credits `[B, K]`.
 
-    All other cells act by the policy; credits of all cells count. Where states last, a change out of turn
-    costs `OUT_OF_TURN`.
+    All other cells act by the policy; credits of all cells count. Where states last, to begin or end serving
+    out of turn costs `OUT_OF_TURN`.
 
     Args:
         imagined: What is asked.
@@ -130,10 +131,9 @@ def advantages(
         coded = _decided(logits, imagined.actions, uniform)
         changes = torch.zeros_like(action[..., 0])
         if held is not None:
-            state, turn = held.state(given.observation), held.turn(given.observation)
-            coded[0] = torch.where(turn[..., None] > 0, coded[0], state)
-            order = held.effective(state, action[..., : state.shape[-1]])
-            changes = (1 - turn) * (1 - (order * state).sum(dim=-1))
+            turn, kept = held.turn(given.observation), held.kept(given.observation)
+            coded[0] = torch.where(turn[..., None] > 0, coded[0], kept)
+            changes = (1 - turn) * (action[..., SERVE] != kept[..., SERVE])
         own = torch.eye(cells, device=action.device).repeat(networks, 1)[..., None]
         joint = torch.cat(coded, dim=-1)
         mixed = own * action.repeat_interleave(cells, 0) + (1 - own) * joint.repeat_interleave(
@@ -160,6 +160,10 @@ def _regret(
     rest = [part.repeat_interleave(alternatives, dim=0) for part in coded[1:]]
     worth = imagined.total(given.repeated(alternatives), torch.cat([order, *rest], dim=-1))
     worth = worth.view(networks, cells, choices) / imagined.credit.scale
+    if imagined.held is not None:
+        wrong_depth = 1 - imagined.held.rest(given.observation)
+        wrong_depth[..., SERVE] = 0
+        worth = worth - OUT_OF_TURN * wrong_depth
     best = torch.where(allowed, worth, -torch.inf).amax(dim=-1, keepdim=True)
     return (best - worth).clamp(0.0, LARGEST_REGRET)
 

@@ -24,7 +24,6 @@ class TrainingSettings:
         gradient_norm: Largest gradient norm.
         average: Decay of the moving average of the weights, which is what gets exported.
         message_loss: Share of the cells that train under message loss.
-        imitation: Share of the run in which the policy imitates the rule that it starts from.
         imagined: Networks of a batch in which the policy learns from imagined decisions.
         ranked: Windows of a batch that the classifier learns from.
         temperature: What a choice loses, in typical credits, that the policy draws e times less often
@@ -46,7 +45,6 @@ class TrainingSettings:
     gradient_norm: float = 1.0
     average: float = 0.999
     message_loss: float = 0.25
-    imitation: float = 0.2
     imagined: int = 48
     ranked: int = 4
     temperature: float = 0.2
@@ -66,7 +64,6 @@ class TrainingSettings:
                 ("learning_rate", 0 < self.learning_rate < 1, "between 0 and 1"),
                 ("average", 0 <= self.average < 1, "0 up to, not including, 1"),
                 ("message_loss", 0 <= self.message_loss <= 1, "0 to 1"),
-                ("imitation", 0 <= self.imitation <= 1, "0 to 1"),
                 ("imagined", self.imagined >= 1, "at least 1"),
                 ("ranked", 1 <= self.ranked <= self.windows, "1 to windows"),
                 ("temperature", self.temperature > 0, "above 0"),

@@ -33,12 +33,10 @@ class Learner:
     Attributes:
         model: The world model's view of it.
         imagined: What its policy is judged by.
-        imitates: Whether the policy starts from a rule.
     """
 
     model: TaskModel
     imagined: Imagined
-    imitates: bool
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,6 @@ class StepLosses:
     inverse: Tensor
     classifier: Tensor
     reconstruction: Tensor
-    imitation: Tensor
     imagined: Tensor
 
     def total(self) -> Tensor:
@@ -66,7 +63,6 @@ def step_losses(
     learner: Learner,
     window: WindowBatch,
     settings: TrainingSettings,
-    progress: float,
     generator: torch.Generator,
 ) -> StepLosses:
     """Return the losses of one batch of windows: encode all cells, exchange messages, compare.
@@ -75,7 +71,6 @@ def step_losses(
         learner: What learns.
         window: Windows of its task.
         settings: How it is trained.
-        progress: Share of the training that is over.
         generator: Draws lost messages, plans, levels, noise and imagined choices.
     """
     model, contract = learner.model, learner.model.contract
@@ -93,14 +88,12 @@ def step_losses(
     field = mean_field(sent.flatten(0, 1), window.neighbours, heard.to(latent.device))
     field = field.reshape(*sent.shape[:2], *field.shape[1:])
     logits = masked_logits(model.policy(latent[:, 1:-1], field), window.mask)
-    imitation, imagined = _acting(learner, window, logits, settings, progress, generator)
     return StepLosses(
         _denoising(model, window, latent.detach(), field.detach(), settings, generator),
         inverse,
         _ranking(learner, window, latent, field, logits.detach(), settings, generator),
         reconstruction,
-        imitation,
-        imagined,
+        _acting(learner, window, logits, settings, generator),
     )
 
 
@@ -114,25 +107,18 @@ def _acting(
     window: WindowBatch,
     logits: Tensor,
     settings: TrainingSettings,
-    progress: float,
     generator: torch.Generator,
-) -> tuple[Tensor, Tensor]:
-    """Return the losses of the policy's logits `[B, T, K, A]` by imitation and by imagination; one is 0."""
-    if learner.imitates and progress < settings.imitation:
-        actions = learner.model.contract.actions
-        followed = window.imitated[:, None].expand(logits.shape[:3])
-        likelihood = action_cross_entropy(logits, window.action, actions) * followed
-        return likelihood.sum() / followed.sum().clamp(min=1), logits.new_zeros(())
+) -> Tensor:
+    """Return the loss of the policy's logits `[B, T, K, A]` in some of the slots."""
     logits = logits.flatten(0, 1)
     some = torch.randperm(len(logits), generator=generator)[: settings.imagined].to(logits.device)
-    imagined = imagined_loss(
+    return imagined_loss(
         learner.imagined,
         _given(window).of(some),
         logits[some],
         settings.temperature,
         _uniform(logits[some], generator),
     )
-    return logits.new_zeros(()), imagined
 
 
 def _ranking(

@@ -70,7 +70,6 @@ class Trainer:
                 _imagined(
                     name, cast(CreditModel, self.credits[name]), self.contracts[name], device
                 ),
-                imitates=LEARNING[name].start != "",
             )
             for name in samplers
         }
@@ -104,6 +103,7 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = settings.learning_rate * max(one_cycle(progress), 1e-3)
         self.optimiser.zero_grad(set_to_none=True)
+        self.credits.requires_grad_(first)  # once learned, what slots are worth is only asked
         values = {}
         for name, learner in self.learners.items():
             window = (
@@ -115,7 +115,7 @@ class Trainer:
                 loss = credit_loss(learner.imagined.credit, window)
                 values[f"{name}/credit"] = loss.item()
             else:
-                losses = step_losses(learner, window, settings, progress, generator)
+                losses = step_losses(learner, window, settings, generator)
                 loss = losses.total()
                 values |= losses.values(name)
             loss.backward()  # type: ignore[no-untyped-call]

@@ -7,26 +7,28 @@ from dataclasses import dataclass
 
 from networld_runtime.contract import Action, ActionBins
 
+SERVE, REST, DEEP_REST = range(3)
+
 
 @dataclass(frozen=True)
 class Holding:
-    """Orders that put a cell into a state that lasts, each the choice of the action's first component.
+    """Orders that put a cell into a state that lasts: serving, light or deep rest, in this order.
+
+    They are the choice of the action's first component. A light rest ends at once; a deep one costs less
+    while it lasts and more to begin.
 
     Attributes:
-        states: For each choice, the feature that shows the state that it leads to.
-        cleared: Features that are at their lowest once an order has been held.
-        turn: Feature that shows whether it is the cell's turn to give a new order.
-        stuck: Pairs of a state and an order that leaves the cell in that state.
-        slots: Slots for which an order is judged, as if it and all others were held.
-        discount: Weight of each following slot.
+        states: For each of the three, the feature that shows it.
+        turn: Feature that shows whether it is the cell's turn to begin or end serving.
+        since: Feature that counts the slots in the present state.
+        patience_slots: Slots of light rest after which a cell rests deeply: by then deep rest would have
+            saved what it costs to begin, so nobody regrets more than that (ski rental, Karlin et al. 1988).
     """
 
-    states: tuple[str, ...]
-    cleared: tuple[str, ...]
+    states: tuple[str, str, str]
     turn: str
-    stuck: tuple[tuple[int, int], ...]
-    slots: int
-    discount: float
+    since: str
+    patience_slots: int
 
 
 @dataclass(frozen=True)
@@ -38,14 +40,12 @@ class Learning:
             couplings count for neighbours that are active.
         floors: For each coupling, how much of it does not matter.
         behaviour: Features that show what was done before; the policy is blind to them.
-        start: Rule of the task that the policy imitates at first; "" if it starts from nothing.
         holding: States that last; None if every slot stands for itself.
     """
 
     activity: tuple[float, ...]
     floors: tuple[float, ...]
     behaviour: tuple[str, ...] = ()
-    start: str = ""
     holding: Holding | None = None
 
 

@@ -66,7 +66,6 @@ SCHED_LEARNING = Learning(
     activity=choice_activity(SCHED_CONTRACT.actions, 0, range(LISTED)),
     floors=(1.0,),
     behaviour=("interference", "transmitted_1_ago", "spectral_efficiency_1_ago"),
-    start="mute-mean",
 )
 
 SCHED_SPEC = TaskSpec(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from networld_runtime.contract import ActionBins, Choice, Contract, Feature, ReturnBins
 from networld_training.tasks.learning import Holding, Learning, choice_activity
-from networld_training.tasks.sleep.modes import ACTIVE, DEEP, LIGHT, ORDERS
+from networld_training.tasks.sleep.modes import ACTIVE, ORDERS, PATIENCE_SLOTS
 from networld_training.tasks.spec import Kpi, TaskSpec
 
 LARGEST_OFFSET_DB = 6.0
@@ -65,14 +65,11 @@ SLEEP_LEARNING = Learning(
     activity=choice_activity(SLEEP_CONTRACT.actions, 0, (ACTIVE,)),
     floors=(0.01, 0.01),
     behaviour=("cell_individual_offset",),
-    start="threshold-neighbour",
     holding=Holding(
         states=("active", "light", "deep"),
-        cleared=("waking", "slots_in_state"),
         turn="turn",
-        stuck=((DEEP, LIGHT),),
-        slots=5,
-        discount=0.7,
+        since="slots_in_state",
+        patience_slots=PATIENCE_SLOTS,
     ),
 )
 

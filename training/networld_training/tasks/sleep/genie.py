@@ -16,13 +16,10 @@ from networld_training.radio.arrays import BoolArray, FloatArray, IntArray
 from networld_training.radio.geometry import RINGS
 from networld_training.radio.load import associate, couple_loads
 from networld_training.tasks.network import Network
-from networld_training.tasks.sleep.modes import ACTIVE, DEEP, LIGHT
+from networld_training.tasks.sleep.modes import ACTIVE, DEEP, LIGHT, PATIENCE_SLOTS
 from networld_training.tasks.sleep.task import SleepTask
 from networld_training.tasks.spec import Information
 
-# A cell that has been in light sleep for so long goes deep: by then the power saved in deep sleep would
-# have paid for the transition.
-PATIENCE_SLOTS = 2
 LARGEST_EXHAUSTIVE = 7
 # Numbers in one batch of gains: keeps a search within the memory of a small machine.
 _LARGEST_BATCH = 4_000_000

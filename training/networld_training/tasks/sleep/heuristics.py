@@ -12,12 +12,11 @@ from networld_training.tasks.base import Rule, StatelessRule
 from networld_training.tasks.sleep.contract import LARGEST_OFFSET_DB, SLEEP_SPEC
 from networld_training.tasks.sleep.genie import (
     LARGEST_EXHAUSTIVE,
-    PATIENCE_SLOTS,
     Genie,
     exhaustive_search,
     flip_search,
 )
-from networld_training.tasks.sleep.modes import ACTIVE, DEEP, LIGHT, ORDERS, WAKING
+from networld_training.tasks.sleep.modes import ACTIVE, DEEP, LIGHT, ORDERS, PATIENCE_SLOTS, WAKING
 from networld_training.tasks.sleep.task import SleepTask
 from networld_training.tasks.spec import Information
 

@@ -25,6 +25,10 @@ from networld_training.radio.energy import EnergyTable
 ORDERS = ("active", "light", "deep")
 ACTIVE, LIGHT, DEEP, WAKING = range(4)
 
+# A cell that has been in light sleep for so long goes deep: by then the power saved in deep sleep would
+# have paid for the transition.
+PATIENCE_SLOTS = 2
+
 
 @dataclass(frozen=True)
 class StateMachine:
