@@ -162,6 +162,23 @@ def test_what_is_read_of_neighbours_by_hand() -> None:
         assert own[cell].detach().numpy() == pytest.approx(expected, abs=1e-5)
 
 
+def test_what_is_made_together_is_averaged_plainly_and_by_each_coupling() -> None:
+    """Each pair makes the number of the neighbour; the first cell's neighbours are the second and third."""
+    model = model_of((MODE,), (1.0, 0.0), couplings=2)
+    coupling = torch.tensor([[2.5, 0.0], [0.5, 3.0]])[None, None].repeat(1, 3, 1, 1)
+    given = Situation(torch.tensor([[[1.0], [2.0], [6.0]]]), coupling, ring(3))
+    own = given.observation
+    model.shown, model.pair = torch.nn.Identity(), torch.nn.Identity()  # type: ignore[assignment]
+    plain, *by_coupling = model._together(given, own, torch.ones(1, 3, 2, 1))
+    # What is shown by both, the standardised logarithms of both couplings, and whether it is active.
+    logarithms = np.log(np.array([[3.0, 0.5], [1.0, 3.5]]))
+    made = np.concatenate([[[1, 2], [1, 6]], logarithms, [[1], [1]]], axis=1)
+    assert plain[0, 0].numpy() == pytest.approx(made.mean(axis=0), rel=1e-5)
+    for found, weight in zip(by_coupling, ((3, 1), (0.5, 3.5)), strict=True):
+        expected = np.average(made, axis=0, weights=weight)
+        assert found[0, 0].numpy() == pytest.approx(expected, rel=1e-5)
+
+
 def test_a_neighbour_at_rest_reaches_as_little_as_one_without_coupling() -> None:
     model = model_of((MODE,), (1.0, 0.0), couplings=2)
     given, action = situation(1, 4, couplings=2), torch.zeros(1, 4, 2)
