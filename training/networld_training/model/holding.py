@@ -27,11 +27,14 @@ class Held(nn.Module):
     """
 
     features: Tensor
+    shows: Tensor
 
     def __init__(self, holding: Holding, contract: Contract) -> None:
         super().__init__()
         place = {feature.name: index for index, feature in enumerate(contract.features)}
-        self.register_buffer("features", torch.tensor([place[name] for name in holding.states]))
+        shown = torch.tensor([place[name] for name in holding.states])
+        self.register_buffer("features", shown)
+        self.register_buffer("shows", torch.eye(len(place))[shown])
         self.turn_feature = place[holding.turn]
         self.since_feature = place[holding.since]
         since = contract.features[self.since_feature]
@@ -59,17 +62,15 @@ class Held(nn.Module):
     def kept(self, observation: Tensor) -> Tensor:
         """Return the order that goes on with what each cell does, one-hot `[..., 3]`."""
         serving = self.state(observation)[..., SERVE, None]
-        serve = torch.zeros_like(serving).expand(*serving.shape[:-1], 3).clone()
-        serve[..., SERVE] = 1.0
+        serve = torch.eye(3, device=serving.device)[SERVE]
         return torch.where(serving > 0, serve, self.rest(observation))
 
     def judged(self, given: Situation, order: Tensor) -> tuple[Situation, Tensor]:
         """Return situation and orders `[B, K, 3]` with every rest a light one."""
-        observation = given.observation.clone()
-        light, deep = self.features[REST], self.features[DEEP_REST]
-        resting = self.state(observation)[..., SERVE] < 1
-        observation[..., light] = torch.where(resting, SHOWN, observation[..., light])
-        observation[..., deep] = torch.where(resting, HIDDEN, observation[..., deep])
+        observation = given.observation
+        rests = 1 - self.state(observation)[..., SERVE, None]
+        observation = torch.where(rests * self.shows[REST] > 0, SHOWN, observation)
+        observation = torch.where(rests * self.shows[DEEP_REST] > 0, HIDDEN, observation)
         serves = order[..., SERVE]
         order = torch.stack([serves, 1 - serves, torch.zeros_like(serves)], dim=-1)
         return replace(given, observation=observation), order

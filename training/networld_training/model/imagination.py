@@ -161,8 +161,8 @@ def _regret(
     worth = imagined.total(given.repeated(alternatives), torch.cat([order, *rest], dim=-1))
     worth = worth.view(networks, cells, choices) / imagined.credit.scale
     if imagined.held is not None:
-        wrong_depth = 1 - imagined.held.rest(given.observation)
-        wrong_depth[..., SERVE] = 0
+        resting = 1 - torch.eye(choices, device=worth.device)[SERVE]
+        wrong_depth = resting - imagined.held.rest(given.observation)
         worth = worth - OUT_OF_TURN * wrong_depth
     best = torch.where(allowed, worth, -torch.inf).amax(dim=-1, keepdim=True)
     return (best - worth).clamp(0.0, LARGEST_REGRET)
