@@ -24,7 +24,8 @@ class TrainingSettings:
         gradient_norm: Largest gradient norm.
         average: Decay of the moving average of the weights, which is what gets exported.
         message_loss: Share of the cells that train under message loss.
-        imagined: Networks of a batch in which the policy learns from imagined decisions.
+        imagined: Alternatives of each cell that are asked for in a batch, in as many networks as they are
+            enough for; numbers have one.
         ranked: Windows of a batch that the classifier learns from.
         temperature: What a choice loses, in typical credits, that the policy draws e times less often
             than the best one while it is trained.
@@ -45,9 +46,9 @@ class TrainingSettings:
     gradient_norm: float = 1.0
     average: float = 0.999
     message_loss: float = 0.25
-    imagined: int = 48
+    imagined: int = 384
     ranked: int = 4
-    temperature: float = 0.2
+    temperature: float = 0.1
     size: ModelSize = field(default_factory=ModelSize)
     credit: CreditSize = field(default_factory=CreditSize)
 
@@ -84,7 +85,7 @@ PRESETS = {
         windows=8,
         starts=2,
         plans=64,
-        imagined=8,
+        imagined=24,
         ranked=4,
         size=ModelSize(width=32, depth=1, heads=2, hidden=64, rank=2),
         credit=CreditSize(hidden=32, burden=16),

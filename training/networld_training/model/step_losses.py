@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from networld_runtime.contract import Choice
 from networld_runtime.levels import HIGHEST_LEVEL, LOWEST_LEVEL
 from networld_training.data.windows import WindowBatch
 from networld_training.model.components import action_cross_entropy
@@ -110,8 +111,10 @@ def _acting(
     generator: torch.Generator,
 ) -> Tensor:
     """Return the loss of the policy's logits `[B, T, K, A]` in some of the slots."""
-    logits = logits.flatten(0, 1)
-    some = torch.randperm(len(logits), generator=generator)[: settings.imagined].to(logits.device)
+    logits, first = logits.flatten(0, 1), learner.imagined.actions[0]
+    alternatives = first.size if isinstance(first, Choice) else 1
+    networks = max(settings.imagined // alternatives, 1)
+    some = torch.randperm(len(logits), generator=generator)[:networks].to(logits.device)
     return imagined_loss(
         learner.imagined,
         _given(window).of(some),
