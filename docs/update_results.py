@@ -46,10 +46,10 @@ def results_section(results: dict[str, Any], evaluation: dict[str, Any]) -> str:
         f"{results['broker']}: {received:.2f} % of {messages['expected']} messages received, "
         f"{messages['payload_bytes']['max']} bytes at most; a plan took {plan['p50']:.1f} ms "
         f"(p50) and {plan['p99']:.1f} ms (p99) with all cells sharing {results['cores']} cores; "
-        f"{results['deadline_missed']} of {deadlines} deadlines missed. Fine-tuning on "
-        f"{results['support_episodes']} other drops took the held-out loss from "
-        f"{adaptation['query_loss_before']:.2f} to {adaptation['query_loss_after']:.2f}; the score "
-        f"was {adaptation['score_before']:.1f} before and {adaptation['score_after']:.1f} after."
+        f"{results['deadline_missed']} of {deadlines} deadlines missed. Adapting to "
+        f"{results['support_episodes']} other drops took {adaptation['seconds']:.0f} s; "
+        f"{adaptation['accepted']} of {results['cells']} cells kept their adapter; the score was "
+        f"{adaptation['score_before']:.1f} before and {adaptation['score_after']:.1f} after."
     )
     return "\n".join([*rows, "", *evaluation_lines(evaluation["rows"])])
 

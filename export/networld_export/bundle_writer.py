@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from networld_export.graphs import GraphSource, graph_sources
+from networld_export.imagined_gradient import checkpoint_judge
 from networld_export.onnx_export import export_graph, parity
 from networld_runtime.bundle import FORMAT, MANIFEST, file_digest, load_bundle
 from networld_runtime.errors import BundleError
@@ -31,7 +32,7 @@ class ExportSettings:
     Attributes:
         name: Name of the bundle.
         planner: Planner settings that the bundle recommends; the candidates fix a graph dimension.
-        adaptation_batch: Windows in a batch of the gradient graph.
+        adaptation_batch: Slots in a batch of the gradient graph.
         parity_bound: Largest relative error against torch that is let through.
     """
 
@@ -70,9 +71,10 @@ def write_bundle(
         for task, contract in checkpoint.contracts.items():
             (staging / task).mkdir(parents=True)
             task_model = model.for_task(task)
+            judge = checkpoint_judge(checkpoint, task)
             graphs = {}
             for source in graph_sources(
-                task_model, settings.planner.candidates, settings.adaptation_batch
+                task_model, judge, settings.planner.candidates, settings.adaptation_batch
             ):
                 file = f"{task}/{source.name}.onnx"
                 error = _export_checked(source, staging / file, settings.parity_bound)
@@ -86,6 +88,7 @@ def write_bundle(
                 "contract_hash": contract.digest().hex(),
                 "candidates": settings.planner.candidates,
                 "adaptation_batch": settings.adaptation_batch,
+                "couplings": judge.couplings,
                 "adapter_size": task_model.adapter_size,
                 "adapter_parts": task_model.adapter_parts,
                 "planner": settings.planner.to_json(),

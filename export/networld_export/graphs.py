@@ -11,11 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from networld_export.imagined_gradient import Judge, imagined_gradient
 from networld_runtime.bundle import graph_signature
-from networld_runtime.contract import Action
+from networld_runtime.contract import Action, Choice
 from networld_runtime.sessions import Shape
-from networld_training.model.components import action_probabilities
-from networld_training.model.losses import Batch, losses
 from networld_training.model.world_model import TaskModel
 
 Function = Callable[..., tuple[Tensor, ...]]
@@ -40,7 +39,7 @@ class GraphSource:
     actions: tuple[Action, ...]
 
     def example(self, seed: int) -> tuple[Tensor, ...]:
-        """Draw inputs of plausible values: latents within [-1, 1], levels, probabilities, weights."""
+        """Draw inputs of plausible values: within [-1, 1], levels, couplings, masks, shares, weights."""
         generator = torch.Generator().manual_seed(seed)
         return tuple(
             _draw(name, shape, generator, self.actions) for name, shape in self.inputs.items()
@@ -48,20 +47,32 @@ class GraphSource:
 
 
 def graph_sources(
-    model: TaskModel, candidates: int, adaptation_batch: int
+    model: TaskModel, judge: Judge, candidates: int, adaptation_batch: int
 ) -> tuple[GraphSource, ...]:
-    """Return the graphs of one task."""
+    """Return the graphs of one task.
+
+    Args:
+        model: The task's networks.
+        judge: What the policy's adapter is trained by.
+        candidates: Plans in a batch of the denoiser.
+        adaptation_batch: Slots in a batch of the gradient graph.
+    """
     functions: dict[str, Function] = {
         "encoder": lambda observation: (model.encode(observation),),
         "denoiser": _denoiser(model),
         "head": _head(model),
         "policy": lambda latent, field, adapter: (model.act(latent, field, adapter),),
-        "gradient": _gradient(model),
+        "gradient": imagined_gradient(model, judge),
     }
     sources = []
     for name, function in functions.items():
         inputs, outputs = graph_signature(
-            name, model.contract, candidates, model.adapter_size, adaptation_batch
+            name,
+            model.contract,
+            candidates,
+            model.adapter_size,
+            adaptation_batch,
+            judge.couplings,
         )
         sources.append(GraphSource(name, function, inputs, outputs, model.contract.actions))
     return tuple(sources)
@@ -97,42 +108,33 @@ def _head(model: TaskModel) -> Function:
     return head
 
 
-def _gradient(model: TaskModel) -> Function:
-    def gradient(
-        latent: Tensor,
-        plan: Tensor,
-        field: Tensor,
-        action: Tensor,
-        returns: Tensor,
-        noise: Tensor,
-        level: Tensor,
-        weight: Tensor,
-        adapter: Tensor,
-    ) -> tuple[Tensor, ...]:
-        batch = Batch(latent, plan, field, action, returns, noise, level, weight)
-
-        def loss(vector: Tensor) -> Tensor:
-            return losses(model, batch, vector).total()
-
-        slope, value = torch.func.grad_and_value(loss)(adapter)
-        return value.reshape(1), slope
-
-    return gradient
-
-
 def _draw(
     name: str, shape: Shape, generator: torch.Generator, actions: tuple[Action, ...]
 ) -> Tensor:
-    if name in {"in_action", "in_return"}:
-        logits = 4 * torch.randn(shape, generator=generator)
-        one = name == "in_return"
-        return torch.softmax(logits, dim=-1) if one else action_probabilities(logits, actions)
-    if name in {"in_level", "in_weight"}:
-        return 0.05 + 0.9 * torch.rand(shape, generator=generator)
-    if name == "in_guidance_scale":
-        return torch.full(shape, 0.3)
-    if name == "in_adapter":
-        return 0.05 * torch.randn(shape, generator=generator)
-    if name in {"in_noise", "in_plan"}:
-        return torch.randn(shape, generator=generator).clamp(-3, 3)
-    return 2 * torch.rand(shape, generator=generator) - 1
+    uniform = torch.rand(shape, generator=generator)
+    normal = torch.randn(shape, generator=generator)
+    special = {
+        "in_level": 0.05 + 0.9 * uniform,
+        "in_weight": 0.05 + 0.9 * uniform,
+        "in_uniform": 0.05 + 0.9 * uniform,
+        "in_guidance_scale": torch.full(shape, 0.3),
+        "in_adapter": 0.05 * normal,
+        "in_plan": normal.clamp(-3, 3),
+        "in_coupling": torch.exp(3 * normal),
+    }
+    if name == "in_around":
+        return torch.softmax(4 * normal, dim=-1)
+    if name == "in_mask":
+        return torch.maximum((uniform < 0.7).float(), _always(actions))
+    return special.get(name, 2 * uniform - 1)
+
+
+def _always(actions: tuple[Action, ...]) -> Tensor:
+    """Return 1 for the entries of a coded action that every example allows, `[A]`."""
+    parts = []
+    for action in actions:
+        masked = isinstance(action, Choice) and action.masked
+        part = torch.zeros(action.size) if masked else torch.ones(action.size)
+        part[-1] = 1.0
+        parts.append(part)
+    return torch.cat(parts)

@@ -1,14 +1,22 @@
-"""Fine-tuning on the device: AdamW in NumPy over the gradient graph, kept only if it helps.
+"""Adaptation on the device: the policy's adapter, trained by imagination on what a star of cells saw.
 
-The experience is split into support and query windows. The adapter is trained on the support windows; it
-is accepted only if the loss of the query windows, which it never saw, is lower than with the base model.
+No reward is needed. The bundle's gradient graph holds the credit model by which the policy was trained; it
+knows what every cell of a slot would earn by what all of them do. AdamW in NumPy moves the policy's part of
+the adapter to where the cell and its neighbours, all acting by it, would earn most.
+
+The guardrail: the adapter is trained on the earlier slots of the logs and judged on the latest ones, which
+it never saw. What the likeliest actions of all cells would be worth there, before and after, is compared
+slot by slot, so that the luck of the slots falls out. Slots near each other are alike, so the error of the
+mean gain is taken over blocks of slots; the adapter is kept only if the gain is larger than that error.
+The credit model is both teacher and judge: the guardrail sees what does not carry over to other slots, not
+where the credit model itself is wrong. `base` takes an adapter back.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,15 +26,18 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from networld_runtime.bundle import Bundle
-from networld_runtime.contract import Contract, FloatArray
-from networld_runtime.errors import ConfigError, DataError, check_values
-from networld_runtime.experience import Windows, load_windows
+from networld_runtime.bundle import STAR, Bundle
+from networld_runtime.contract import FloatArray
+from networld_runtime.episode_log import EpisodeLog
+from networld_runtime.errors import DataError, check_values
 from networld_runtime.files import write_atomically
-from networld_runtime.levels import HIGHEST_LEVEL, LOWEST_LEVEL
+from networld_runtime.log_file import read_logs
 from networld_runtime.optimiser import AdamW, one_cycle
 from networld_runtime.sessions import Session
-from networld_runtime.two_hot import encode_actions, encode_return
+from networld_runtime.star import Star, make_star
+
+BLOCKS = 8
+"""Into so many stretches the query slots are cut to see how much their gain varies."""
 
 Indices = npt.NDArray[np.int64]
 
@@ -40,23 +51,19 @@ class AdaptationSettings:
         learning_rate: Peak of a one-cycle schedule that ends at zero.
         weight_decay: AdamW's pull towards zero, the base model.
         gradient_norm: Largest gradient norm; longer gradients are scaled down.
-        query_share: Share of the windows that is only used to judge, the latest ones.
-        minimum_windows: Fewer windows than this are not worth a try.
-        parts: Networks whose part of the adapter is trained. The classifier is not among them: a cell's
-            own slots hold what its policy did and nothing else, and a classifier that is trained on them
-            predicts those better and ranks all other actions worse.
+        query_share: Share of the slots that is only used to judge, the latest ones.
+        minimum_slots: Fewer slots than this are not worth a try.
 
     Raises:
         ConfigError: A value is out of range; lists all of them.
     """
 
     steps: int = 200
-    learning_rate: float = 0.003
-    weight_decay: float = 0.01
+    learning_rate: float = 0.01
+    weight_decay: float = 0.0
     gradient_norm: float = 1.0
     query_share: float = 0.25
-    minimum_windows: int = 64
-    parts: tuple[str, ...] = ("denoiser", "inverse")
+    minimum_slots: int = 64
 
     def __post_init__(self) -> None:
         check_values(
@@ -68,25 +75,40 @@ class AdaptationSettings:
                 ("weight_decay", 0 <= self.weight_decay <= 1, "0 to 1"),
                 ("gradient_norm", self.gradient_norm > 0, "above 0"),
                 ("query_share", 0.05 <= self.query_share <= 0.9, "0.05 to 0.9"),
-                ("minimum_windows", self.minimum_windows >= 2, "at least 2"),
+                ("minimum_slots", self.minimum_slots >= 2 * BLOCKS, f"at least {2 * BLOCKS}"),
             ),
         )
 
 
 @dataclass(frozen=True)
 class AdaptationReport:
-    """What came of an adaptation; losses are means over the query windows."""
+    """What came of an adaptation.
+
+    Attributes:
+        accepted: Whether the adapter is to be used.
+        reason: Why, or why not.
+        worth_before: Mean over the query slots of what the base model's actions are worth to all cells,
+            in typical credits.
+        worth_after: The same with the adapter.
+        gain_error: Standard error of the difference.
+        steps: Optimiser steps done.
+        slots: Slots that were put together from the logs.
+        cells: Cells whose logs were used, the own one among them.
+        seconds: Wall time.
+    """
 
     accepted: bool
     reason: str
-    query_loss_before: float
-    query_loss_after: float
+    worth_before: float
+    worth_after: float
+    gain_error: float
     steps: int
-    windows: int
+    slots: int
+    cells: int
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
-        """Return the report as plain JSON data; a loss that is not finite becomes None."""
+        """Return the report as plain JSON data; what is not finite becomes None."""
         return {
             name: None if isinstance(value, float) and not math.isfinite(value) else value
             for name, value in asdict(self).items()
@@ -95,130 +117,145 @@ class AdaptationReport:
 
 def adapt(
     bundle: Bundle,
-    experience_path: Path,
+    name: str,
+    logs_path: Path,
     output: Path,
     settings: AdaptationSettings,
-    seed: int = 0,
+    seed: int,
 ) -> AdaptationReport:
-    """Train an adapter on a cell's own experience and save it to `output` if it is accepted.
+    """Train an adapter on a file of logs and save it to `output` if it is accepted.
 
     Raises:
-        DataError: The experience is missing, damaged or of another contract.
+        DataError: The logs are missing, damaged, of another contract or not of this cell.
+        BundleError: The gradient graph does not load.
+    """
+    logs = read_logs(logs_path, bundle.contract, bundle.couplings)
+    if not logs.get(name):
+        raise DataError(str(logs_path), f"holds no logs of {name}; collect some first")
+    adapter, report = adapt_to_logs(bundle, name, logs, settings, seed)
+    if adapter is not None:
+        save_adapter(output, adapter, bundle)
+    return report
+
+
+def adapt_to_logs(
+    bundle: Bundle,
+    name: str,
+    logs: Mapping[str, Sequence[EpisodeLog]],
+    settings: AdaptationSettings,
+    seed: int = 0,
+) -> tuple[FloatArray | None, AdaptationReport]:
+    """Train an adapter on the logs of a star in memory.
+
+    Args:
+        bundle: A checked bundle.
+        name: The cell that adapts.
+        logs: Its logs and those of its neighbours, by name; neighbours may be missing.
+        settings: How it is trained.
+        seed: Draws slots and choices.
+
+    Returns:
+        The adapter, None if it is not accepted, and the report.
+
+    Raises:
+        ValueError: There are no logs of the cell itself, or it has too many neighbours.
         BundleError: The gradient graph does not load.
     """
     begin_s = time.monotonic()
-    windows = load_windows(experience_path, bundle.contract)
-    count = len(windows.mean_field)
-    support, query = _split(count, settings.query_share, bundle.contract.horizon)
-    if count < settings.minimum_windows or not len(support):
-        reason = f"{count} windows, at least {settings.minimum_windows} are needed"
-        return AdaptationReport(False, reason, 0.0, 0.0, 0, count, time.monotonic() - begin_s)
-
-    feeds = _feeds(windows, bundle.contract)
-    trainer = _Trainer(
-        bundle.session("gradient"), feeds, bundle.adaptation_batch, _mask(bundle, settings.parts)
-    )
+    star = make_star(bundle.contract, bundle.couplings, name, logs)
+    support, query = _split(len(star), settings.query_share)
+    cells = int(star.known.sum())
+    if len(star) < settings.minimum_slots:
+        reason = f"{len(star)} slots, at least {settings.minimum_slots} are needed"
+        return None, AdaptationReport(
+            False, reason, 0.0, 0.0, 0.0, 0, len(star), cells, time.monotonic() - begin_s
+        )
+    trainer = _Trainer(bundle.session("gradient"), bundle.adaptation_batch)
     base = np.zeros(bundle.adapter_size, dtype=np.float32)
-    before = trainer.mean_loss(base, query, seed)
-    adapter = trainer.train(base, support, settings, seed)
-    after = trainer.mean_loss(adapter, query, seed)
+    before = trainer.worth(base, star.some(query))
+    adapter = trainer.train(base, star.some(support), settings, seed)
+    after = trainer.worth(adapter, star.some(query))
 
-    accepted = bool(np.isfinite(adapter).all() and after < before)
-    reason = "query loss fell" if accepted else "query loss did not fall"
-    if accepted:
-        save_adapter(output, adapter, bundle)
-    seconds = time.monotonic() - begin_s
-    return AdaptationReport(accepted, reason, before, after, settings.steps, count, seconds)
+    gain = after - before
+    blocks = [block.mean() for block in np.array_split(gain, min(BLOCKS, len(gain)))]
+    error = float(np.std(blocks, ddof=1) / np.sqrt(len(blocks)))
+    accepted = bool(np.isfinite(adapter).all() and gain.mean() > error)
+    report = AdaptationReport(
+        accepted=accepted,
+        reason="worth rose" if accepted else "worth did not rise by more than its error",
+        worth_before=float(before.mean()),
+        worth_after=float(after.mean()),
+        gain_error=error,
+        steps=settings.steps,
+        slots=len(star),
+        cells=cells,
+        seconds=time.monotonic() - begin_s,
+    )
+    return (adapter if accepted else None), report
 
 
-def _split(count: int, query_share: float, horizon: int) -> tuple[Indices, Indices]:
-    """Return the support and the query windows; no slot is in both, so a gap lies between them."""
-    first_query = count - max(1, round(query_share * count))
-    return np.arange(max(0, first_query - horizon)), np.arange(first_query, count)
+def _split(count: int, query_share: float) -> tuple[Indices, Indices]:
+    """Return the support and the query slots; the one between them is in neither.
 
-
-def _mask(bundle: Bundle, parts: tuple[str, ...]) -> FloatArray:
-    """Return 1 for the entries of the adapter that are trained, 0 for the others, `[P]`."""
-    unknown = [part for part in parts if part not in bundle.adapter_parts]
-    if unknown:
-        known = ", ".join(bundle.adapter_parts)
-        raise ConfigError("adaptation settings", f"parts = {parts}: this bundle has {known}")
-    mask = np.zeros(bundle.adapter_size, dtype=np.float32)
-    for part in parts:
-        start, end = bundle.adapter_parts[part]
-        mask[start:end] = 1
-    return mask
+    A slot comes with what was seen in the slot before it, so the next to the last support slot would
+    share it with the first query slot.
+    """
+    first_query = count - max(2, round(query_share * count))
+    return np.arange(max(0, first_query - 1)), np.arange(max(0, first_query), count)
 
 
 class _Trainer:
-    """Batches, losses and gradients of one set of windows."""
+    """Batches of stars through the gradient graph."""
 
-    def __init__(
-        self, gradient: Session, feeds: dict[str, FloatArray], batch: int, mask: FloatArray
-    ) -> None:
+    def __init__(self, gradient: Session, batch: int) -> None:
         self.gradient = gradient
-        self.feeds = feeds
         self.batch = batch
-        self.mask = mask
 
     def train(
-        self,
-        adapter: FloatArray,
-        support: Indices,
-        settings: AdaptationSettings,
-        seed: int,
+        self, adapter: FloatArray, support: Star, settings: AdaptationSettings, seed: int
     ) -> FloatArray:
-        """Return the adapter after `settings.steps` steps on random support batches."""
+        """Return the adapter after `settings.steps` steps on random batches."""
         random = np.random.default_rng(seed)
         optimiser = AdamW(adapter.size, settings.weight_decay)
         for step in range(settings.steps):
-            chosen = random.choice(support, self.batch)
-            _, gradient = self._evaluate(adapter, chosen, random)
-            gradient = gradient * self.mask
+            chosen = random.integers(len(support), size=self.batch)
+            draw = random.random((self.batch, *support.mask.shape[1:]), dtype=np.float32)
+            _, gradient = self._run(adapter, support.some(chosen), draw)
             norm = float(np.linalg.norm(gradient))
             gradient = gradient * np.float32(min(1.0, settings.gradient_norm / max(norm, 1e-12)))
             rate = settings.learning_rate * one_cycle(step / settings.steps)
             adapter = optimiser.step(adapter, gradient, rate)
         return adapter
 
-    def mean_loss(self, adapter: FloatArray, chosen: Indices, seed: int) -> float:
-        """Return the mean loss over windows; the same seed draws the same noise, so losses compare."""
-        random = np.random.default_rng(seed + 1)
-        total = 0.0
-        for part in _chunks(chosen, self.batch):
-            loss, _ = self._evaluate(adapter, part, random)
-            total += loss * len(part)
-        return total / len(chosen)
+    def worth(self, adapter: FloatArray, star: Star) -> FloatArray:
+        """Return what the likeliest actions are worth in each slot to all cells together `[T]`."""
+        parts = []
+        for start in range(0, len(star), self.batch):
+            part = star.some(np.arange(start, min(start + self.batch, len(star))))
+            draw = np.full((len(part), *part.mask.shape[1:]), 0.5, dtype=np.float32)
+            parts.append(self._run(adapter, part, draw)[0])
+        return np.concatenate(parts)
 
-    def _evaluate(
-        self, adapter: FloatArray, chosen: Indices, random: np.random.Generator
-    ) -> tuple[float, FloatArray]:
-        padded = np.resize(chosen, self.batch)
-        feeds = {name: values[padded] for name, values in self.feeds.items()}
-        weight = (np.arange(self.batch) < len(chosen)).astype(np.float32)
-        noise = random.standard_normal(feeds["in_plan"].shape, dtype=np.float32)
-        level = random.uniform(LOWEST_LEVEL, HIGHEST_LEVEL, self.batch).astype(np.float32)
-        loss, gradient = self.gradient.run(
-            **feeds, in_noise=noise, in_level=level, in_weight=weight, in_adapter=adapter
+    def _run(
+        self, adapter: FloatArray, star: Star, uniform: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return the worth of each slot and the gradient; a short batch is filled up without weight."""
+        count = len(star)
+        filled = np.resize(np.arange(count), self.batch)
+        weight = np.zeros((self.batch, STAR), dtype=np.float32)
+        weight[:count] = star.known
+        whole = star.some(filled)
+        _, worth, gradient = self.gradient.run(
+            in_observation=whole.observation,
+            in_before=whole.before,
+            in_coupling=whole.coupling,
+            in_around=whole.around,
+            in_mask=whole.mask,
+            in_uniform=uniform[filled],
+            in_weight=weight,
+            in_adapter=adapter,
         )
-        return float(loss[0]), gradient
-
-
-def _chunks(values: Indices, size: int) -> Iterator[Indices]:
-    for start in range(0, len(values), size):
-        yield values[start : start + size]
-
-
-def _feeds(windows: Windows, contract: Contract) -> dict[str, FloatArray]:
-    """Return the gradient graph's inputs for all windows, targets two-hot."""
-    discount = contract.discount ** np.arange(contract.horizon)
-    return {
-        "in_latent": windows.latents[:, 0],
-        "in_plan": windows.latents[:, 1:],
-        "in_mean_field": windows.mean_field,
-        "in_action": encode_actions(windows.actions, contract.actions),
-        "in_return": encode_return(windows.rewards @ discount, contract.returns),
-    }
+        return worth[:count], gradient
 
 
 def save_adapter(path: Path, adapter: FloatArray, bundle: Bundle) -> None:

@@ -1,4 +1,8 @@
-"""Which adapter a cell plans with, and the child process that trains a new one at idle priority."""
+"""Which adapter a cell acts with, and how a new one comes about.
+
+On an order the neighbours' logs are waited for, without holding up a slot; then a child process trains at
+idle priority on all logs that are there.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,8 @@ import logging
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +22,26 @@ from networld_runtime.adaptation import load_adapter
 from networld_runtime.bundle import Bundle
 from networld_runtime.config import Config
 from networld_runtime.contract import FloatArray
+from networld_runtime.episode_log import EpisodeLog
 from networld_runtime.errors import DataError
-from networld_runtime.experience import Experience
 from networld_runtime.guarded_planner import PlannerLike
+from networld_runtime.log_book import LogBook
+from networld_runtime.log_file import write_logs
+from networld_runtime.realtime import monotonic_s
 
 _log = logging.getLogger(__name__)
 
+LOGS = "logs.msgpack"
+ADAPTER = "adapter.safetensors"
 KILL_S = 1.0
+
+
+@dataclass(frozen=True)
+class _Order:
+    """An order to adapt that waits for the neighbours' logs until `deadline_s`."""
+
+    logs: list[EpisodeLog]
+    deadline_s: float
 
 
 class AdapterKeeper:
@@ -32,19 +51,22 @@ class AdapterKeeper:
         config: Where files go and how the child is started.
         bundle: Adapters belong to a bundle.
         planner: Adopts what is kept.
+        book: The neighbours' logs.
     """
 
-    def __init__(self, config: Config, bundle: Bundle, planner: PlannerLike) -> None:
+    def __init__(self, config: Config, bundle: Bundle, planner: PlannerLike, book: LogBook) -> None:
         self.adapted = False
         self._config = config
         self._bundle = bundle
         self._planner = planner
+        self._book = book
+        self._order: _Order | None = None
         self._child: subprocess.Popen[str] | None = None
         self._identifier: str | None = None
         folder = config.state.directory
-        self._experience_file = folder / "experience.safetensors"
+        self._logs_file = folder / LOGS
         self._candidate_file = folder / "candidate.safetensors"
-        self._adapter_file = folder / "adapter.safetensors"
+        self._adapter_file = folder / ADAPTER
 
     def restore(self) -> None:
         """Adopt the adapter kept from an earlier run, if there is one that fits."""
@@ -70,52 +92,78 @@ class AdapterKeeper:
             return f"the adapter's file stays and will be back after a restart: {error.strerror}"
         return None
 
-    def begin(self, experience: Experience, identifier: str | None) -> str | None:
-        """Save the experience and start training; return what stands against it, None if nothing.
+    def begin(self, logs: Sequence[EpisodeLog], identifier: str | None) -> str | None:
+        """Wait for the neighbours' logs of the same episodes, then train; see `poll`.
 
-        The reports that follow carry `identifier`.
+        Args:
+            logs: The cell's own logs.
+            identifier: Comes back in the report.
+
+        Returns:
+            What stands against it, None if nothing.
         """
         if not self._config.adaptation.enabled:
             return "adaptation is not enabled in the configuration"
-        if self._child is not None:
+        if self._order is not None or self._child is not None:
             return "an adaptation is running already"
-        try:
-            experience.save(self._experience_file)
-            self._candidate_file.unlink(missing_ok=True)
-            self._child = subprocess.Popen(  # noqa: S603
-                self._command(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
-            )
-        except (DataError, OSError) as error:
-            return str(error)
+        if not logs:
+            return "nothing was collected, or the radio sends no couplings"
+        deadline_s = monotonic_s() + self._config.adaptation.gather_s
+        self._order = _Order(list(logs), deadline_s)
         self._identifier = identifier
         return None
 
     def poll(self) -> dict[str, Any] | None:
-        """Return the report of a training that has just ended, its adapter adopted if accepted."""
+        """Go on with an order; return the report of a training that has just ended.
+
+        Its adapter is adopted if it was accepted.
+        """
+        if self._order is not None:
+            return self._gather(self._order)
         if self._child is None or self._child.poll() is None:
             return None
         output, _ = self._child.communicate()  # one line; the process has ended
         exit_code, self._child = self._child.returncode, None
-        report: dict[str, Any] = {"report": "adapt", "id": self._identifier, "ok": False}
         if exit_code != 0:
-            return {**report, "problem": f"training ended with exit code {exit_code}"}
+            return self._failure(f"training ended with exit code {exit_code}")
         try:
             outcome = json.loads(output)
             if outcome["accepted"]:
                 self._adopt(load_adapter(self._candidate_file, self._bundle))
                 self._candidate_file.replace(self._adapter_file)
         except (ValueError, KeyError, TypeError, OSError, DataError) as error:
-            return {**report, "problem": str(error)}
-        return {**report, "ok": True, "outcome": outcome}
+            return self._failure(str(error))
+        return {"report": "adapt", "id": self._identifier, "ok": True, "outcome": outcome}
 
     def stop(self) -> None:
-        """End a training that is still running."""
+        """End what is under way: the wait for logs, or a training."""
+        self._order = None
         if self._child is not None:
             self._child.kill()
             try:
                 self._child.wait(KILL_S)
             except subprocess.TimeoutExpired:
                 _log.warning("the training process %d does not end", self._child.pid)
+
+    def _gather(self, order: _Order) -> dict[str, Any] | None:
+        """Start the training once all logs are there, or time is up; return a report if it fails."""
+        complete = self._book.covers(log.episode for log in order.logs)
+        if not complete and monotonic_s() < order.deadline_s:
+            return None
+        self._order = None
+        logs = {self._config.cell.name: order.logs, **self._book.logs()}
+        try:
+            write_logs(self._logs_file, logs, self._bundle.contract)
+            self._candidate_file.unlink(missing_ok=True)
+            self._child = subprocess.Popen(  # noqa: S603
+                self._command(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+            )
+        except (DataError, OSError) as error:
+            return self._failure(str(error))
+        return None
+
+    def _failure(self, problem: str) -> dict[str, Any]:
+        return {"report": "adapt", "id": self._identifier, "ok": False, "problem": problem}
 
     def _adopt(self, adapter: FloatArray) -> None:
         self._planner.adopt(adapter)
@@ -124,7 +172,7 @@ class AdapterKeeper:
     def _command(self) -> list[str]:
         files: dict[str, Path | int] = {
             "--config": self._config.path,
-            "--experience": self._experience_file,
+            "--logs": self._logs_file,
             "--output": self._candidate_file,
             "--parent-pid": os.getpid(),
         }

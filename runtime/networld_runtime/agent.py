@@ -13,10 +13,12 @@ from networld_runtime.bundle import Bundle
 from networld_runtime.commands import Command, parse_command
 from networld_runtime.config import Config
 from networld_runtime.contract import FloatArray
+from networld_runtime.episode_log import encode_log
 from networld_runtime.epoch import next_epoch
 from networld_runtime.errors import ConfigError, MessageError
 from networld_runtime.experience import Experience
 from networld_runtime.guarded_planner import GuardedPlanner, PlannerLike
+from networld_runtime.log_book import LogBook
 from networld_runtime.message import MeanFieldMessage, encode
 from networld_runtime.neighbours import Neighbours
 from networld_runtime.radio import Observation, Radio
@@ -56,9 +58,8 @@ class Agent:
         cell, contract = config.cell, bundle.contract
         self.statistics = report.Statistics()
         self.topics = CellTopics(cell.site, cell.name)
-        self.experience = Experience(
-            contract, len(cell.neighbours), config.adaptation.capacity_slots
-        )
+        capacity = config.adaptation.capacity_slots
+        self.experience = Experience(contract, cell.neighbours, bundle.couplings, capacity)
         self.collecting = config.adaptation.enabled
         self._config = config
         self._bundle = bundle
@@ -72,7 +73,8 @@ class Agent:
         self._neighbours = Neighbours(
             contract, cell.neighbours, config.timing.maximum_message_age_slots, self._slot_s
         )
-        self._keeper = AdapterKeeper(config, bundle, planner)
+        self._book = LogBook(contract, bundle.couplings, cell.neighbours, capacity)
+        self._keeper = AdapterKeeper(config, bundle, planner, self._book)
         self._commands: deque[Command] = deque()
         self._rejected_commands: Counter[str] = Counter()
         self._episode: int | None = None
@@ -121,13 +123,12 @@ class Agent:
         mean_field = self._neighbours.mean_field(observation.slot)
         action = self._guarded.plan(latent, mean_field, observation.mask)
         self._radio.act(observation, action)
-        in_time = self._measure(observation, started_s)
-        # the radio holds the last action of a cell that is late: what it decided never happened
-        if latent is not None and self.collecting and in_time:
-            self._remember(observation, latent, mean_field, action)
+        self._measure(observation, started_s)
+        if self.collecting:
+            self._remember(observation)
 
     def attend(self) -> None:
-        """Carry out orders that arrived, and take over an adaptation that ended."""
+        """Carry out orders that arrived, and go on with an adaptation."""
         while self._commands:
             self._obey(self._commands.popleft())
         outcome = self._keeper.poll()
@@ -140,6 +141,7 @@ class Agent:
             **self.statistics.to_json(),
             "messages_received": self._neighbours.received,
             "messages_rejected": self._neighbours.rejected(),
+            "logs_rejected": self._book.rejected(),
             "model_failures": dict(self._guarded.failures),
             "commands_rejected": dict(self._rejected_commands),
             "radio": dict(self._radio.counters),
@@ -154,6 +156,8 @@ class Agent:
         if restarted:  # the radio did; what we send must be newer than before all the same
             self._renew_epoch()
             self._neighbours.forget()
+            self.experience.clear()
+            self._book.clear()
         if restarted or observation.episode != self._episode:
             self._planner.reset()
             self._neighbours.begin_episode(observation.slot)
@@ -177,30 +181,25 @@ class Agent:
         self.statistics.counters["messages_sent" if sent else "messages_not_sent"] += 1
         self.statistics.message_bytes[len(payload)] += 1
 
-    def _measure(self, observation: Observation, started_s: float) -> bool:
-        """Count the slot; return whether the action was decided before the deadline."""
+    def _measure(self, observation: Observation, started_s: float) -> None:
+        """Count the slot, and whether the action was decided before the deadline."""
         now_s = monotonic_s()
-        in_time = now_s <= observation.deadline_s
         counters = self.statistics.counters
         counters["slots"] += 1
-        counters["deadlines_missed"] += not in_time
+        counters["deadlines_missed"] += now_s > observation.deadline_s
         counters["slots_with_missing_neighbours"] += bool(self._neighbours.missing)
         self.statistics.slots_missing.update(self._neighbours.missing)
         self.statistics.plan.add(now_s - started_s)
-        return in_time
 
-    def _remember(
-        self,
-        observation: Observation,
-        latent: FloatArray,
-        mean_field: FloatArray,
-        action: FloatArray,
-    ) -> None:
-        slot = observation.slot
-        self.experience.add(observation.episode, slot, latent, mean_field, action)
-        if observation.utility is not None:
-            self.experience.add_own_utility(slot - 1, observation.utility)
-        self.experience.add_neighbour_utilities(slot - 2, self._neighbours.utilities(slot - 2))
+    def _remember(self, observation: Observation) -> None:
+        if observation.coupling is not None:
+            self.experience.add(
+                observation.episode,
+                observation.slot,
+                observation.values,
+                observation.coupling,
+                observation.mask,
+            )
 
     def _subscribe(self) -> None:
         site = self._config.cell.site
@@ -209,6 +208,14 @@ class Agent:
                 CellTopics(site, name).message: partial(self._neighbours.receive, name)
                 for name in self._config.cell.neighbours
             },
+            fresh=True,
+        )
+        self._transport.subscribe(
+            {
+                CellTopics(site, name).log: partial(self._book.receive, name)
+                for name in self._config.cell.neighbours
+            },
+            reliable=True,
             fresh=True,
         )
         self._transport.subscribe(
@@ -228,8 +235,12 @@ class Agent:
         problem = None
         answer: dict[str, Any] = {}
         if command.name == "adapt":
-            problem = self._keeper.begin(self.experience, command.identifier)
+            logs = self.experience.logs(self._epoch)
+            problem = self._keeper.begin(logs, command.identifier)
             if problem is None:
+                for log in logs:
+                    payload = encode_log(log, self._contract)
+                    self._transport.publish(self.topics.log, payload, reliable=True)
                 return  # the report comes when the training has ended
         elif command.name == "base":
             problem = self._keeper.drop()

@@ -13,9 +13,13 @@ from networld_runtime.contract import Contract
 from networld_runtime.errors import BundleError
 from networld_runtime.sessions import Session, Shape
 
-FORMAT = 3
+FORMAT = 4
 MANIFEST = "manifest.json"
 GRAPHS = ("encoder", "denoiser", "head", "policy", "gradient")
+NEIGHBOURS = 6
+"""Neighbours that the gradient graph judges a cell with; a cell that has fewer fills up with none."""
+STAR = NEIGHBOURS + 1
+"""A cell and its neighbours."""
 MAXIMUM_MANIFEST_BYTES = 1 << 20
 MAXIMUM_GRAPH_BYTES = 256 << 20
 
@@ -32,7 +36,8 @@ class Bundle:
         candidates: Plans in a batch of the denoiser (`N`).
         adapter_size: Entries of the adapter vector (`P`).
         adapter_parts: First entry and end of each network's part of the adapter vector.
-        adaptation_batch: Windows in a batch of the gradient graph (`B`).
+        adaptation_batch: Slots in a batch of the gradient graph (`B`).
+        couplings: Numbers that say how strongly one cell acts on another (`Q`).
         planner: Planner settings that the bundle recommends, the mode among them.
         graphs: File of each graph.
     """
@@ -45,6 +50,7 @@ class Bundle:
     adapter_size: int
     adapter_parts: Mapping[str, tuple[int, int]]
     adaptation_batch: int
+    couplings: int
     planner: Mapping[str, Any]
     graphs: Mapping[str, Path]
 
@@ -60,22 +66,32 @@ class Bundle:
     def signature(self, graph: str) -> tuple[dict[str, Shape], dict[str, Shape]]:
         """Return names and shapes of a graph's inputs and outputs."""
         return graph_signature(
-            graph, self.contract, self.candidates, self.adapter_size, self.adaptation_batch
+            graph,
+            self.contract,
+            self.candidates,
+            self.adapter_size,
+            self.adaptation_batch,
+            self.couplings,
         )
 
 
 def graph_signature(
-    graph: str, contract: Contract, candidates: int, adapter_size: int, adaptation_batch: int
+    graph: str,
+    contract: Contract,
+    candidates: int,
+    adapter_size: int,
+    adaptation_batch: int,
+    couplings: int,
 ) -> tuple[dict[str, Shape], dict[str, Shape]]:
     """Return names and shapes of a graph's inputs and outputs, as `docs/architecture.md` lists them."""
     size, horizon = contract.latent_size, contract.horizon
-    actions, returns = contract.action_size, contract.returns.count
+    actions, features = contract.action_size, contract.observation_size
     plan = (candidates, horizon, size)
     now = {"in_latent": (1, size), "in_mean_field": (1, contract.mean_field_size)}
     adapter = {"in_adapter": (adapter_size,)}
     batch = adaptation_batch
     signatures: dict[str, tuple[dict[str, Shape], dict[str, Shape]]] = {
-        "encoder": ({"in_observation": (1, contract.observation_size)}, {"out_latent": (1, size)}),
+        "encoder": ({"in_observation": (1, features)}, {"out_latent": (1, size)}),
         "denoiser": (
             {"in_plan": plan, "in_level": (1,), **now, "in_guidance_scale": (1,), **adapter},
             {"out_plan": plan},
@@ -87,17 +103,16 @@ def graph_signature(
         "policy": ({**now, **adapter}, {"out_action": (1, actions)}),
         "gradient": (
             {
-                "in_latent": (batch, size),
-                "in_plan": (batch, horizon, size),
-                "in_mean_field": (batch, contract.mean_field_size),
-                "in_action": (batch, horizon, actions),
-                "in_return": (batch, returns),
-                "in_noise": (batch, horizon, size),
-                "in_level": (batch,),
-                "in_weight": (batch,),
+                "in_observation": (batch, STAR, features),
+                "in_before": (batch, STAR, features),
+                "in_coupling": (batch, STAR, NEIGHBOURS, couplings),
+                "in_around": (STAR, NEIGHBOURS, STAR),
+                "in_mask": (batch, STAR, actions),
+                "in_uniform": (batch, STAR, actions),
+                "in_weight": (batch, STAR),
                 **adapter,
             },
-            {"out_loss": (1,), "out_gradient": (adapter_size,)},
+            {"out_loss": (1,), "out_worth": (batch,), "out_gradient": (adapter_size,)},
         ),
     }
     return signatures[graph]
@@ -142,6 +157,7 @@ def load_bundle(path: Path, task: str) -> Bundle:
                 for name, (start, end) in entry["adapter_parts"].items()
             },
             adaptation_batch=int(entry["adaptation_batch"]),
+            couplings=int(entry["couplings"]),
             planner=dict(entry["planner"]),
             graphs=graphs,
         )

@@ -55,7 +55,8 @@ def _run(options: argparse.Namespace) -> int:
     topics = CellTopics(cell.site, cell.name)
     will = LastWill(topics.state, state("lost", epoch))
     transport = MqttTransport(config.broker, f"networld-{cell.site}-{cell.name}", will)
-    radio = MqttRadio(transport, topics, bundle.contract)
+    shape = (len(cell.neighbours), bundle.couplings)
+    radio = MqttRadio(transport, topics, bundle.contract, shape)
     agent = Agent(config, bundle, planner, transport, radio, epoch)
     if options.parent_pid is not None:
         realtime.watch_parent(options.parent_pid, agent.stop)
@@ -101,6 +102,7 @@ def _adapt(options: argparse.Namespace) -> int:
     if options.idle:
         realtime.yield_to_others()
     from networld_runtime.adaptation import adapt
+    from networld_runtime.adapter_keeper import ADAPTER, LOGS
     from networld_runtime.bundle import load_bundle
     from networld_runtime.config import load_config
     from networld_runtime.startup import adaptation_settings
@@ -108,17 +110,18 @@ def _adapt(options: argparse.Namespace) -> int:
     config = load_config(options.config)
     bundle = load_bundle(config.bundle.path, config.cell.task)
     folder = config.state.directory
-    experience = options.experience or folder / "experience.safetensors"
-    output = options.output or folder / "adapter.safetensors"
+    logs = options.logs or folder / LOGS
+    output = options.output or folder / ADAPTER
     settings = adaptation_settings(config)
-    print(json.dumps(adapt(bundle, experience, output, settings, config.planner.seed).to_json()))
+    name, seed = config.cell.name, config.planner.seed
+    print(json.dumps(adapt(bundle, name, logs, output, settings, seed).to_json()))
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="networld-agent",
-        description="A NetWorld cell: plans each slot, talks to its neighbours, fine-tunes itself.",
+        description="A NetWorld cell: acts in each slot, talks to its neighbours, adapts.",
         epilog=f"example:\n  networld-agent check --config cell.toml\n\n{EXIT_CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -138,14 +141,14 @@ def _parser() -> argparse.ArgumentParser:
     adapt = _add_command(
         commands,
         "adapt",
-        "train an adapter on collected experience and print a report",
+        "train an adapter on the logs of a cell and its neighbours and print a report",
         "networld-agent adapt --config cell.toml --output adapter.safetensors",
     )
     adapt.add_argument(
-        "--experience",
+        "--logs",
         type=Path,
         metavar="FILE",
-        help="experience (default: experience.safetensors in state.directory)",
+        help="logs that the cell gathered (default: logs.msgpack in state.directory)",
     )
     adapt.add_argument(
         "--output",

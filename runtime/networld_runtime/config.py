@@ -93,24 +93,26 @@ class TimingConfig:
 
 @dataclass(frozen=True)
 class AdaptationConfig:
-    """`[adaptation]`: fine-tuning on the device; None keeps the default of `adaptation`.
+    """`[adaptation]`: adaptation on the device; None keeps the default of `adaptation`.
 
-    `capacity_slots` is how much experience is kept in memory.
+    `capacity_slots` is how much experience is kept in memory, of the cell and of each neighbour. `gather_s`
+    is how long the neighbours' logs are waited for.
     """
 
     enabled: bool = True
     capacity_slots: int = 4096
+    gather_s: float = 5.0
     steps: int | None = None
     learning_rate: float | None = None
     weight_decay: float | None = None
     gradient_norm: float | None = None
     query_share: float | None = None
-    minimum_windows: int | None = None
+    minimum_slots: int | None = None
 
     def changes(self) -> dict[str, Any]:
         """Return the training settings that differ from the defaults."""
         given = _given(self, without="enabled")
-        del given["capacity_slots"]
+        del given["capacity_slots"], given["gather_s"]
         return given
 
 
@@ -239,12 +241,13 @@ def _adaptation(table: Table) -> AdaptationConfig:
     return AdaptationConfig(
         enabled=table.flag("enabled", default.enabled),
         capacity_slots=table.integer("capacity_slots", default.capacity_slots, 16, 1 << 20) or 16,
+        gather_s=table.number("gather_s", default.gather_s, 0, 3600) or 0.0,
         steps=table.integer("steps", None, 1, 100_000),
         learning_rate=table.number("learning_rate", None, 1e-9, 1),
         weight_decay=table.number("weight_decay", None, 0, 1),
         gradient_norm=table.number("gradient_norm", None, 1e-9, 1e9),
         query_share=table.number("query_share", None, 0.05, 0.9),
-        minimum_windows=table.integer("minimum_windows", None, 2, 1 << 20),
+        minimum_slots=table.integer("minimum_slots", None, 16, 1 << 20),
     )
 
 

@@ -131,16 +131,6 @@ class Neighbours:
             result[-1] = len(usable) / len(self.names)
         return result
 
-    def utilities(self, slot: int) -> list[float]:
-        """Return the neighbours' own utilities in `slot`, of those whose message of `slot + 1` is here.
-
-        The messages that carry them are sent in `slot + 1`, so ask from `slot + 2` on, and soon: only
-        the last few messages of a neighbour are kept.
-        """
-        with self._lock:
-            told = [_utility(neighbour, slot) for neighbour in self._neighbours.values()]
-        return [utility for utility in told if utility is not None]
-
     @property
     def received(self) -> int:
         """Messages accepted from all neighbours."""
@@ -167,11 +157,3 @@ class Neighbours:
             if in_time and now_s - arrival.arrived_s <= self._maximum_age_s:
                 return arrival.message.values
         return None
-
-
-def _utility(neighbour: _Neighbour, slot: int) -> float | None:
-    """Return what a neighbour told last of its utility in `slot`; after a restart it may tell twice."""
-    for arrival in reversed(neighbour.recent):
-        if arrival.message.slot == slot + 1:
-            return arrival.message.utility
-    return None

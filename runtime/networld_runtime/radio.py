@@ -35,6 +35,8 @@ class Observation:
         arrived_s: When it arrived, by `realtime.monotonic_s`.
         deadline_s: Until when the action counts, by the same clock.
         mask: Valid choices in `slot` `[mask_size]`; None if the task has no mask.
+        coupling: How strongly each neighbour acts on the cell, linear `[n, Q]`, as its users report; in the
+            order of the neighbours. None if the radio does not say.
     """
 
     episode: int
@@ -44,6 +46,7 @@ class Observation:
     arrived_s: float
     deadline_s: float
     mask: BoolArray | None = None
+    coupling: FloatArray | None = None
 
 
 class Radio(Protocol):
@@ -72,13 +75,21 @@ class MqttRadio:
         transport: Carries the payloads.
         topics: The cell's topics.
         contract: Decides shapes and ranges.
+        coupling_shape: Neighbours `n` and couplings `Q`.
     """
 
-    def __init__(self, transport: Transport, topics: CellTopics, contract: Contract) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        topics: CellTopics,
+        contract: Contract,
+        coupling_shape: tuple[int, int],
+    ) -> None:
         self.counters: Counter[str] = Counter()
         self._transport = transport
         self._topics = topics
         self._contract = contract
+        self._coupling_shape = coupling_shape
         self._arrival = threading.Condition()
         self._newest: Observation | None = None
         self._last: tuple[int, int] | None = None
@@ -88,7 +99,7 @@ class MqttRadio:
         """Take a payload from the network thread; one that is rejected is counted, never raised."""
         arrived_s = monotonic_s()
         try:
-            message = decode_observation(payload, self._contract)
+            message = decode_observation(payload, self._contract, self._coupling_shape)
         except MessageError as error:
             self.counters[f"rejected_{error.reason}"] += 1
             return
@@ -102,6 +113,7 @@ class MqttRadio:
             arrived_s,
             arrived_s + message.answer_s,
             message.mask,
+            message.coupling,
         )
         with self._arrival:
             if (message.episode, message.slot) == self._last:

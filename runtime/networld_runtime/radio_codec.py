@@ -2,11 +2,11 @@
 
 Both are msgpack arrays without maps, strings or extensions, and begin with version and contract, as the
 mean-field message does. Of a contract with D features, C components of an action and A entries of the
-action mask, an observation is
+action mask, and of a cell with n neighbours and Q couplings, an observation is
 
 | entry | type and limits | meaning |
 |---|---|---|
-| version | 2 | of this layout, the same for both payloads |
+| version | 3 | of this layout, the same for both payloads |
 | contract | 4 bytes | first bytes of `Contract.digest` |
 | episode | integer, 0 to 2^32 - 1 | number of the episode |
 | slot | integer, 0 to 2^32 - 1 | running slot number of the site |
@@ -14,8 +14,9 @@ action mask, an observation is
 | utility | number or nil | the cell's own utility in slot - 1, at most 1e18 in size; nil if there was none |
 | answer_s | number, above 0 to 3600 | seconds from arrival within which the action counts for this slot |
 | mask | A bytes, nil if A is 0 | 1 for a choice that is possible, else 0; must leave the safe action |
+| couplings | 4 n Q bytes, or nil | little-endian float32, from 0 to 1e18; nil if the radio does not say |
 
-in at most 64 + 4 D + A bytes, and an action
+in at most 64 + 4 D + A + 4 n Q bytes, and an action
 
 | entry | type and limits | meaning |
 |---|---|---|
@@ -48,7 +49,7 @@ from networld_runtime.wire import (
     unpack_array,
 )
 
-VERSION = 2
+VERSION = 3
 LARGEST_EPISODE = 2**32 - 1
 LONGEST_ANSWER_S = 3600.0
 LARGEST_VALUE = 1e18  # beyond it float32 arithmetic overflows
@@ -68,6 +69,7 @@ class ObservationMessage:
         utility: The cell's own utility in `slot - 1`; None if there was none.
         answer_s: Seconds from arrival within which the action still counts for this slot.
         mask: Valid choices `[mask_size]`; None if the task has no mask.
+        coupling: How strongly each neighbour acts on the cell, linear `[n, Q]`; None if it is not said.
     """
 
     episode: int
@@ -76,6 +78,7 @@ class ObservationMessage:
     utility: float | None
     answer_s: float
     mask: BoolArray | None = None
+    coupling: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -108,19 +111,30 @@ def encode_observation(message: ObservationMessage, contract: Contract) -> bytes
     values = np.asarray(message.values, dtype=_LITTLE_ENDIAN).tobytes()
     mask = None if message.mask is None else np.asarray(message.mask, dtype=np.uint8).tobytes()
     head = (VERSION, contract_tag(contract), message.episode, message.slot)
-    return pack_array(*head, values, message.utility, float(message.answer_s), mask)
+    coupling = None
+    if message.coupling is not None:
+        coupling = np.asarray(message.coupling, dtype=_LITTLE_ENDIAN).tobytes()
+    return pack_array(*head, values, message.utility, float(message.answer_s), mask, coupling)
 
 
-def decode_observation(payload: bytes, contract: Contract) -> ObservationMessage:
+def decode_observation(
+    payload: bytes, contract: Contract, coupling_shape: tuple[int, int]
+) -> ObservationMessage:
     """Read an observation; values that are finite but out of range are left to `Contract.normalise`.
+
+    Args:
+        payload: The bytes.
+        contract: Contract that it must have been made under.
+        coupling_shape: Neighbours `n` of the cell and couplings `Q`.
 
     Raises:
         MessageError: With reason `size`, `malformed`, `version`, `contract`, `range` or `not_finite`.
     """
     value_bytes = _LITTLE_ENDIAN.itemsize * contract.observation_size
-    largest_bytes = value_bytes + contract.mask_size + HEADER_BYTES
-    fields = _unpack(payload, contract, largest_bytes, count=8)
-    episode, slot, raw, utility, answer_s, raw_mask = fields
+    coupling_bytes = _LITTLE_ENDIAN.itemsize * coupling_shape[0] * coupling_shape[1]
+    largest_bytes = value_bytes + contract.mask_size + coupling_bytes + HEADER_BYTES
+    fields = _unpack(payload, contract, largest_bytes, count=9)
+    episode, slot, raw, utility, answer_s, raw_mask, raw_coupling = fields
     if not isinstance(raw, bytes) or len(raw) != value_bytes:
         raise MessageError("malformed", f"values are not {value_bytes} bytes")
     values = np.frombuffer(raw, dtype=_LITTLE_ENDIAN).astype(np.float32)
@@ -141,7 +155,8 @@ def decode_observation(payload: bytes, contract: Contract) -> ObservationMessage
     if not 0 < answer_s <= LONGEST_ANSWER_S:
         raise MessageError("range", f"answer_s = {answer_s}, above 0 to {LONGEST_ANSWER_S}")
     mask = _read_mask(raw_mask, contract)
-    return ObservationMessage(episode, slot, values, utility, answer_s, mask)
+    coupling = _read_coupling(raw_coupling, coupling_shape)
+    return ObservationMessage(episode, slot, values, utility, answer_s, mask, coupling)
 
 
 def encode_action(message: ActionMessage, contract: Contract) -> bytes:
@@ -185,6 +200,20 @@ def _read_mask(raw: Any, contract: Contract) -> BoolArray | None:
     if not contract.allows(np.array(contract.safe_action), mask):
         raise MessageError("range", f"the mask forbids the safe action {contract.safe_action}")
     return mask
+
+
+def _read_coupling(raw: Any, shape: tuple[int, int]) -> FloatArray | None:
+    if raw is None:
+        return None
+    expected = _LITTLE_ENDIAN.itemsize * shape[0] * shape[1]
+    if not isinstance(raw, bytes) or len(raw) != expected:
+        raise MessageError("malformed", f"couplings are neither nil nor {expected} bytes")
+    coupling = np.frombuffer(raw, dtype=_LITTLE_ENDIAN).reshape(shape).astype(np.float32)
+    if not np.isfinite(coupling).all():
+        raise MessageError("not_finite", "couplings")
+    if ((coupling < 0) | (coupling > LARGEST_VALUE)).any():
+        raise MessageError("range", f"couplings: expected 0 to {LARGEST_VALUE:g}")
+    return coupling
 
 
 def _unpack(payload: bytes, contract: Contract, largest_bytes: int, count: int) -> list[Any]:

@@ -30,6 +30,11 @@ class CellTopics:
         return self._topic("message")
 
     @property
+    def log(self) -> str:
+        """Logs of episodes for the neighbours, after the order `adapt`; QoS 1, not retained."""
+        return self._topic("log")
+
+    @property
     def state(self) -> str:
         """`online`, `offline` or `lost` with the boot's epoch, QoS 1, retained; also the last will."""
         return self._topic("state")

@@ -14,6 +14,7 @@ import torch
 from networld_export import bundle_writer, onnx_export
 from networld_export.bundle_writer import ExportSettings, write_bundle
 from networld_export.graphs import GraphSource, graph_sources
+from networld_export.imagined_gradient import checkpoint_judge
 from networld_runtime.bundle import GRAPHS, Bundle, load_bundle
 from networld_runtime.contract import FloatArray
 from networld_runtime.errors import BundleError
@@ -21,29 +22,50 @@ from networld_runtime.planner import Planner
 from networld_runtime.planner_settings import MODES, PlannerSettings
 from networld_runtime.sessions import Session
 from networld_training.model.checkpoint import Checkpoint
-from networld_training.model.losses import Batch, losses
+from networld_training.model.credit import CreditModel, Situation
+from networld_training.model.holding import Held
+from networld_training.model.imagination import Imagined, imagined_loss, masked_logits
+from networld_training.model.mean_field import mean_field
 from networld_training.model.settings import PRESETS
 from networld_training.model.world_model import TaskModel, WorldModel
 from networld_training.tasks.power.contract import POWER_CONTRACT
+from networld_training.tasks.registry import CONTRACTS, LEARNING
 
 CANDIDATES, BATCH = 3, 4
 SETTINGS = ExportSettings("test", PlannerSettings(candidates=CANDIDATES), adaptation_batch=BATCH)
 SIZE, FIELD_SIZE = POWER_CONTRACT.latent_size, POWER_CONTRACT.mean_field_size
 
 
-def random_model(seed: int = 0) -> WorldModel:
+def random_model(task: str = "power", seed: int = 0) -> WorldModel:
     """Return a small model whose every weight is random, zero-initialised layers included."""
     torch.manual_seed(seed)
-    model = WorldModel({"power": POWER_CONTRACT}, PRESETS["tiny"].size)
+    model = WorldModel({task: CONTRACTS[task]}, PRESETS["tiny"].size)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     return model.eval()
 
 
+def random_judge(task: str) -> CreditModel:
+    torch.manual_seed(1)
+    contract, learning = CONTRACTS[task], LEARNING[task]
+    credit = CreditModel(
+        contract.observation_size,
+        contract.actions,
+        learning.activity,
+        learning.floors,
+        PRESETS["tiny"].credit,
+    )
+    credit.scale.fill_(2.0)
+    return credit
+
+
 def checkpoint_of(model: WorldModel) -> Checkpoint:
     tensors = {f"average.{name}": value for name, value in model.state_dict().items()}
-    return Checkpoint(1, 0, PRESETS["tiny"], {"power": POWER_CONTRACT}, tensors)
+    for task in model.contracts:
+        credit = random_judge(task).state_dict()
+        tensors |= {f"credit.{task}.{name}": value for name, value in credit.items()}
+    return Checkpoint(1, 0, PRESETS["tiny"], model.contracts, tensors)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +90,8 @@ def bundle(folder: Path) -> Bundle:
 
 @pytest.fixture(scope="module")
 def exported(task_model: TaskModel, bundle: Bundle) -> dict[str, tuple[GraphSource, Path]]:
-    sources = graph_sources(task_model, CANDIDATES, BATCH)
+    judge = checkpoint_judge(checkpoint_of(random_model()), "power")
+    sources = graph_sources(task_model, judge, CANDIDATES, BATCH)
     return {source.name: (source, bundle.graphs[source.name]) for source in sources}
 
 
@@ -78,34 +101,67 @@ def test_graph_equals_torch(exported: dict[str, tuple[GraphSource, Path]], name:
     assert onnx_export.parity(source, path, samples=64) <= 1e-4
 
 
-def test_gradient_graph_equals_torch_gradient_on_padded_batches(
-    exported: dict[str, tuple[GraphSource, Path]], task_model: TaskModel
-) -> None:
-    source, path = exported["gradient"]
-    session = Session(path, source.inputs, source.outputs)
-    for seed in range(5):
-        inputs = dict(zip(source.inputs, source.example(seed), strict=True))
-        inputs["in_weight"] = torch.tensor([1.0, 1.0, 0.0, 0.0])
-        loss, gradient = session.run(**{name: value.numpy() for name, value in inputs.items()})
+@pytest.fixture(scope="module", params=CONTRACTS)
+def gradient(
+    request: pytest.FixtureRequest, bundle: Bundle, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, GraphSource, Path]:
+    """The gradient graph of every kind of task: a number, a choice, states that last."""
+    task = request.param
+    checkpoint = checkpoint_of(random_model(task))
+    model = checkpoint.averaged_model().for_task(task)
+    source = graph_sources(model, checkpoint_judge(checkpoint, task), CANDIDATES, BATCH)[-1]
+    if task == "power":
+        return task, source, bundle.graphs["gradient"]
+    path = tmp_path_factory.mktemp("gradient") / "gradient.onnx"
+    onnx_export.export_graph(source, path)
+    return task, source, path
 
-        rows = {name: value[:2] for name, value in inputs.items() if name != "in_adapter"}
-        batch = Batch(
-            rows["in_latent"],
-            rows["in_plan"],
-            rows["in_mean_field"],
-            rows["in_action"],
-            rows["in_return"],
-            rows["in_noise"],
-            rows["in_level"],
-            rows["in_weight"],
+
+def test_gradient_graph_equals_torch(gradient: tuple[str, GraphSource, Path]) -> None:
+    _, source, path = gradient
+    assert onnx_export.parity(source, path, samples=16) <= 1e-4
+
+
+def test_gradient_graph_is_autograd_through_what_the_policy_is_trained_by(
+    gradient: tuple[str, GraphSource, Path],
+) -> None:
+    """Of a network of seven, each everybody's neighbour; padded slots count for nothing."""
+    task, source, path = gradient
+    contract = CONTRACTS[task]
+    model = random_model(task).for_task(task)
+    learning = LEARNING[task]
+    held = None if learning.holding is None else Held(learning.holding, contract)
+    imagined = Imagined(random_judge(task), held, contract.actions)
+    neighbours = (torch.arange(7)[:, None] + torch.arange(1, 7)) % 7
+    session = Session(path, source.inputs, source.outputs)
+    for seed in range(3):
+        inputs = dict(zip(source.inputs, source.example(seed), strict=True))
+        inputs["in_around"] = torch.nn.functional.one_hot(neighbours, 7).float()
+        inputs["in_weight"] = torch.tensor([1.0, 1.0, 0.0, 0.0])[:, None].repeat(1, 7)
+        loss, worth, slope = session.run(**{name: one.numpy() for name, one in inputs.items()})
+
+        rows = {name: value[:2] for name, value in inputs.items()}
+        given = Situation(rows["in_observation"], rows["in_coupling"], neighbours)
+        told = model.encode(rows["in_before"])[..., : contract.message_size]
+        adapter = inputs["in_adapter"].clone().requires_grad_()
+        asked = model.policy(
+            model.encode(rows["in_observation"]), mean_field(told, neighbours), adapter
         )
-        slope, value = torch.func.grad_and_value(
-            lambda adapter, batch=batch: losses(task_model, batch, adapter).total()
-        )(inputs["in_adapter"])
-        expected = slope.detach().numpy()
-        assert float(loss[0]) == pytest.approx(value.item(), rel=1e-4)
-        error = np.linalg.norm(gradient - expected) / np.linalg.norm(expected)
-        assert error <= 1e-4
+        logits = masked_logits(asked, rows["in_mask"])
+        expected = imagined_loss(
+            imagined, given, logits, PRESETS["tiny"].temperature, rows["in_uniform"]
+        )
+        expected.backward()  # type: ignore[no-untyped-call]
+        assert adapter.grad is not None
+        wanted = adapter.grad.numpy()
+        assert float(loss[0]) == pytest.approx(expected.item(), rel=1e-4)
+        assert np.linalg.norm(slope - wanted) / np.linalg.norm(wanted) <= 1e-4
+        start, end = model.adapter_parts["policy"]
+        assert slope[start:end].any()
+        assert not np.delete(slope, np.s_[start:end]).any()
+        np.testing.assert_allclose(
+            worth[:2], imagined.worth(given, logits).detach().numpy(), rtol=1e-3, atol=1e-4
+        )
 
 
 def test_guidance_moves_plans_towards_higher_returns(task_model: TaskModel) -> None:

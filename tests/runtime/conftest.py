@@ -138,18 +138,22 @@ class ToyBundle(Bundle):
 
     def _gradient(
         self,
-        in_plan: FloatArray,
+        in_observation: FloatArray,
         in_weight: FloatArray,
         in_adapter: FloatArray,
         **_: FloatArray,
     ) -> tuple[FloatArray, ...]:
-        """The squared error of the adapter as a prediction of the next latent's first entries."""
-        weight = (in_weight / in_weight.sum())[:, None]
-        error = in_adapter - in_plan[:, 0, : self.adapter_size]
-        with np.errstate(invalid="ignore"):
+        """Worth is less by the squared error of the adapter's beginning as a guess of the observations."""
+        size = in_observation.shape[-1]
+        error = in_adapter[:size] - in_observation
+        weight = in_weight[..., None] / in_weight.sum()
+        with np.errstate(invalid="ignore", over="ignore"):
+            worth = -((in_weight[..., None] * error**2).sum(axis=(1, 2)))
             loss = (weight * error**2).sum().reshape(1)
-            gradient = (2 * weight * error).sum(axis=0)
-        return loss.astype(np.float32), gradient.astype(np.float32)
+            slope = (2 * weight * error).sum(axis=(0, 1))
+        gradient = np.zeros_like(in_adapter)
+        gradient[:size] = slope
+        return loss.astype(np.float32), worth.astype(np.float32), gradient
 
     def _probabilities(self, logits: FloatArray) -> FloatArray:
         parts, start = [], 0
@@ -161,9 +165,9 @@ class ToyBundle(Bundle):
 
 
 def toy_bundle(contract: Contract) -> ToyBundle:
-    parts = {"denoiser": (0, 4), "inverse": (4, 8), "classifier": (8, 10)}
+    parts = {"policy": (0, 6), "denoiser": (6, 10)}
     settings = {"candidates": 3, "steps": 2}
-    return ToyBundle(Path(), "toy", "ab" * 32, contract, 3, 10, parts, 8, settings, {})
+    return ToyBundle(Path(), "toy", "ab" * 32, contract, 3, 10, parts, 8, 2, settings, {})
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Fine-tuning without torch: it learns a shifted world, refuses to harm, and survives bad input."""
+"""Adaptation without torch: it finds what a star is worth most by, refuses to harm, survives bad input."""
 
 from __future__ import annotations
 
@@ -9,146 +9,170 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_logs import log_of
 
 from networld_runtime import adaptation
-from networld_runtime.adaptation import AdaptationSettings, adapt, load_adapter, save_adapter
-from networld_runtime.bundle import Bundle, load_bundle
+from networld_runtime.adaptation import (
+    AdaptationSettings,
+    adapt,
+    adapt_to_logs,
+    load_adapter,
+    save_adapter,
+)
 from networld_runtime.contract import Contract
+from networld_runtime.episode_log import EpisodeLog
 from networld_runtime.errors import ConfigError, DataError
-from networld_runtime.experience import Experience, Windows
+from networld_runtime.log_file import write_logs
 from networld_runtime.optimiser import AdamW, one_cycle
 
-SHIPPED = Path(__file__).parents[2] / "bundles" / "networld"
+NAMES = ("a", "b", "c")
 QUICK = AdaptationSettings(steps=25)
+Logs = dict[str, list[EpisodeLog]]
 
 
-def experience(bundle: Bundle, slots: int, shift: float = 0.0) -> Experience:
-    """Return slots of a slow random walk; a shift draws it to one side."""
+def made_logs(contract: Contract, slots: int, names: tuple[str, ...] = NAMES) -> Logs:
+    """Return one episode of some of three cells; what they observe is noise about cell's own levels."""
     random = np.random.default_rng(0)
-    contract = bundle.contract
-    kept = Experience(contract, neighbours_count=6, capacity=max(slots, 1))
-    latent = np.zeros(contract.latent_size, dtype=np.float32)
-    for slot in range(slots):
-        step = random.normal(0, 0.1, latent.shape)
-        latent = np.clip(0.95 * latent + step + 0.05 * shift, -1, 1).astype(np.float32)
-        field = np.append(0.5 * latent[: contract.message_size], 1.0).astype(np.float32)
-        kept.add(0, slot, latent, field, random.uniform(-20, 0, 1).astype(np.float32))
-        kept.add_own_utility(slot, float(random.normal(3, 1)))
-    return kept
+    logs = {}
+    for index, name in enumerate(names):
+        log = log_of(contract, [one for one in NAMES if one != name], range(slots))
+        log.observation[:] = 15 + 5 * index + random.normal(0, 5, log.observation.shape)
+        logs[name] = [log]
+    return logs
 
 
-def test_query_loss_falls_on_a_shifted_world_and_the_adapter_is_kept(tmp_path: Path) -> None:
-    bundle = load_bundle(SHIPPED, "power")
-    experience(bundle, 200, shift=0.6).save(tmp_path / "experience.safetensors")
-    output = tmp_path / "adapter.safetensors"
-    report = adapt(bundle, tmp_path / "experience.safetensors", output, QUICK)
-    assert report.accepted
-    assert report.query_loss_after < report.query_loss_before
-    assert np.any(load_adapter(output, bundle))
+def test_an_adapter_learns_what_the_support_slots_have_in_common(toy: Any) -> None:
+    """The toy's worth is highest where the adapter is the mean of what the cells of a star observe."""
+    logs = made_logs(toy.contract, 201)
+    settings = AdaptationSettings(steps=300, learning_rate=0.02)
+    adapter, report = adapt_to_logs(toy, "a", logs, settings)
+    assert adapter is not None
+    assert (report.accepted, report.slots, report.cells, report.steps) == (True, 200, 3, 300)
+    seen = np.mean([log.observation[1:150] for (log,) in logs.values()], axis=(0, 1)) / 50
+    np.testing.assert_allclose(adapter[:6], seen, atol=0.03)
+    assert seen.min() > 0.3
+    assert not adapter[6:].any()  # of no use in the graph
 
 
-def test_an_adapter_learns_what_the_support_windows_have_in_common(
-    toy: Any, tmp_path: Path
-) -> None:
-    """The toy's adapter predicts the next latent, so the best one is their mean."""
-    file, output = tmp_path / "experience.safetensors", tmp_path / "adapter.safetensors"
-    walk = experience(toy, 400, shift=0.6)
-    walk.save(file)
-    settings = AdaptationSettings(steps=300, learning_rate=0.02, weight_decay=0.0)
-    report = adapt(toy, file, output, settings)
-    assert report.accepted
-    latents = walk.windows().latents[: int(0.75 * 396) - 4]
-    expected = latents[:, 1, :8].mean(axis=0)
-    adapter = load_adapter(output, toy)
-    np.testing.assert_allclose(adapter[:8], expected, atol=0.05)
-    assert not adapter[8:].any()  # the classifier's part, which is left alone
-    assert expected.min() > 0.2
+def test_worth_is_that_of_the_latest_slots_which_were_not_trained_on(toy: Any) -> None:
+    """Also where the last batch is filled up: a quarter of 100 slots are 3 batches of 8 and one slot."""
+    logs = made_logs(toy.contract, 101)
+    adapter, report = adapt_to_logs(toy, "a", logs, QUICK)
+    assert adapter is not None
+    latest = np.stack([log.observation[-25:] / 50 for (log,) in logs.values()])
+    before = -(latest**2).sum(axis=(0, 2))
+    after = -((latest - adapter[:6]) ** 2).sum(axis=(0, 2))
+    assert report.worth_before == pytest.approx(before.mean(), rel=1e-4)
+    assert report.worth_after == pytest.approx(after.mean(), rel=1e-4)
+    blocks = [block.mean() for block in np.array_split(after - before, 8)]
+    assert report.gain_error == pytest.approx(np.std(blocks, ddof=1) / np.sqrt(8), rel=1e-3)
+
+    def spoilt(part: slice) -> Logs:
+        other = made_logs(toy.contract, 101)
+        other["b"][0].observation[part] = -50
+        return other
+
+    unseen, _ = adapt_to_logs(toy, "a", spoilt(slice(-25, None)), QUICK)
+    assert unseen is None or np.array_equal(unseen, adapter)
+    seen, _ = adapt_to_logs(toy, "a", spoilt(slice(0, 70)), QUICK)
+    assert seen is None or not np.array_equal(seen, adapter)
 
 
-def test_loss_is_the_mean_over_all_query_windows(toy: Any, tmp_path: Path) -> None:
-    """Also where the last batch is padded: 121 windows, a quarter of which are 3 batches and 6."""
-    file = tmp_path / "experience.safetensors"
-    walk = experience(toy, 125)
-    walk.save(file)
-    report = adapt(toy, file, tmp_path / "out", QUICK)
-    latents = walk.windows().latents[-30:]
-    errors = (latents[:, 1, :10] ** 2).sum(axis=1)
-    assert report.query_loss_before == pytest.approx(errors.mean(), rel=1e-4)
+def test_neighbours_that_sent_nothing_are_done_without(toy: Any) -> None:
+    adapter, report = adapt_to_logs(toy, "a", made_logs(toy.contract, 100, ("a",)), QUICK)
+    assert adapter is not None
+    assert report.cells == 1
+    _, more = adapt_to_logs(toy, "a", made_logs(toy.contract, 100, ("a", "c")), QUICK)
+    assert more.cells == 2
 
 
-def test_adaptation_is_reproducible(toy: Any, tmp_path: Path) -> None:
-    experience(toy, 120, shift=0.6).save(tmp_path / "experience.safetensors")
-    for name in ("one", "two"):
-        adapt(toy, tmp_path / "experience.safetensors", tmp_path / name, QUICK, seed=5)
-    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+def test_adaptation_is_reproducible(toy: Any) -> None:
+    logs = made_logs(toy.contract, 100)
+    one, other, third = (adapt_to_logs(toy, "a", logs, QUICK, seed)[0] for seed in (5, 5, 6))
+    assert one is not None
+    assert np.array_equal(one, other)  # type: ignore[arg-type]
+    assert not np.array_equal(one, third)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("value", [30.0, float("nan"), float("inf")])
-def test_harmful_adapter_is_thrown_away(
+@pytest.mark.parametrize("value", [30.0, 0.0, float("nan"), float("inf")])
+def test_adapter_that_does_not_help_is_thrown_away(
     toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float
 ) -> None:
-    experience(toy, 120).save(tmp_path / "experience.safetensors")
+    write_logs(tmp_path / "logs", made_logs(toy.contract, 100), toy.contract)
     harmful = np.full(toy.adapter_size, value, dtype=np.float32)
     monkeypatch.setattr(adaptation._Trainer, "train", lambda *_: harmful)
     output = tmp_path / "adapter.safetensors"
-    report = adapt(toy, tmp_path / "experience.safetensors", output, QUICK)
+    report = adapt(toy, "a", tmp_path / "logs", output, QUICK, 0)
     assert not report.accepted
-    assert not report.query_loss_after < report.query_loss_before
     json.dumps(report.to_json(), allow_nan=False)
     assert not output.exists()
 
 
-def test_only_the_chosen_parts_are_trained(toy: Any, tmp_path: Path) -> None:
-    experience(toy, 120, shift=0.6).save(tmp_path / "experience.safetensors")
-    for part in toy.adapter_parts:
-        settings = replace(QUICK, parts=(part,))
-        adapt(toy, tmp_path / "experience.safetensors", tmp_path / part, settings)
-        start, end = toy.adapter_parts[part]
-        adapter = load_adapter(tmp_path / part, toy)
-        assert adapter[start:end].any()
-        adapter[start:end] = 0
-        assert not adapter.any()
-    settings = replace(QUICK, parts=("encoder",))
-    with pytest.raises(ConfigError, match="denoiser"):
-        adapt(toy, tmp_path / "experience.safetensors", tmp_path / "out", settings)
-
-
-def test_actions_of_every_kind_become_targets(hybrid: Contract) -> None:
-    count, horizon = 5, hybrid.horizon
-    windows = Windows(
-        latents=np.zeros((count, horizon + 1, 24), dtype=np.float32),
-        mean_field=np.zeros((count, 17), dtype=np.float32),
-        actions=np.tile(np.array([1.0, 5.0, 2.0], dtype=np.float32), (count, horizon, 1)),
-        rewards=np.ones((count, horizon), dtype=np.float32),
-    )
-    target = adaptation._feeds(windows, hybrid)["in_action"]
-    assert target.shape == (count, horizon, hybrid.action_size)
-    expected = np.zeros(hybrid.action_size)
-    expected[[1, 4 + 11, 19]] = 1
-    np.testing.assert_array_equal(target, np.broadcast_to(expected, target.shape))
-
-
-def test_too_little_experience_says_how_much_is_needed(toy: Any, tmp_path: Path) -> None:
-    experience(toy, 30).save(tmp_path / "experience.safetensors")
-    report = adapt(toy, tmp_path / "experience.safetensors", tmp_path / "out", QUICK)
+def test_a_gain_within_its_error_is_not_believed(toy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An adapter that helps in some stretches of slots and harms as much in others."""
+    logs = made_logs(toy.contract, 101, ("a",))
+    logs["a"][0].observation[:] = 10.0 * np.sign(np.sin(np.arange(101) / 2))[:, None]
+    some = np.zeros(toy.adapter_size, dtype=np.float32)
+    some[:6] = 0.02
+    monkeypatch.setattr(adaptation._Trainer, "train", lambda *_: some)
+    _, report = adapt_to_logs(toy, "a", logs, QUICK)
+    assert abs(report.worth_after - report.worth_before) < report.gain_error
     assert not report.accepted
-    assert "at least 64" in report.reason
+    logs["a"][0].observation[:] = 10.0
+    assert adapt_to_logs(toy, "a", logs, QUICK)[1].accepted
+
+
+def test_too_few_slots_say_how_many_are_needed(toy: Any) -> None:
+    adapter, report = adapt_to_logs(toy, "a", made_logs(toy.contract, 30), QUICK)
+    assert adapter is None
+    assert not report.accepted
+    assert report.reason == "29 slots, at least 64 are needed"
+    assert toy.loaded == []
 
 
 def test_no_slot_is_in_support_and_query() -> None:
-    support, query = adaptation._split(count=100, query_share=0.25, horizon=7)
-    assert support[-1] + 7 < query[0]
-    assert query[-1] == 99
+    support, query = adaptation._split(count=100, query_share=0.25)
+    assert support.tolist() == list(range(74))
+    assert query.tolist() == list(range(75, 100))
+
+
+def test_actions_of_every_kind_are_drawn_and_masked(hybrid_toy: Any) -> None:
+    logs = made_logs(hybrid_toy.contract, 100)
+    adapt_to_logs(hybrid_toy, "b", logs, replace(QUICK, steps=2))
+    calls = hybrid_toy.calls("gradient")
+    assert calls[-1]["in_mask"].shape == calls[-1]["in_uniform"].shape == (8, 7, 20)
+    first = np.stack([call["in_mask"][:, :3, 0] for call in calls])
+    assert set(first.ravel().tolist()) == {0.0, 1.0}  # the logs forbid it now and then
+    assert all(call["in_mask"][:, :, 1:].all() for call in calls)
+    assert calls[-1]["in_weight"].max() == 1
+    assert not calls[-1]["in_weight"][:, 3:].any()
+    drawn = np.stack([call["in_uniform"] for call in calls])
+    assert ((drawn >= 0) & (drawn < 1)).all()
 
 
 @pytest.mark.parametrize("content", [b"", b"junk", b"\xff" * 200])
 def test_damaged_files_are_clear_errors(toy: Any, tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "file.safetensors"
+    path = tmp_path / "file"
     path.write_bytes(content)
     with pytest.raises(DataError):
         load_adapter(path, toy)
     with pytest.raises(DataError):
-        adapt(toy, path, tmp_path / "out", QUICK)
+        adapt(toy, "a", path, tmp_path / "out", QUICK, 0)
+
+
+def test_logs_of_other_cells_only_are_refused(toy: Any, tmp_path: Path) -> None:
+    write_logs(tmp_path / "logs", made_logs(toy.contract, 100), toy.contract)
+    with pytest.raises(DataError, match="no logs of d"):
+        adapt(toy, "d", tmp_path / "logs", tmp_path / "out", QUICK, 0)
+
+
+def test_file_and_memory_give_the_same_adapter(toy: Any, tmp_path: Path) -> None:
+    logs = made_logs(toy.contract, 100)
+    write_logs(tmp_path / "logs", logs, toy.contract)
+    report = adapt(toy, "a", tmp_path / "logs", tmp_path / "out", QUICK, 3)
+    adapter, same = adapt_to_logs(toy, "a", logs, QUICK, 3)
+    assert replace(report, seconds=0) == replace(same, seconds=0)
+    np.testing.assert_array_equal(load_adapter(tmp_path / "out", toy), adapter)
 
 
 def test_adapter_of_another_bundle_is_refused(toy: Any, tmp_path: Path) -> None:
@@ -164,8 +188,8 @@ def test_adapter_of_another_bundle_is_refused(toy: Any, tmp_path: Path) -> None:
 
 def test_settings_name_every_bad_value() -> None:
     with pytest.raises(ConfigError) as raised:
-        AdaptationSettings(steps=0, learning_rate=0, query_share=2)
-    assert len(raised.value.problems) == 3
+        AdaptationSettings(steps=0, learning_rate=0, query_share=2, minimum_slots=15)
+    assert len(raised.value.problems) == 4
 
 
 def test_adamw_follows_the_algorithm_of_the_paper() -> None:

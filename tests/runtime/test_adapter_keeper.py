@@ -1,25 +1,30 @@
-"""The adapter: restored, trained by a child process, adopted only if accepted."""
+"""The adapter: restored, trained by a child process once the logs are there, adopted only if accepted."""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from made_logs import COUPLINGS, log_of
 
+from networld_runtime import adapter_keeper
 from networld_runtime.adaptation import save_adapter
 from networld_runtime.adapter_keeper import AdapterKeeper
 from networld_runtime.bundle import Bundle
 from networld_runtime.config import Config, load_config
 from networld_runtime.contract import Contract, FloatArray
-from networld_runtime.experience import Experience
+from networld_runtime.episode_log import EpisodeLog, encode_log
+from networld_runtime.log_book import LogBook
+from networld_runtime.log_file import read_logs
 
-OUTCOME = {"accepted": True, "reason": "query loss fell", "windows": 9}
+OUTCOME = {"accepted": True, "reason": "worth rose", "slots": 9}
+SLEEP = "import time; time.sleep(60)"
 
 
 @dataclass
@@ -42,7 +47,7 @@ def config(config_file: Path) -> Config:
 
 @pytest.fixture
 def bundle(contract: Contract, tmp_path: Path) -> Bundle:
-    return Bundle(tmp_path, "stub", "ab" * 32, contract, 4, 7, {}, 8, {}, {})
+    return Bundle(tmp_path, "stub", "ab" * 32, contract, 4, 7, {}, 8, COUPLINGS, {}, {})
 
 
 @pytest.fixture
@@ -51,16 +56,41 @@ def planner(contract: Contract) -> Any:
 
 
 @pytest.fixture
-def keeper(config: Config, bundle: Bundle, planner: Any) -> AdapterKeeper:
-    return AdapterKeeper(config, bundle, planner)
+def book(contract: Contract) -> LogBook:
+    return LogBook(contract, COUPLINGS, ["b", "c"], 100)
 
 
-def _train(
-    keeper: AdapterKeeper, contract: Contract, monkeypatch: pytest.MonkeyPatch, code: str
-) -> dict[str, Any]:
-    """Run `code` as the child and return the report that follows."""
+@pytest.fixture
+def keeper(config: Config, bundle: Bundle, planner: Any, book: LogBook) -> AdapterKeeper:
+    return AdapterKeeper(config, bundle, planner, book)
+
+
+@pytest.fixture
+def logs(contract: Contract) -> list[EpisodeLog]:
+    return [log_of(contract, ["b", "c"], [1, 2, 3], episode) for episode in (1, 2)]
+
+
+def send(book: LogBook, contract: Contract, name: str, *episodes: int) -> None:
+    for episode in episodes:
+        log = log_of(contract, ["a", "c" if name == "b" else "b"], [1, 2, 3], episode)
+        book.receive(name, encode_log(log, contract))
+
+
+def run_child(monkeypatch: pytest.MonkeyPatch, keeper: AdapterKeeper, code: str) -> None:
     monkeypatch.setattr(keeper, "_command", lambda: [sys.executable, "-c", code])
-    assert keeper.begin(Experience(contract, 2, 10), "7") is None
+
+
+def has_begun(keeper: AdapterKeeper) -> bool:
+    return keeper._child is not None
+
+
+def train(
+    keeper: AdapterKeeper, logs: list[EpisodeLog], monkeypatch: pytest.MonkeyPatch, code: str
+) -> dict[str, Any]:
+    """Run `code` as the child, without waiting for logs, and return the report that follows."""
+    run_child(monkeypatch, keeper, code)
+    monkeypatch.setattr(keeper._book, "covers", lambda _: True)
+    assert keeper.begin(logs, "7") is None
     deadline = time.monotonic() + 20
     while (report := keeper.poll()) is None:
         assert time.monotonic() < deadline
@@ -74,7 +104,8 @@ def test_accepted_adapter_is_adopted_and_restored(
     config: Config,
     bundle: Bundle,
     planner: Any,
-    contract: Contract,
+    book: LogBook,
+    logs: list[EpisodeLog],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder = config.state.directory
@@ -84,17 +115,14 @@ def test_accepted_adapter_is_adopted_and_restored(
         f"import os; os.rename({str(prepared)!r}, {str(folder / 'candidate.safetensors')!r});"
         f"print({json.dumps(OUTCOME)!r})"
     )
-    report = _train(keeper, contract, monkeypatch, code)
+    report = train(keeper, logs, monkeypatch, code)
     assert report == {"report": "adapt", "id": "7", "ok": True, "outcome": OUTCOME}
     assert keeper.adapted
     np.testing.assert_array_equal(planner.adopted, np.arange(7))
-    assert {file.name for file in folder.iterdir()} == {
-        "adapter.safetensors",
-        "experience.safetensors",
-    }
+    assert {file.name for file in folder.iterdir()} == {"adapter.safetensors", "logs.msgpack"}
 
     planner.adopted = None
-    again = AdapterKeeper(config, bundle, planner)
+    again = AdapterKeeper(config, bundle, planner, book)
     again.restore()
     np.testing.assert_array_equal(planner.adopted, np.arange(7))
     again.drop()
@@ -104,10 +132,10 @@ def test_accepted_adapter_is_adopted_and_restored(
 
 
 def test_rejected_adapter_changes_nothing(
-    keeper: AdapterKeeper, planner: Any, contract: Contract, monkeypatch: pytest.MonkeyPatch
+    keeper: AdapterKeeper, planner: Any, logs: list[EpisodeLog], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outcome = {**OUTCOME, "accepted": False}
-    report = _train(keeper, contract, monkeypatch, f"print({json.dumps(outcome)!r})")
+    report = train(keeper, logs, monkeypatch, f"print({json.dumps(outcome)!r})")
     assert report["ok"]
     assert planner.adopted is None
     assert not keeper.adapted
@@ -125,15 +153,89 @@ def test_rejected_adapter_changes_nothing(
 def test_failed_training_is_reported(
     keeper: AdapterKeeper,
     planner: Any,
-    contract: Contract,
+    logs: list[EpisodeLog],
     monkeypatch: pytest.MonkeyPatch,
     code: str,
     problem: str,
 ) -> None:
-    report = _train(keeper, contract, monkeypatch, code)
+    report = train(keeper, logs, monkeypatch, code)
     assert not report["ok"]
     assert problem in report["problem"]
     assert planner.adopted is None
+
+
+def test_training_begins_once_all_neighbours_have_sent_all_episodes(
+    keeper: AdapterKeeper,
+    config: Config,
+    contract: Contract,
+    book: LogBook,
+    logs: list[EpisodeLog],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run_child(monkeypatch, keeper, SLEEP)
+    send(book, contract, "b", 1, 2)
+    assert keeper.begin(logs, None) is None
+    for episode in (1, 2):
+        assert keeper.poll() is None
+        assert not has_begun(keeper)
+        send(book, contract, "c", episode)
+    assert keeper.poll() is None
+    assert has_begun(keeper)
+    gathered = read_logs(config.state.directory / "logs.msgpack", contract, COUPLINGS)
+    episodes = {name: [log.episode for log in parts] for name, parts in gathered.items()}
+    assert episodes == {"a": [1, 2], "b": [1, 2], "c": [1, 2]}
+    keeper.stop()
+
+
+def test_training_begins_with_what_is_there_when_time_is_up(
+    keeper: AdapterKeeper,
+    config: Config,
+    contract: Contract,
+    book: LogBook,
+    logs: list[EpisodeLog],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now_s = 100.0
+    monkeypatch.setattr(adapter_keeper, "monotonic_s", lambda: now_s)
+    run_child(monkeypatch, keeper, SLEEP)
+    send(book, contract, "b", 2)
+    assert keeper.begin(logs, None) is None
+    now_s += config.adaptation.gather_s - 0.01
+    keeper.poll()
+    assert not has_begun(keeper)
+    now_s += 0.02
+    keeper.poll()
+    assert has_begun(keeper)
+    keeper.stop()
+    gathered = read_logs(config.state.directory / "logs.msgpack", contract, COUPLINGS)
+    assert {name: len(parts) for name, parts in gathered.items()} == {"a": 2, "b": 1, "c": 0}
+
+
+def test_logs_that_cannot_be_written_are_reported(
+    keeper: AdapterKeeper, config: Config, logs: list[EpisodeLog]
+) -> None:
+    config.state.directory.rmdir()
+    keeper._book = LogBook(keeper._bundle.contract, COUPLINGS, [], 100)
+    assert keeper.begin(logs, "7") is None
+    report = keeper.poll()
+    assert report is not None
+    assert (report["id"], report["ok"]) == ("7", False)
+    assert "cannot be written" in report["problem"]
+    assert keeper.poll() is None
+
+
+def test_what_stands_against_it_is_said(
+    config: Config, bundle: Bundle, planner: Any, book: LogBook, logs: list[EpisodeLog]
+) -> None:
+    off = replace(config, adaptation=replace(config.adaptation, enabled=False))
+    problems = [
+        AdapterKeeper(off, bundle, planner, book).begin(logs, None),
+        AdapterKeeper(config, bundle, planner, book).begin([], None),
+    ]
+    assert ["not enabled" in str(problems[0]), "nothing was collected" in str(problems[1])] == [
+        True,
+        True,
+    ]
 
 
 def test_damaged_adapter_is_left_aside(keeper: AdapterKeeper, config: Config, planner: Any) -> None:
@@ -142,30 +244,48 @@ def test_damaged_adapter_is_left_aside(keeper: AdapterKeeper, config: Config, pl
     assert planner.adopted is None
 
 
-def test_only_one_training_at_a_time_and_stop_ends_it(
-    keeper: AdapterKeeper, contract: Contract, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("gathered", [False, True])
+def test_only_one_adaptation_at_a_time_and_stop_ends_it(
+    keeper: AdapterKeeper,
+    contract: Contract,
+    book: LogBook,
+    logs: list[EpisodeLog],
+    monkeypatch: pytest.MonkeyPatch,
+    gathered: bool,
 ) -> None:
-    code = "import time; time.sleep(60)"
-    monkeypatch.setattr(keeper, "_command", lambda: [sys.executable, "-c", code])
-    experience = Experience(contract, 2, 10)
-    assert keeper.begin(experience, None) is None
-    problem = keeper.begin(experience, None)
-    assert problem is not None
-    assert "running already" in problem
+    run_child(monkeypatch, keeper, SLEEP)
+    if gathered:
+        send(book, contract, "b", 1, 2)
+        send(book, contract, "c", 1, 2)
+    assert keeper.begin(logs, None) is None
     assert keeper.poll() is None
+    assert has_begun(keeper) == gathered
+    assert "running already" in str(keeper.begin(logs, None))
     begin = time.monotonic()
     keeper.stop()
     assert time.monotonic() - begin < 1
+    assert keeper._order is None
 
 
-def test_going_back_to_the_base_ends_a_running_training(
-    keeper: AdapterKeeper, contract: Contract, planner: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("gathered", [False, True])
+def test_going_back_to_the_base_ends_a_running_adaptation(
+    keeper: AdapterKeeper,
+    contract: Contract,
+    book: LogBook,
+    logs: list[EpisodeLog],
+    planner: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    gathered: bool,
 ) -> None:
-    code = "import time; time.sleep(60)"
-    monkeypatch.setattr(keeper, "_command", lambda: [sys.executable, "-c", code])
-    assert keeper.begin(Experience(contract, 2, 10), None) is None
+    run_child(monkeypatch, keeper, SLEEP)
+    if gathered:
+        send(book, contract, "b", 1, 2)
+        send(book, contract, "c", 1, 2)
+    assert keeper.begin(logs, None) is None
+    keeper.poll()
     assert keeper.drop() is None
     assert keeper.poll() is None
+    assert not has_begun(keeper)
     assert not planner.adopted.any()
-    assert keeper.begin(Experience(contract, 2, 10), None) is None
+    assert keeper.begin(logs, None) is None
     keeper.stop()

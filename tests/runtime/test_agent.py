@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+import sys
+import time
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from made_logs import log_of
 
 from networld_runtime.agent import Agent
 from networld_runtime.bundle import Bundle
 from networld_runtime.config import Config, load_config
 from networld_runtime.contract import BoolArray, Contract, FloatArray
+from networld_runtime.episode_log import encode_log
+from networld_runtime.log_file import read_logs
 from networld_runtime.message import MeanFieldMessage, decode, encode
 from networld_runtime.planner import Decision
 from networld_runtime.radio import MqttRadio
@@ -78,7 +83,7 @@ class Site:
         self.planners = {name: StubPlanner(contract) for name in NAMES}
         self.transports: dict[str, MemoryTransport] = {}
         self.agents: dict[str, Agent] = {}
-        self.bundle = Bundle(folder, "stub", "ab" * 32, contract, 4, 7, {}, 8, {}, {})
+        self.bundle = Bundle(folder, "stub", "ab" * 32, contract, 4, 7, {}, 8, 1, {}, {})
         for name in NAMES:
             self._add(name, _config(folder, name, more))
         for name in NAMES:
@@ -90,7 +95,7 @@ class Site:
     def _add(self, name: str, config: Config) -> None:
         will = LastWill(CellTopics("test", name).state, b"lost")
         transport = MemoryTransport(self.bus, will)
-        radio = MqttRadio(transport, CellTopics("test", name), self.contract)
+        radio = MqttRadio(transport, CellTopics("test", name), self.contract, (2, 1))
         agent = Agent(config, self.bundle, self.planners[name], transport, radio, EPOCH)
         transport.connect()
         agent.start()
@@ -109,12 +114,16 @@ class Site:
         only: tuple[str, ...] = NAMES,
         utility: float = 1.0,
         mask: list[bool] | None = None,
+        coupled: bool = True,
     ) -> None:
         """Let the named cells go through one slot; the first feature is the slot over 100."""
         for index, name in enumerate(NAMES):
             values = np.full(6, slot / 100, dtype=np.float32)
             seen = None if mask is None else np.array(mask)
-            message = ObservationMessage(episode, slot, values, utility + index, 60.0, seen)
+            coupling = np.array([[slot], [index]], dtype=np.float32) if coupled else None
+            message = ObservationMessage(
+                episode, slot, values, utility + index, 60.0, seen, coupling
+            )
             if name in only:
                 topic = CellTopics("test", name).observation
                 self.radio.publish(topic, encode_observation(message, self.contract))
@@ -360,18 +369,84 @@ def test_skipped_slots_and_missed_deadlines_are_counted(site: Site, contract: Co
     assert observation is not None
     site.agents["a"].tick(observation)
     assert site.agents["a"].counters()["deadlines_missed"] == 1
-    # the radio held the last action, so what was decided is no experience
-    assert len(site.agents["a"].experience) == 2
 
 
-def test_experience_gets_local_rewards(site: Site) -> None:
-    for slot in range(10):
-        site.slot(slot, utility=float(slot) / 2)
-    windows = site.agents["a"].experience.windows()
-    assert len(windows.rewards) == 6
-    # utilities of slot 0, told in slot 1: 0.5, 1.5 and 2.5
-    np.testing.assert_allclose(windows.rewards[0], [1.5, 2.0, 2.5, 3.0], atol=0.03)
-    np.testing.assert_allclose(windows.latents[0, :, 0], np.arange(5) / 100, atol=1e-6)
+def test_experience_is_what_the_radio_said(hybrid: Contract, tmp_path: Path) -> None:
+    site = Site(hybrid, tmp_path)
+    for slot in range(4):
+        site.slot(slot, episode=slot // 2, mask=[True, slot > 1, False, True])
+    first, second = site.agents["b"].experience.logs(0)
+    assert (first.episode, second.episode) == (0, 1)
+    assert (first.slots.tolist(), second.slots.tolist()) == ([0, 1], [2, 3])
+    np.testing.assert_allclose(second.observation[:, 0], [0.02, 0.03])
+    assert second.coupling.tolist() == [[[2], [1]], [[3], [1]]]
+    assert first.mask.tolist() == [[True, False, False, True]] * 2
+    assert first.neighbours == ("a", "c")
+
+
+def test_slots_without_couplings_are_no_experience(site: Site) -> None:
+    site.slot(0, coupled=False)
+    site.slot(1)
+    assert site.actions["a"].slot == 1
+    (log,) = site.agents["a"].experience.logs(0)
+    assert log.slots.tolist() == [1]
+
+
+def test_restarted_slot_counter_ends_old_experience(site: Site, contract: Contract) -> None:
+    for slot in range(5):
+        site.slot(slot)
+    heard = log_of(contract, ["a"], [3])
+    heard = replace(heard, coupling=heard.coupling[..., :1])
+    site.agents["a"]._book.receive("b", encode_log(heard, contract))
+    assert len(site.agents["a"]._book.logs()["b"]) == 1
+    site.slot(2)
+    (log,) = site.agents["a"].experience.logs(0)
+    assert log.slots.tolist() == [2]
+    assert site.agents["a"]._book.logs()["b"] == []
+
+
+def test_order_to_adapt_sends_the_logs_to_the_neighbours(
+    site: Site, contract: Contract, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All three are told; each trains on the logs of all, and its report says what came of it."""
+    children = "print('{\"accepted\": false}')"
+    for agent in site.agents.values():
+        command = [sys.executable, "-c", children]
+        monkeypatch.setattr(agent._keeper, "_command", lambda command=command: command)
+    for slot in range(6):
+        site.slot(slot, episode=slot // 3)
+    assert site.agents["a"]._book.logs() == {"b": [], "c": []}
+    for name in NAMES:
+        assert site.command(name, b'{"command": "adapt", "id": "9"}') == []
+    logs = site.agents["a"]._book.logs()
+    assert [(log.episode, log.slots.tolist()) for log in logs["c"]] == [
+        (0, [0, 1, 2]),
+        (1, [3, 4, 5]),
+    ]
+    assert logs["c"][1].coupling.tolist() == [[[3], [2]], [[4], [2]], [[5], [2]]]
+    assert logs["c"][0].epoch == EPOCH
+    reports: list[dict[str, Any]] = []
+    deadline_s = time.monotonic() + 20
+    while len(reports) < 3:
+        assert time.monotonic() < deadline_s
+        for agent in site.agents.values():
+            agent.attend()
+        reports = [one for one in site.reports if one["report"] == "adapt"]
+        time.sleep(0.02)
+    assert all(one["id"] == "9" and one["outcome"] == {"accepted": False} for one in reports)
+    folder = site.agents["b"]._config.state.directory
+    gathered = read_logs(folder / "logs.msgpack", contract, 1)
+    assert {name: len(parts) for name, parts in gathered.items()} == dict.fromkeys("abc", 2)
+
+
+def test_garbage_on_the_topic_of_logs_is_counted(site: Site) -> None:
+    topics = CellTopics("test", "c")
+    for garbage in (b"", b"\xc1" * 40, bytes(300_000)):
+        site.radio.publish(topics.log, garbage)
+    site.slot(0)
+    rejected = site.agents["a"].counters()["logs_rejected"]
+    assert rejected == {"b": {}, "c": {"size": 2, "malformed": 1}}
+    assert site.transports["a"].counters["handler_errors"] == 0
 
 
 def test_birth_and_state_are_retained(site: Site, contract: Contract) -> None:

@@ -33,6 +33,7 @@ temperature = nan
 slot_s = -1
 [adaptation]
 enabled = "yes"
+gather_s = -1
 colour = 3
 [state]
 directory = ""
@@ -55,6 +56,7 @@ PROBLEMS = [
     'planner.solver = \'euler\': expected "ddim" or "dpm_solver"',
     "timing.slot_s = -1: expected a number from 0.0001 to 3600",
     "adaptation.enabled = 'yes': expected true or false",
+    "adaptation.gather_s = -1: expected a number from 0 to 3600",
     "state.directory = '': expected a string that is not empty",
 ]
 
@@ -65,6 +67,7 @@ def test_defaults_keep_the_bundle_s_settings(config_file: Path) -> None:
     assert (config.broker.host, config.broker.port) == ("127.0.0.1", 1883)
     assert config.planner.changes() == {}
     assert config.adaptation.changes() == {}
+    assert config.adaptation.gather_s == 5
     assert config.timing.slot_s is None
 
 
@@ -101,6 +104,7 @@ def test_given_values_arrive(config_file: Path) -> None:
         [adaptation]
         steps = 10
         capacity_slots = 100
+        gather_s = 0
         """
     )
     config = load_config(config_file)
@@ -113,6 +117,7 @@ def test_given_values_arrive(config_file: Path) -> None:
     assert config.planner.seed == 5
     assert config.adaptation.changes() == {"steps": 10}
     assert config.adaptation.capacity_slots == 100
+    assert config.adaptation.gather_s == 0
     assert config.timing.slot_s == 0.25
     assert config.broker.password() == "swordfish"
     assert "swordfish" not in repr(config)

@@ -32,6 +32,7 @@ def folder(contract: Contract, tmp_path: Path) -> Path:
         "contract_hash": contract.digest().hex(),
         "candidates": 8,
         "adaptation_batch": 32,
+        "couplings": 2,
         "adapter_size": 3,
         "adapter_parts": {"denoiser": (0, 2), "policy": (2, 3)},
         "planner": {"mode": "policy"},
@@ -66,6 +67,7 @@ def test_a_bundle_says_what_its_manifest_does(folder: Path, contract: Contract) 
     assert bundle.contract == contract
     assert bundle.contract.digest() == contract.digest()
     assert (bundle.name, bundle.candidates, bundle.adaptation_batch) == ("test", 8, 32)
+    assert bundle.couplings == 2
     assert bundle.adapter_parts == {"denoiser": (0, 2), "policy": (2, 3)}
     assert bundle.planner == {"mode": "policy"}
     assert set(bundle.graphs) == set(GRAPHS)
@@ -107,7 +109,7 @@ def test_bad_manifest_is_a_clear_error(folder: Path, text: str) -> None:
 
 def test_bundle_of_an_earlier_format_says_what_to_do(folder: Path) -> None:
     edit(folder, lambda manifest: manifest.update(format=2))
-    with pytest.raises(BundleError, match="format 2, expected 3; export it again"):
+    with pytest.raises(BundleError, match="format 2, expected 4; export it again"):
         load_bundle(folder, "power")
 
 
@@ -145,5 +147,14 @@ def test_signatures_follow_from_the_contract(folder: Path) -> None:
     assert inputs == now | {"in_plan": (8, 4, 24), "in_level": (1,), "in_guidance_scale": (1,)}
     assert outputs == {"out_plan": (8, 4, 24)}
     inputs, outputs = bundle.signature("gradient")
-    assert inputs["in_mean_field"] == (32, 17)
-    assert outputs == {"out_loss": (1,), "out_gradient": (3,)}
+    assert inputs == {
+        "in_observation": (32, 7, 6),
+        "in_before": (32, 7, 6),
+        "in_coupling": (32, 7, 6, 2),
+        "in_around": (7, 6, 7),
+        "in_mask": (32, 7, 22),
+        "in_uniform": (32, 7, 22),
+        "in_weight": (32, 7),
+        "in_adapter": (3,),
+    }
+    assert outputs == {"out_loss": (1,), "out_worth": (32,), "out_gradient": (3,)}

@@ -128,23 +128,6 @@ def test_garbage_is_counted_by_reason_and_never_raises(contract: Contract) -> No
     assert neighbours.rejected() == {"b": {"size": 2, "malformed": 1, "version": 1}}
 
 
-def test_utilities_of_a_slot_come_with_the_messages_of_the_next(contract: Contract) -> None:
-    neighbours = Neighbours(contract, ["b", "c", "d"], 3)
-    neighbours.receive("b", _payload(contract, 5, utility=10.0))
-    neighbours.receive("c", _payload(contract, 5, utility=0.0))
-    neighbours.receive("d", _payload(contract, 5))
-    neighbours.receive("b", _payload(contract, 6, utility=5.0))
-    assert neighbours.utilities(4) == [10.0, 0.0]
-    assert neighbours.utilities(7) == []
-
-
-def test_a_slot_told_again_after_a_restart_counts_once(contract: Contract) -> None:
-    neighbours = Neighbours(contract, ["b"], 2)
-    neighbours.receive("b", _payload(contract, 4, utility=1.0))
-    neighbours.receive("b", _payload(contract, 4, utility=2.0, epoch=EPOCH + 1))
-    assert neighbours.utilities(3) == [pytest.approx(2.0, abs=0.05)]
-
-
 def test_maximum_age_below_one_is_an_error(contract: Contract) -> None:
     with pytest.raises(ValueError, match="at least 1"):
         Neighbours(contract, ["b"], 0)

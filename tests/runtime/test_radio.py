@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 
 import msgpack
 import numpy as np
@@ -32,10 +33,14 @@ PROPERTY = settings(
     deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 TOPICS = CellTopics("test", "a")
+SHAPE = (2, 1)
+COUPLING = np.array([[0.5], [0.0]], dtype=np.float32)
 
 
 def _observation(slot: int = 3, value: float = 1.5) -> ObservationMessage:
-    return ObservationMessage(1, slot, np.full(6, value, dtype=np.float32), 2.0, 0.1)
+    return ObservationMessage(
+        1, slot, np.full(6, value, dtype=np.float32), 2.0, 0.1, coupling=COUPLING
+    )
 
 
 @pytest.fixture
@@ -46,7 +51,7 @@ def bus() -> MemoryBus:
 @pytest.fixture
 def radio(bus: MemoryBus, contract: Contract) -> MqttRadio:
     transport = MemoryTransport(bus)
-    radio = MqttRadio(transport, TOPICS, contract)
+    radio = MqttRadio(transport, TOPICS, contract, SHAPE)
     transport.connect()
     return radio
 
@@ -68,7 +73,7 @@ def test_observation_round_trip_is_exact(
     answer_s: float,
 ) -> None:
     sent = ObservationMessage(episode, slot, np.array(values, dtype=np.float32), utility, answer_s)
-    received = decode_observation(encode_observation(sent, contract), contract)
+    received = decode_observation(encode_observation(sent, contract), contract, SHAPE)
     assert (received.values == sent.values).all()
     assert (received.episode, received.slot) == (episode, slot)
     assert (received.utility, received.answer_s) == (utility, answer_s)
@@ -77,7 +82,7 @@ def test_observation_round_trip_is_exact(
 @PROPERTY
 @given(st.binary(max_size=120))
 def test_random_bytes_only_raise_message_error(contract: Contract, payload: bytes) -> None:
-    for read in (decode_observation, decode_action):
+    for read in (partial(decode_observation, coupling_shape=SHAPE), decode_action):
         with pytest.raises(MessageError) as caught:
             read(payload, contract)
         assert caught.value.reason in REASONS
@@ -92,7 +97,7 @@ def test_mutants_are_read_as_valid_or_refused(
     for position, value in changes:
         payload[position % len(payload)] = value
     try:
-        received = decode_observation(bytes(payload), contract)
+        received = decode_observation(bytes(payload), contract, SHAPE)
     except MessageError:
         return
     assert np.isfinite(contract.normalise(received.values)).all()
@@ -117,6 +122,14 @@ def test_mutants_are_read_as_valid_or_refused(
         (6, None, "malformed"),
         (7, b"\x01", "malformed"),  # a mask where the task has none
         (7, b"", "malformed"),
+        (8, 0.5, "malformed"),
+        (8, b"", "malformed"),
+        (8, bytes(4), "malformed"),
+        (8, bytes(12), "malformed"),
+        (8, np.array([0.5, np.nan], dtype="<f4").tobytes(), "not_finite"),
+        (8, np.array([0.5, np.inf], dtype="<f4").tobytes(), "not_finite"),
+        (8, np.array([0.5, -0.1], dtype="<f4").tobytes(), "range"),
+        (8, np.array([0.5, 2e18], dtype="<f4").tobytes(), "range"),
     ],
 )
 def test_wrong_observation_is_refused(
@@ -125,7 +138,7 @@ def test_wrong_observation_is_refused(
     fields = msgpack.unpackb(encode_observation(_observation(), contract))
     fields[position] = value
     with pytest.raises(MessageError) as caught:
-        decode_observation(msgpack.packb(fields), contract)
+        decode_observation(msgpack.packb(fields), contract, SHAPE)
     assert caught.value.reason == reason
 
 
@@ -134,7 +147,7 @@ def test_wrong_observation_is_refused(
 def test_mask_round_trip(hybrid: Contract, users: list[bool]) -> None:
     mask = np.array([*users, True])
     sent = replace(_observation(), mask=mask)
-    received = decode_observation(encode_observation(sent, hybrid), hybrid)
+    received = decode_observation(encode_observation(sent, hybrid), hybrid, SHAPE)
     assert received.mask is not None
     assert received.mask.dtype == np.bool_
     np.testing.assert_array_equal(received.mask, mask)
@@ -161,7 +174,7 @@ def test_wrong_mask_is_refused(hybrid: Contract, mask: object, reason: str) -> N
     fields = msgpack.unpackb(encode_observation(whole, hybrid))
     fields[7] = mask
     with pytest.raises(MessageError) as caught:
-        decode_observation(msgpack.packb(fields), hybrid)
+        decode_observation(msgpack.packb(fields), hybrid, SHAPE)
     assert caught.value.reason == reason
 
 
@@ -170,6 +183,18 @@ def test_mask_of_another_size_is_not_sent(contract: Contract, hybrid: Contract) 
         encode_observation(_observation(), hybrid)
     with pytest.raises(ValueError, match="mask of 4 choices: expected 0"):
         encode_observation(replace(_observation(), mask=np.ones(4, dtype=np.bool_)), contract)
+
+
+@PROPERTY
+@given(st.none() | st.lists(st.floats(0, 2.0**59, width=32), min_size=6, max_size=6))
+def test_couplings_round_trip_is_exact(contract: Contract, values: list[float] | None) -> None:
+    coupling = None if values is None else np.array(values, dtype=np.float32).reshape(3, 2)
+    payload = encode_observation(replace(_observation(), coupling=coupling), contract)
+    received = decode_observation(payload, contract, (3, 2)).coupling
+    if coupling is None:
+        assert received is None
+    else:
+        np.testing.assert_array_equal(received, coupling)
 
 
 @pytest.mark.parametrize("power_db", [-30.0, -20.0, -3.25, 0.0, -25.0])
@@ -235,9 +260,17 @@ def test_number_that_float32_does_not_hold_is_refused(contract: Contract, number
 
 def test_largest_payloads_are_within_their_limits(hybrid: Contract) -> None:
     largest = ObservationMessage(
-        2**32 - 1, 2**32 - 1, np.ones(6, dtype=np.float32), 0.1, 3600.0, np.ones(4, dtype=np.bool_)
+        2**32 - 1,
+        2**32 - 1,
+        np.ones(6, dtype=np.float32),
+        0.1,
+        3600.0,
+        np.ones(4, dtype=np.bool_),
+        COUPLING,
     )
-    assert len(encode_observation(largest, hybrid)) <= 64 + 4 * 6 + 4
+    payload = encode_observation(largest, hybrid)
+    assert len(payload) <= 64 + 4 * 6 + 4 + 4 * 2
+    decode_observation(payload, hybrid, SHAPE)
     action = ActionMessage(2**32 - 1, 2**32 - 1, np.array([3, 0.1, 2], dtype=np.float32))
     assert len(encode_action(action, hybrid)) <= 64 + 9 * 3
 
@@ -341,10 +374,17 @@ def test_action_goes_out_on_the_action_topic(
 
 
 def test_mask_reaches_the_loop(hybrid: Contract, bus: MemoryBus) -> None:
-    radio = MqttRadio(MemoryTransport(bus), TOPICS, hybrid)
+    radio = MqttRadio(MemoryTransport(bus), TOPICS, hybrid, SHAPE)
     mask = np.array([False, True, False, True])
     radio.receive(encode_observation(replace(_observation(), mask=mask), hybrid))
     observation = radio.observe(0)
     assert observation is not None
     assert observation.mask is not None
     np.testing.assert_array_equal(observation.mask, mask)
+
+
+def test_couplings_reach_the_loop(contract: Contract, radio: MqttRadio) -> None:
+    radio.receive(encode_observation(_observation(), contract))
+    observation = radio.observe(0)
+    assert observation is not None
+    np.testing.assert_array_equal(observation.coupling, COUPLING)

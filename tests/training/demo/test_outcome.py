@@ -57,7 +57,7 @@ def outcome(request: pytest.FixtureRequest) -> DemoOutcome:
         radio=radio,
         deadlines_missed_by_cells=2,
         slips=1,
-        adaptation=AdaptationOutcome(2.0, 1.5, 12.0, 6, {"query loss fell": 6}),
+        adaptation=AdaptationOutcome(1.5, 2.0, 7.0, 12.0, 6, {"worth rose": 6}),
         lost={},
     )
 
@@ -113,21 +113,21 @@ def test_plan_times_are_the_median_and_the_worst() -> None:
 
 def test_adaptation_counts_only_cells_that_trained() -> None:
     def outcome(before: float, after: float, steps: int) -> dict[str, object]:
-        accepted = after < before
-        reason = "query loss fell" if accepted else "it did not"
-        losses = {"query_loss_before": before, "query_loss_after": after}
-        return {"outcome": {"accepted": accepted, "reason": reason, "steps": steps, **losses}}
+        accepted = after > before
+        reason = "worth rose" if accepted else "it did not"
+        worths = {"worth_before": before, "worth_after": after, "cells": steps // 2}
+        return {"outcome": {"accepted": accepted, "reason": reason, "steps": steps, **worths}}
 
     summary = summarise_adaptation(
         {
-            "a": outcome(3.0, 2.0, 10),
-            "b": outcome(5.0, 6.0, 10),
+            "a": outcome(3.0, 4.0, 10),
+            "b": outcome(5.0, 4.0, 14),
             "c": outcome(0.0, 0.0, 0),
             "d": {"problem": "training ended with exit code 1"},
         },
         seconds=7.0,
     )
-    assert (summary.query_loss_before, summary.query_loss_after) == (4.0, 4.0)
+    assert (summary.worth_before, summary.worth_after, summary.logs) == (4.0, 4.0, 6.0)
     assert summary.accepted == 1
     assert summary.reasons["training ended with exit code 1"] == 1
 
@@ -166,14 +166,12 @@ def test_advice_is_given_when_many_deadlines_are_missed(outcome: DemoOutcome) ->
     assert "set_tcp_nodelay" in str(advice(replace(slow, settings=given)))
 
 
-def test_no_effect_is_claimed_of_networks_that_choose_no_action(outcome: DemoOutcome) -> None:
-    assert shown(network_table(outcome)).count("they choose no action") == 1
-    assert outcome.to_json()["adaptation"]["tuned_acts"] is False
+def test_no_effect_is_claimed_of_a_network_that_chooses_no_action(outcome: DemoOutcome) -> None:
+    assert "it chooses no action" not in shown(network_table(outcome))
+    assert outcome.to_json()["adaptation"]["adapted_acts"] is True
     planning = replace(outcome, mode="select")
-    assert "they choose no action" not in shown(network_table(planning))
-    assert planning.to_json()["adaptation"]["tuned_acts"] is True
-    tuned = replace(outcome, adaptation=replace(outcome.adaptation, parts=("policy",)))
-    assert tuned.to_json()["adaptation"]["tuned_acts"] is True
+    assert shown(network_table(planning)).count("it chooses no action") == 1
+    assert planning.to_json()["adaptation"]["adapted_acts"] is False
 
 
 def test_the_best_rule_beside_us_knows_no_more_than_we_do(outcome: DemoOutcome) -> None:

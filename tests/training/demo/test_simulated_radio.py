@@ -26,6 +26,7 @@ from networld_training.tasks.registry import CONTRACTS, TASKS
 SLOTS = 6
 SCENARIO = PowerNetwork(slots=SLOTS, warm_up_slots=2)
 FULL_POWER = (0.0,)
+COUPLINGS = {"power": 1, "sched": 1, "sleep": 2}
 CELLS = tuple(f"cell-{index}" for index in range(7))
 
 Answer = Callable[[str, ObservationMessage], ActionMessage | None]
@@ -58,13 +59,13 @@ class Site:
         self.transport.connect()
         self.radio.clock._sleep = wait_not  # cells answer at once: nothing to wait for
         for name in CELLS:
-            self._add_cell(bus, name, answer)
+            self._add_cell(bus, name, answer, task)
 
-    def _add_cell(self, bus: MemoryBus, name: str, answer: Answer) -> None:
+    def _add_cell(self, bus: MemoryBus, name: str, answer: Answer, task: str) -> None:
         topics, transport = CellTopics("demo", name), MemoryTransport(bus)
 
         def observe(payload: bytes) -> None:
-            message = decode_observation(payload, self.contract)
+            message = decode_observation(payload, self.contract, (6, COUPLINGS[task]))
             self.seen[name].append(message)
             action = answer(name, message)
             if action is not None:
@@ -104,6 +105,10 @@ def test_actions_reach_the_simulator_and_slots_run_on() -> None:
     utilities = [message.utility for message in seen[: SLOTS + 1]]
     assert utilities == [None, *(pytest.approx(one.utility[0, 2]) for one in outcomes)]
     np.testing.assert_allclose(seen[1].values, outcomes[0].observation[0, 2])
+    begun = PowerTask(SCENARIO, [3])
+    begun.reset()
+    assert begun.coupling.any()
+    np.testing.assert_array_equal(seen[0].coupling, begun.coupling[0, 2])
     assert [report.slot for report in site.reports] == [*range(SLOTS), *range(SLOTS)]
     assert site.radio.counters.missed.total() == 0
     assert site.radio.counters.slots == 2 * SLOTS
@@ -195,6 +200,8 @@ def test_every_task_is_served(task: str) -> None:
             assert masks == [None] * len(CELLS)
         else:
             np.testing.assert_array_equal(masks, alone.action_mask[0])
+        couplings = [site.seen[name][report.slot].coupling for name in CELLS]
+        np.testing.assert_array_equal(couplings, alone.coupling[0])
         details = alone.step(report.action[None]).details
         for name, values in details.items():
             np.testing.assert_array_equal(report.details[name], values[0])

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from networld_runtime.adaptation import AdaptationSettings, adapt
+from networld_runtime.adaptation import AdaptationSettings, adapt_to_logs
 from networld_runtime.agent import Agent
 from networld_runtime.bundle import Bundle
 from networld_runtime.config import load_config
@@ -122,7 +122,7 @@ def test_command_judges_a_bundle_of_choices(exported: tuple[Path, Path], tmp_pat
 def test_cells_live_in_tasks_with_choices(
     exported: tuple[Path, Path], tmp_path: Path, name: str
 ) -> None:
-    """The base station's own loop, its radio and its fine-tuning, all cells in this process."""
+    """The base station's own loop, its radio and its adaptation, all cells in this process."""
     bundle, bus = load_task_bundle(exported[1], name), MemoryBus()
     task = episodes(name, SEED, slots=80)
     cells = [f"cell-{index}" for index in range(7)]
@@ -156,11 +156,11 @@ def test_cells_live_in_tasks_with_choices(
         counters = agent.counters()
         assert counters["model_failures"] == {}
         assert counters["messages_received"] == 6 * 80
-    agents[0].experience.save(tmp_path / "experience.safetensors")
-    report = adapt(
-        bundle, tmp_path / "experience.safetensors", tmp_path / "out", AdaptationSettings(steps=20)
-    )
-    assert report.query_loss_after < report.query_loss_before
+    logs = {name: agent.experience.logs(1) for name, agent in zip(cells, agents, strict=True)}
+    settings = AdaptationSettings(steps=40)
+    _, report = adapt_to_logs(bundle, cells[0], logs, settings)
+    assert (report.cells, report.slots) == (7, 79)
+    assert report.worth_after > report.worth_before
 
 
 def join(
@@ -182,7 +182,7 @@ def join(
     file = folder / f"{name}.toml"
     file.write_text(to_toml(tables))
     transport = MemoryTransport(bus)
-    radio = MqttRadio(transport, CellTopics("demo", name), bundle.contract)
+    radio = MqttRadio(transport, CellTopics("demo", name), bundle.contract, (6, bundle.couplings))
     agent = Agent(load_config(file), bundle, Planner(bundle, seed=index), transport, radio, 1)
     transport.connect()
     agent.start()

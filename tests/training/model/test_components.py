@@ -11,7 +11,6 @@ from torch import Tensor
 from networld_runtime.contract import Action, ActionBins, Choice
 from networld_runtime.two_hot import encode_actions
 from networld_training.model.components import action_cross_entropy, action_probabilities
-from networld_training.model.losses import Batch, losses
 from networld_training.model.settings import PRESETS
 from networld_training.model.world_model import TaskModel, WorldModel
 from networld_training.tasks.registry import CONTRACTS
@@ -72,30 +71,3 @@ def test_plans_of_every_task_mean_one_action_in_every_slot(name: str) -> None:
     latent, field = torch.randn(5, contract.latent_size), torch.randn(5, contract.mean_field_size)
     for part in torch.split(model.act(latent, field), sizes, dim=-1):
         assert torch.allclose(part.sum(dim=-1), torch.ones(5), atol=1e-5)
-
-
-@pytest.mark.parametrize("name", CONTRACTS)
-def test_adapters_learn_all_components_of_an_action(name: str) -> None:
-    torch.manual_seed(0)
-    contract = CONTRACTS[name]
-    model: TaskModel = WorldModel({name: contract}, PRESETS["tiny"].size).for_task(name)
-    latents = torch.randn(3, 8, contract.latent_size)
-    action = torch.rand(3, 7, contract.action_size)
-    batch = Batch(
-        latent=latents[:, 0],
-        plan=latents[:, 1:],
-        mean_field=torch.randn(3, contract.mean_field_size),
-        action=action,
-        returns=torch.rand(3, contract.returns.count),
-        noise=torch.randn(3, 7, contract.latent_size),
-        level=torch.rand(3),
-        weight=torch.tensor([1.0, 1.0, 0.0]),
-    )
-    logits = model.inverse(latents[:2, :-1], latents[:2, 1:])
-    expected = torch.zeros(2, 7)
-    start = 0
-    for component in contract.actions:
-        part = slice(start, start + component.size)
-        start += component.size
-        expected -= (action[:2, :, part] * torch.log_softmax(logits[..., part], dim=-1)).sum(dim=-1)
-    assert losses(model, batch).inverse.item() == pytest.approx(expected.mean().item(), rel=1e-5)

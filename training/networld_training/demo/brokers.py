@@ -30,7 +30,8 @@ allow_anonymous true
 persistence false
 # Without it a message waits up to 18 ms for the acknowledgement of the one before.
 set_tcp_nodelay true
-max_packet_size 4096
+# Logs of episodes are the largest payloads.
+max_packet_size 300000
 max_queued_messages 100
 max_inflight_messages 20
 max_keepalive 30

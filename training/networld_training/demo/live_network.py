@@ -113,7 +113,7 @@ class LiveNetwork:
         self.orders.ask("collect", ANSWER_S, on=on)
 
     def adapt(self) -> tuple[Answers, float]:
-        """Let all cells fine-tune themselves; return their reports and the seconds it took."""
+        """Let all cells adapt; return their reports and the seconds it took."""
         self._view.phase("adaptation", self.settings.cells, "cells")
         begin_s = time.monotonic()
         answers = self.orders.ask("adapt", ADAPTATION_S, self._view.advance, repeat=False)

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from networld_runtime.adaptation import AdaptationSettings
 from networld_runtime.planner_settings import MODES
 from networld_training.demo.drops import DropResults
 from networld_training.demo.orders import Answers
@@ -22,7 +21,7 @@ from networld_training.tasks.spec import TaskSpec
 BASE = "networld-base"
 ADAPTED = "networld"
 ONE_PASS = MODES[0]
-"""The mode in which one network alone chooses the actions, and the name of that network."""
+"""The mode in which the policy alone chooses the actions: what adaptation trains."""
 
 
 @dataclass(frozen=True)
@@ -64,24 +63,25 @@ class MessageCounts:
 
 @dataclass(frozen=True)
 class AdaptationOutcome:
-    """What came of the cells' fine-tuning.
+    """What came of the cells' adaptation.
 
     Attributes:
-        query_loss_before: Loss on windows that were not trained on, base model; mean over the cells
-            that trained, None if none did.
-        query_loss_after: The same with the trained adapters.
+        worth_before: What the base model's actions are worth in slots that were not trained on, by the
+            credit model, to a cell and its neighbours, in typical credits; mean over the cells that
+            trained, None if none did.
+        worth_after: The same with the trained adapters.
+        logs: Cells whose logs a cell learned from, its own among them; mean over the cells that trained.
         seconds: Wall time from the order to the last report; all cells train at the same time.
         accepted: Cells that kept their adapter.
         reasons: How many cells gave which reason for keeping or dropping it.
-        parts: Networks that were tuned.
     """
 
-    query_loss_before: float | None
-    query_loss_after: float | None
+    worth_before: float | None
+    worth_after: float | None
+    logs: float | None
     seconds: float
     accepted: int
     reasons: dict[str, int]
-    parts: tuple[str, ...] = AdaptationSettings().parts
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class DemoOutcome:
         radio: What the radio saw; its `missed` is what `deadline_missed` reports.
         deadlines_missed_by_cells: Deadlines that the cells themselves say they missed.
         slips: How often the radio's own schedule moved.
-        adaptation: What came of the fine-tuning.
+        adaptation: What came of the adaptation.
         lost: Cells whose process ended too early, and why.
     """
 
@@ -126,9 +126,9 @@ class DemoOutcome:
         return self.settings.entry.spec
 
     @property
-    def tuned_acts(self) -> bool:
-        """Whether the cells choose their actions with a network that was tuned."""
-        return self.mode != ONE_PASS or ONE_PASS in self.adaptation.parts
+    def adapted_acts(self) -> bool:
+        """Whether the cells choose their actions with the network that was adapted, the policy's."""
+        return self.mode == ONE_PASS
 
     @property
     def live_cells(self) -> int:
@@ -165,10 +165,10 @@ class DemoOutcome:
             "deadline_missed": self.deadline_missed,
             "actions_rejected": dict(self.radio.rejected),
             "adaptation": {
-                "parts": list(adaptation.parts),
-                "tuned_acts": self.tuned_acts,
-                "query_loss_before": adaptation.query_loss_before,
-                "query_loss_after": adaptation.query_loss_after,
+                "adapted_acts": self.adapted_acts,
+                "worth_before": adaptation.worth_before,
+                "worth_after": adaptation.worth_after,
+                "cells_logged": adaptation.logs,
                 "score_before": self.scores[BASE].value,
                 "score_after": self.scores[ADAPTED].value,
                 "seconds": adaptation.seconds,
@@ -236,8 +236,9 @@ def summarise_adaptation(answers: Answers, seconds: float) -> AdaptationOutcome:
         for answer in answers.values()
     )
     return AdaptationOutcome(
-        query_loss_before=_mean([outcome["query_loss_before"] for outcome in trained]),
-        query_loss_after=_mean([outcome["query_loss_after"] for outcome in trained]),
+        worth_before=_mean([outcome["worth_before"] for outcome in trained]),
+        worth_after=_mean([outcome["worth_after"] for outcome in trained]),
+        logs=_mean([outcome["cells"] for outcome in trained]),
         seconds=seconds,
         accepted=sum(bool(outcome["accepted"]) for outcome in outcomes),
         reasons=dict(reasons),

@@ -132,7 +132,8 @@ class SimulatedRadio:
             end_s = self.clock.begin_slot()
             begin_s = time.monotonic()
             mask = None if task.action_mask is None else task.action_mask[0]
-            alive = self._publish(observation[0], mask, end_s)
+            coupling = task.coupling[0] if task.couplings else None
+            alive = self._publish(observation[0], coupling, mask, end_s)
             if report is not None:
                 on_slot(report)  # now, while the cells plan and nothing waits for us
             answer_ms = self._take(self._await_actions(alive, end_s), alive, begin_s)
@@ -145,9 +146,13 @@ class SimulatedRadio:
             on_slot(report)
 
     def _publish(
-        self, observation: FloatArray, mask: BoolArray | None, end_s: float
+        self,
+        observation: FloatArray,
+        coupling: FloatArray | None,
+        mask: BoolArray | None,
+        end_s: float,
     ) -> Sequence[str]:
-        """Open a slot: publish observations `[K, D]` and masks; return the cells that can answer."""
+        """Open a slot: publish observations `[K, D]`, couplings and masks; return who can answer."""
         with self._arrival:
             self._slot += 1
             self._answers = {}
@@ -162,6 +167,7 @@ class SimulatedRadio:
                 None if self._utility is None else float(self._utility[index]),
                 max(end_s - time.monotonic(), SHORTEST_ANSWER_S),
                 self._allowed(index),
+                None if coupling is None else coupling[index],
             )
             self._transport.publish(topics.observation, encode_observation(message, self._contract))
         return alive

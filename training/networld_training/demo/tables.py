@@ -67,15 +67,15 @@ def network_table(outcome: DemoOutcome) -> Table:
             f"({outcome.deadlines_missed_by_cells} by the cells' own clocks)",
         ),
         ("actions rejected", _by_reason(radio.rejected)),
-        ("adaptation of", _tuned(outcome)),
+        ("adaptation", _adaptation(outcome)),
         (
             "adapters",
             f"{adaptation.accepted} of {cells} kept, {adaptation.seconds:.1f} s for all together",
         ),
         (
-            "query loss",
-            f"{_number(adaptation.query_loss_before, 4)} before, "
-            f"{_number(adaptation.query_loss_after, 4)} after",
+            "imagined worth",
+            f"{_number(adaptation.worth_before, 3)} before, {_number(adaptation.worth_after, 3)} after, "
+            "in typical credits",
         ),
     ]
     rows += [(f"lost: {name}", cause) for name, cause in outcome.lost.items()]
@@ -107,12 +107,12 @@ def _messages(messages: MessageCounts) -> str:
     )
 
 
-def _tuned(outcome: DemoOutcome) -> str:
-    networks = ", ".join(outcome.adaptation.parts)
-    if outcome.tuned_acts:
-        return networks
+def _adaptation(outcome: DemoOutcome) -> str:
+    trained = f"of the policy, on the logs of {_number(outcome.adaptation.logs)} cells each"
+    if outcome.adapted_acts:
+        return trained
     return (
-        f"{networks}; in mode {outcome.mode} they choose no action, so that scores before and after "
+        f"{trained}; in mode {outcome.mode} it chooses no action, so that scores before and after "
         "differ by nothing but messages and answers that were late"
     )
 

@@ -1,0 +1,97 @@
+"""The logs that neighbours sent: the newest of each, bounded, checked when they arrive."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from networld_runtime.contract import Contract
+from networld_runtime.episode_log import LARGEST_LOGS, EpisodeLog, decode_log
+from networld_runtime.errors import MessageError
+
+
+@dataclass
+class _Sender:
+    epoch: int = -1
+    logs: dict[int, EpisodeLog] = field(default_factory=dict)
+    rejected: Counter[str] = field(default_factory=Counter)
+
+
+class LogBook:
+    """What the neighbours of one cell logged.
+
+    The network thread calls `receive`; the loop reads.
+
+    Args:
+        contract: Decides how logs are read.
+        couplings: Numbers that say how strongly one cell acts on another.
+        names: Neighbours whose logs are expected.
+        capacity: Slots that are kept of each neighbour, whole episodes.
+    """
+
+    def __init__(
+        self, contract: Contract, couplings: int, names: Sequence[str], capacity: int
+    ) -> None:
+        self._contract = contract
+        self._couplings = couplings
+        self._capacity = capacity
+        self._lock = threading.Lock()
+        self._senders = {name: _Sender() for name in names}
+
+    def receive(self, name: str, payload: bytes) -> None:
+        """Take a payload that arrived on the topic of neighbour `name`.
+
+        Never raises: a payload that is rejected is counted by reason (those of `decode_log`, and `stale`
+        for one of an older epoch). The newest log of an episode counts.
+        """
+        sender = self._senders[name]
+        try:
+            log = decode_log(payload, self._contract, self._couplings)
+        except MessageError as error:
+            with self._lock:
+                sender.rejected[error.reason] += 1
+            return
+        with self._lock:
+            if log.epoch < sender.epoch:
+                sender.rejected["stale"] += 1
+                return
+            if log.epoch > sender.epoch:
+                sender.epoch = log.epoch
+                sender.logs.clear()
+            sender.logs[log.episode] = log
+            self._make_room(sender)
+
+    def clear(self) -> None:
+        """Forget all logs: the site's slot counter restarted."""
+        with self._lock:
+            for sender in self._senders.values():
+                sender.logs.clear()
+
+    def covers(self, episodes: Iterable[int]) -> bool:
+        """Return whether the logs of all neighbours are there for some episodes."""
+        wanted = set(episodes)
+        with self._lock:
+            return all(wanted <= sender.logs.keys() for sender in self._senders.values())
+
+    def logs(self) -> Mapping[str, list[EpisodeLog]]:
+        """Return what is there of each neighbour, in the order of the episodes."""
+        with self._lock:
+            return {
+                name: [sender.logs[episode] for episode in sorted(sender.logs)]
+                for name, sender in self._senders.items()
+            }
+
+    def rejected(self) -> dict[str, dict[str, int]]:
+        """Return how many logs of each neighbour were rejected, by reason."""
+        with self._lock:
+            return {name: dict(sender.rejected) for name, sender in self._senders.items()}
+
+    def _make_room(self, sender: _Sender) -> None:
+        """Drop the oldest episodes until the others fit; the newest one always stays."""
+        while len(sender.logs) > 1 and (
+            len(sender.logs) > LARGEST_LOGS
+            or sum(len(log.slots) for log in sender.logs.values()) > self._capacity
+        ):
+            del sender.logs[min(sender.logs)]
