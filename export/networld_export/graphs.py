@@ -30,6 +30,7 @@ class GraphSource:
         inputs: Names and shapes.
         outputs: Names and shapes.
         actions: Components of the task's actions.
+        jumps: Whether it draws choices: rounding may then decide a tie, so that all of a sample differs.
     """
 
     name: str
@@ -37,6 +38,7 @@ class GraphSource:
     inputs: dict[str, Shape]
     outputs: dict[str, Shape]
     actions: tuple[Action, ...]
+    jumps: bool
 
     def example(self, seed: int) -> tuple[Tensor, ...]:
         """Draw inputs of plausible values: within [-1, 1], levels, couplings, masks, shares, weights."""
@@ -74,7 +76,8 @@ def graph_sources(
             adaptation_batch,
             judge.couplings,
         )
-        sources.append(GraphSource(name, function, inputs, outputs, model.contract.actions))
+        actions, jumps = model.contract.actions, name == "gradient"
+        sources.append(GraphSource(name, function, inputs, outputs, actions, jumps))
     return tuple(sources)
 
 

@@ -12,7 +12,6 @@ from networld_training.model.checkpoint import Checkpoint
 from networld_training.model.credit import CreditModel, Situation
 from networld_training.model.holding import Held
 from networld_training.model.imagination import Imagined, imagined_loss, masked_logits
-from networld_training.model.mean_field import quantise
 from networld_training.model.world_model import TaskModel
 from networld_training.tasks.registry import LEARNING
 
@@ -59,7 +58,8 @@ def imagined_gradient(model: TaskModel, judge: Judge) -> Callable[..., tuple[Ten
 
     The policy decides for all cells of a star by the messages that they would have sent, as in training.
     Encoder and credit model are as they are; of the adapter only the policy's part is read, so the
-    gradient of all else is zero.
+    gradient of all else is zero. Messages are not rounded to int8: half a step is below what the policy
+    tells apart, and a graph that jumps wherever a value is rounded cannot be compared with torch.
     """
 
     def gradient(
@@ -74,7 +74,7 @@ def imagined_gradient(model: TaskModel, judge: Judge) -> Callable[..., tuple[Ten
     ) -> tuple[Tensor, ...]:
         given = Situation(observation, coupling, around, weight)
         latent = model.encode(observation)
-        told = quantise(model.encode(before)[..., : model.contract.message_size])
+        told = model.encode(before)[..., : model.contract.message_size]
         heard = given.around(told).mean(dim=2)
         field = torch.cat([heard, torch.ones_like(heard[..., :1])], dim=-1)
 
