@@ -72,6 +72,18 @@ def test_bundle_and_checkpoint_decide_alike(
     assert np.allclose(found, expected, atol=1e-3 * spread)
 
 
+@pytest.mark.slow  # exports a bundle
+def test_each_cell_acts_by_its_own_adapter(tiny_bundle: Path) -> None:
+    bundle, settings = load_task_bundle(tiny_bundle, "power"), in_mode("policy")
+    adapters = np.zeros((7, bundle.adapter_size), dtype=np.float32)
+    start, end = bundle.adapter_parts["policy"]
+    adapters[5, start:end] = np.random.default_rng(0).normal(0, 0.5, end - start)
+    base = decisions(BundlePolicy(bundle, settings), 3, 4)
+    own = decisions(BundlePolicy(bundle, settings, adapters), 3, 4)
+    changed = np.abs(own - base).max(axis=(0, 1)) > 1e-3
+    assert changed.tolist() == [cell == 5 for cell in range(7)]
+
+
 def test_the_policy_s_network_acts_in_one_pass(model: TaskModel) -> None:
     task = PowerTask(NETWORK, [3, 4])
     task.reset()

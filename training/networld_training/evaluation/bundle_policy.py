@@ -49,7 +49,7 @@ class BundlePolicy:
     Args:
         bundle: A checked bundle.
         settings: How actions are chosen; None takes the bundle's own.
-        adapter: Adapter vector `[P]`; None is the base model.
+        adapters: Adapter vector of each cell `[K, P]`; None is the base model.
     """
 
     name = "networld"
@@ -59,9 +59,10 @@ class BundlePolicy:
         self,
         bundle: Bundle,
         settings: PlannerSettings | None = None,
-        adapter: FloatArray | None = None,
+        adapters: FloatArray | None = None,
     ) -> None:
-        self._planner = Planner(bundle, settings, adapter=adapter)
+        self._planner = Planner(bundle, settings)
+        self._adapters = adapters
         self.settings = self._planner.settings
         self._cells: dict[tuple[int, int], _Cell] = {}
         self._slot = 0
@@ -97,7 +98,7 @@ class BundlePolicy:
         episodes, cells = task.shape
         return {
             (episode, cell): _Cell(
-                self._planner.sibling(task.streams[episode].policy),
+                self._sibling(task, episode, cell),
                 Neighbours(
                     self._planner.contract,
                     [_name(int(other)) for other in task.neighbours[cell]],
@@ -108,6 +109,12 @@ class BundlePolicy:
             for episode in range(episodes)
             for cell in range(cells)
         }
+
+    def _sibling(self, task: Task, episode: int, cell: int) -> Planner:
+        planner = self._planner.sibling(task.streams[episode].policy)
+        if self._adapters is not None:
+            planner.adopt(self._adapters[cell])
+        return planner
 
 
 @dataclass(frozen=True)
