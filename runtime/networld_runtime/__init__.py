@@ -1,1 +1,1 @@
-"""The base station: plan, talk and fine-tune with NumPy and ONNX Runtime alone."""
+"""The base station: act, talk and adapt with NumPy and ONNX Runtime alone."""

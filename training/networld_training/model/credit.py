@@ -1,7 +1,7 @@
-"""The credit model: what a slot is worth to a cell by what it and its neighbours do. Training only.
+"""The credit model: what a slot is worth to a cell by what it and its neighbours do.
 
 It learns from logs that hold how strongly neighbours reach each cell, so it can be asked what would have
-happened had several cells acted otherwise at once. A base station needs neither the model nor the couplings.
+happened had several cells acted otherwise at once. A base station acts without it; it adapts by it.
 """
 
 from __future__ import annotations
