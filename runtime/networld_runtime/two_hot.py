@@ -75,6 +75,22 @@ def decode_actions(
     return np.stack(native, axis=-1)
 
 
+def encode_mask(mask: npt.ArrayLike, actions: Sequence[Action]) -> FloatArray:
+    """Return 1 for the entries of coded actions `[..., A]` that were possible, else 0.
+
+    Args:
+        mask: Valid choices of the masked component `[..., mask_size]`; of size 0 if there is none.
+        actions: The components.
+    """
+    valid = np.asarray(mask, dtype=np.float32)
+    every = np.ones(valid.shape[:-1], dtype=np.float32)[..., None]
+    parts = [
+        valid if isinstance(action, Choice) and action.masked else np.repeat(every, action.size, -1)
+        for action in actions
+    ]
+    return np.concatenate(parts, axis=-1)
+
+
 def encode_bins(values: npt.ArrayLike, bins: ActionBins) -> FloatArray:
     """Return the two-hot target `[..., bins]` of native values; "off" is bin 0 where there is one."""
     values = np.asarray(values, dtype=np.float32)

@@ -169,3 +169,16 @@ def test_lowest_value_is_never_off_though_float32_rounds_it_down() -> None:
     lowest = two_hot.decode_bins([0.0, 1.0, 0.0, 0.0], bins)
     assert two_hot.encode_bins(lowest, bins).tolist() == [0, 1, 0, 0]
     assert two_hot.encode_bins([lowest], bins).tolist() == [[0, 1, 0, 0]]
+
+
+def test_masks_cover_the_masked_choice_and_leave_all_else_possible() -> None:
+    mode, user = Choice("mode", ("on", "off")), Choice("user", ("a", "b", "none"), masked=True)
+    power = ActionBins("power_db", -20.0, 0.0, 3, off=-30.0)
+    mask = np.array([[True, False, True], [False, False, True]])
+    coded = two_hot.encode_mask(mask, (mode, user, power))
+    assert coded.dtype == np.float32
+    expected = [[1, 1, 1, 0, 1, 1, 1, 1, 1], [1, 1, 0, 0, 1, 1, 1, 1, 1]]
+    assert coded.tolist() == expected
+    nothing = two_hot.encode_mask(np.zeros((4, 2, 0), dtype=np.bool_), (mode, power))
+    assert nothing.shape == (4, 2, 6)
+    assert nothing.all()

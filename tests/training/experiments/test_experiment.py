@@ -12,6 +12,7 @@ from networld_runtime.errors import ConfigError
 from networld_training import cli
 from networld_training.evaluation import workers
 from networld_training.evaluation.conditions import Conditions
+from networld_training.experiments.models import Workshop
 from networld_training.experiments.plan import read_experiment
 from networld_training.tasks.power.network import PowerNetwork
 from networld_training.tasks.power.task import PowerTask
@@ -89,6 +90,26 @@ def test_an_experiment_trains_judges_and_does_neither_twice(
     assert all(path.stat().st_mtime_ns == then for path, then in changed.items())
 
 
+def test_what_adapts_is_exported_where_no_bundle_is_newer(tmp_path: Path) -> None:
+    file, asked = tmp_path / "adaptation.toml", []
+    adapting = '[[variant]]\nname = "adapted"\nmodel = "all"\nadaptation = { episodes = 2 }\n'
+    file.write_text(FILE + "\n" + adapting)
+    workshop = Workshop(read_experiment(file), tmp_path / "models", tmp_path)
+    for seed in (0, 1):
+        path = workshop.checkpoint("all", seed)
+        path.parent.mkdir(parents=True)
+        path.touch()
+    workshop.checkpoint("all", 0).with_name("bundle").mkdir()
+    workshop.export_all(lambda *paths: asked.append(paths))
+    assert asked == [(path, path.with_name("bundle"))]
+    asked.clear()
+    file.write_text(FILE + "\n" + adapting.replace("2 }", "2, whole = true }"))
+    Workshop(read_experiment(file), tmp_path / "models", tmp_path).export_all(
+        lambda *paths: asked.append(paths)
+    )
+    assert asked == []
+
+
 def test_all_problems_of_a_file_are_told_at_once(tmp_path: Path) -> None:
     file = tmp_path / "wrong.toml"
     file.write_text(
@@ -113,6 +134,8 @@ def test_all_problems_of_a_file_are_told_at_once(tmp_path: Path) -> None:
         (("width", "wideness"), "wideness"),
         (('["power"]', '["chess"]'), "chess"),
         (("title =", "title"), "no TOML"),
+        (("messages = { deaf = true }", "adaptation = { episodes = -1 }"), "episodes = -1"),
+        (("deaf = true }", "deaf = true }\nadaptation = { episodes = 2 }"), "not together"),
     ],
 )
 def test_a_wrong_file_is_refused(change: tuple[str, str], part: str, tmp_path: Path) -> None:

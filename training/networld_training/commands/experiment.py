@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from networld_runtime.errors import NetWorldError
 from networld_training.cli import Subparsers, add_command
 
 
@@ -24,7 +25,9 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         "--models", type=Path, default=Path("runs/models"), help="models and results"
     )
     parser.add_argument("--jobs", type=int, default=1, help="processes that judge; 1 if not given")
-    parser.add_argument("--train-only", action="store_true", help="train, but do not judge")
+    parser.add_argument(
+        "--train-only", action="store_true", help="train and export, but do not judge"
+    )
     parser.set_defaults(run=run)
 
 
@@ -44,6 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     experiment = read_experiment(arguments.file)
     workshop = Workshop(experiment, arguments.models, arguments.data)
     workshop.train_all()
+    workshop.export_all(_export)
     if arguments.train_only:
         return 0
     with reporting("percent", 100) as progress:
@@ -59,3 +63,11 @@ def run(arguments: argparse.Namespace) -> int:
         show(console, policy_table(title, result.spec.kpis, map(Line.of, result.rows)))
         show(console, paired_table(result.paired(against)))
     return 0
+
+
+def _export(checkpoint: Path, bundle: Path) -> None:
+    from networld_training import cli
+
+    code = cli.main(["export", "--checkpoint", str(checkpoint), "--output", str(bundle)])
+    if code != 0:
+        raise NetWorldError(str(checkpoint), "could not be exported; see above")

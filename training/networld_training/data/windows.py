@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from networld_runtime.contract import NORMALISED_LIMIT, Choice, Contract
+from networld_runtime.contract import NORMALISED_LIMIT, Contract
 from networld_runtime.errors import DataError
-from networld_runtime.two_hot import encode_actions
+from networld_runtime.two_hot import encode_actions, encode_mask
 from networld_training.data.manifest import Manifest, read_finished_manifest
 from networld_training.data.shards import Arrays, read_shard
 from networld_training.tasks.registry import CONTRACTS
@@ -129,13 +129,10 @@ class WindowSampler:
 
     def _valid(self, episode: Array, slot: Array) -> Array:
         """Return which entries of a coded action were valid `[B, S, K, A]`."""
-        valid = np.ones((*slot.shape, self.actions.shape[2], self.contract.action_size), np.float32)
-        first = 0
-        for action in self.contract.actions:
-            if isinstance(action, Choice) and action.masked and self.masks is not None:
-                valid[..., first : first + action.size] = self.masks[episode, slot]
-            first += action.size
-        return valid
+        if self.masks is None:
+            nothing = np.ones((*slot.shape, self.actions.shape[2], 0))
+            return encode_mask(nothing, self.contract.actions)
+        return encode_mask(self.masks[episode, slot], self.contract.actions)
 
 
 def _contract(folder: Path, manifest: Manifest) -> Contract:

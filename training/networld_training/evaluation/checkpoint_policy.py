@@ -86,11 +86,15 @@ class CheckpointPolicy:
             self._told = latent[..., : contract.message_size]
             latent, field = latent.flatten(0, 1), field.flatten(0, 1)
             if self.settings.mode == "policy":
-                chosen = model.act(latent, field)
+                chosen = self._policy(latent, field)
             else:
                 chosen = self._plan_all(latent, field, task)
         probabilities = chosen.view(*task.shape, -1).numpy()
         return decode_actions(probabilities, contract.actions, task.action_mask)
+
+    def _policy(self, latent: Tensor, field: Tensor) -> Tensor:
+        """Return the action probabilities `[E K, A]` of the policy."""
+        return self.model.act(latent, field)
 
     def _mean_field(self, latent: Tensor, task: Task) -> Tensor:
         """Return what the cells heard of the slot before `[E, K, M]`; zeros in the first."""

@@ -20,6 +20,7 @@ from networld_training.evaluation.policies import Contender, find_contenders
 from networld_training.evaluation.results import ScenarioResult
 from networld_training.evaluation.scores import Metrics
 from networld_training.evaluation.workers import Work, run_all
+from networld_training.experiments.adapted_policy import AdaptedPolicy
 from networld_training.experiments.models import Workshop
 from networld_training.experiments.plan import Experiment, Variant
 from networld_training.tasks.base import Rule
@@ -46,8 +47,11 @@ class VariantContender(Contender):
 
         Raises:
             DataError: The checkpoint is missing, damaged or without the task.
+            BundleError: The bundle that it adapts with is missing, damaged or of another contract.
         """
         assert self.variant is not None  # noqa: S101
+        if self.variant.adaptation.episodes:
+            return AdaptedPolicy(Path(self.text), self.task, self.variant.adaptation)
         model = load_task_model(Path(self.text), self.task)
         return CheckpointPolicy(model, self.variant.planner, self.variant.messages)
 

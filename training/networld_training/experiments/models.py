@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from networld_training.data.windows import WindowSampler
+from networld_training.experiments.adapted_policy import BUNDLE
 from networld_training.experiments.plan import Experiment, ModelPlan
 from networld_training.model.checkpoint import load_checkpoint
 from networld_training.model.trainer import CHECKPOINT, Trainer
@@ -40,6 +41,20 @@ class Workshop:
         missing = list(self._missing())
         for number, (name, seed) in enumerate(missing, 1):
             self._train(name, seed, f"model {number} of {len(missing)}, {name}-{seed}")
+
+    def export_all(self, export: Callable[[Path, Path], None]) -> None:
+        """Export what adapts and has no bundle yet; `export` makes a bundle of a checkpoint."""
+        adapt = dict.fromkeys(
+            one.model
+            for one in self.experiment.variants
+            if one.adaptation.episodes and not one.adaptation.whole
+        )
+        for seed in self.experiment.training_seeds:
+            for name in adapt:
+                path = self.checkpoint(name, seed)
+                bundle = path.with_name(BUNDLE)
+                if not bundle.exists() or bundle.stat().st_mtime < path.stat().st_mtime:
+                    export(path, bundle)
 
     def _missing(self) -> Iterator[tuple[str, int]]:
         needed = dict.fromkeys(one.model for one in self.experiment.variants)

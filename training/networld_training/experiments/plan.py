@@ -13,6 +13,7 @@ import tomllib
 from networld_runtime.errors import ConfigError
 from networld_runtime.planner_settings import PlannerSettings
 from networld_training.evaluation.conditions import Conditions
+from networld_training.experiments.adapted_policy import Adaptation
 from networld_training.model.settings import PRESETS, TrainingSettings
 from networld_training.tasks.registry import find_contract, find_scenario
 from networld_training.tasks.scenario import Scenario
@@ -42,12 +43,14 @@ class Variant:
         model: Name of the model, a key of the experiment's models.
         planner: How actions are chosen.
         messages: How messages arrive.
+        adaptation: What it adapts to before it is judged, in mode `policy`, with all messages.
     """
 
     name: str
     model: str
     planner: PlannerSettings
     messages: Conditions
+    adaptation: Adaptation
 
 
 @dataclass(frozen=True)
@@ -151,9 +154,13 @@ def _variant(table: Mapping[str, Any], models: Mapping[str, object]) -> Variant:
         raise KeyError(f"unknown keys {', '.join(sorted(unknown))}")
     if table["model"] not in models:
         raise KeyError(f"model {table['model']!r} is none of {', '.join(models)}")
+    adaptation = Adaptation(**table.get("adaptation", {}))
+    if adaptation.episodes and {"planner", "messages"} & table.keys():
+        raise ValueError("adaptation: not together with planner or messages")
     return Variant(
         name=table["name"],
         model=table["model"],
         planner=PlannerSettings(**table.get("planner", {"mode": "policy"})),
         messages=Conditions(**table.get("messages", {})),
+        adaptation=adaptation,
     )

@@ -39,6 +39,11 @@ class Imagined:
     held: Held | None
     actions: Sequence[Action]
 
+    def to(self, device: str) -> Imagined:
+        """Return it on a device."""
+        held = None if self.held is None else self.held.to(device)
+        return Imagined(self.credit.to(device), held, self.actions)
+
     def credits(self, given: Situation, action: Tensor) -> Tensor:
         """Return the expected credits `[B, K]` of coded actions `[B, K, A]`."""
         if self.held is not None:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from networld_runtime.contract import Contract
 from networld_runtime.errors import DataError
 from networld_runtime.optimiser import one_cycle
 from networld_training.data.windows import WindowSampler
 from networld_training.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from networld_training.model.credit import CreditModel
-from networld_training.model.holding import Held
 from networld_training.model.imagination import Imagined
+from networld_training.model.judges import make_judge
 from networld_training.model.settings import TrainingSettings
 from networld_training.model.step_losses import Learner, credit_loss, step_losses
 from networld_training.model.world_model import WorldModel
@@ -61,17 +58,10 @@ class Trainer:
         torch.manual_seed(seed)
         behaviour = {name: LEARNING[name].behaviour for name in samplers}
         self.model = WorldModel(self.contracts, settings.size, behaviour).to(device)
-        self.credits = nn.ModuleDict(
-            {name: _credit_model(name, sampler, settings) for name, sampler in samplers.items()}
-        ).to(device)
+        judges = {name: _judge(name, sampler, settings) for name, sampler in samplers.items()}
+        self.credits = nn.ModuleDict({name: one.credit for name, one in judges.items()}).to(device)
         self.learners = {
-            name: Learner(
-                self.model.for_task(name),
-                _imagined(
-                    name, cast(CreditModel, self.credits[name]), self.contracts[name], device
-                ),
-            )
-            for name in samplers
+            name: Learner(self.model.for_task(name), one.to(device)) for name, one in judges.items()
         }
         self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.parameters = [*self.model.parameters(), *self.credits.parameters()]
@@ -168,21 +158,8 @@ class Trainer:
         self.optimiser.load_state_dict({"state": state, "param_groups": groups})
 
 
-def _imagined(task: str, credit: CreditModel, contract: Contract, device: str) -> Imagined:
-    holding = LEARNING[task].holding
-    held = None if holding is None else Held(holding, contract).to(device)
-    return Imagined(credit, held, contract.actions)
-
-
-def _credit_model(task: str, sampler: WindowSampler, settings: TrainingSettings) -> CreditModel:
-    """Return an untrained credit model with the scales of the task's logged credits and couplings."""
-    learning = LEARNING[task]
-    model = CreditModel(
-        sampler.contract.observation_size,
-        sampler.contract.actions,
-        learning.activity,
-        learning.floors,
-        settings.credit,
-    )
-    model.fit(torch.from_numpy(sampler.credits), torch.from_numpy(sampler.couplings))
-    return model
+def _judge(task: str, sampler: WindowSampler, settings: TrainingSettings) -> Imagined:
+    """Return an untrained judge with the scales of the task's logged credits and couplings."""
+    judge = make_judge(task, sampler.contract, settings.credit)
+    judge.credit.fit(torch.from_numpy(sampler.credits), torch.from_numpy(sampler.couplings))
+    return judge
