@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,6 +19,8 @@ from rich.progress import (
 )
 
 LINE_EVERY_S = 15.0
+RECENT_LINES = 8
+"""Lines whose pace an estimate goes by: what is slow later must not look as fast as what came first."""
 
 
 class Reporter:
@@ -33,8 +36,8 @@ class Reporter:
     def __init__(self, name: str, total: int, start: int, bar: Progress | None) -> None:
         self.name = name
         self.total = total
-        self.start = start
-        self.begin_s = self.last_line_s = time.monotonic()
+        self.begin_s = time.monotonic()
+        self.lines = deque([(self.begin_s, start)], maxlen=RECENT_LINES + 1)
         self.bar = bar
         self.task = bar.add_task(name, total=total, completed=start, note="") if bar else None
 
@@ -44,12 +47,12 @@ class Reporter:
             self.bar.update(self.task, completed=done, note=note)
             return
         now_s = time.monotonic()
-        if now_s - self.last_line_s < LINE_EVERY_S and done < self.total:
+        if now_s - self.lines[-1][0] < LINE_EVERY_S and done < self.total:
             return
-        self.last_line_s = now_s
-        elapsed_s = now_s - self.begin_s
-        left_s = elapsed_s * (self.total - done) / max(done - self.start, 1)
-        times = f"{elapsed_s:.0f} s passed, {left_s:.0f} s left"
+        then_s, before = self.lines[0]
+        left_s = (now_s - then_s) * (self.total - done) / max(done - before, 1)
+        self.lines.append((now_s, done))
+        times = f"{now_s - self.begin_s:.0f} s passed, {left_s:.0f} s left"
         print(f"{self.name} {done}/{self.total}, {times} {note}".rstrip(), file=sys.stderr)
 
 
