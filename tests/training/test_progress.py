@@ -23,7 +23,7 @@ def test_what_is_left_goes_by_the_recent_pace(
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "train 110/1000, 20 s passed, 1780 s left"
     assert lines[-1] == "train 200/1000, 200 s passed, 1600 s left"
-    for _ in range(RECENT_LINES):
+    for _ in range(RECENT_LINES + 1):
         now_s, done = now_s + 20, done + 1
         progress.update(done)
     assert f"{20 * (1000 - done)} s left" in capsys.readouterr().err.splitlines()[-1]
