@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from networld_export.graphs import GraphSource, graph_sources
-from networld_export.imagined_gradient import checkpoint_judge
 from networld_export.onnx_export import export_graph, parity
 from networld_runtime.bundle import FORMAT, MANIFEST, file_digest, load_bundle
 from networld_runtime.errors import BundleError
 from networld_runtime.planner_settings import PlannerSettings
 from networld_training.model.checkpoint import Checkpoint
+from networld_training.model.judges import checkpoint_judge
 
 PARITY_BOUND = 1e-4
 PARITY_SAMPLES = 16
@@ -74,7 +74,11 @@ def write_bundle(
             judge = checkpoint_judge(checkpoint, task)
             graphs = {}
             for source in graph_sources(
-                task_model, judge, settings.planner.candidates, settings.adaptation_batch
+                task_model,
+                judge,
+                checkpoint.settings.temperature,
+                settings.planner.candidates,
+                settings.adaptation_batch,
             ):
                 file = f"{task}/{source.name}.onnx"
                 error = _export_checked(source, staging / file, settings.parity_bound)
@@ -88,7 +92,7 @@ def write_bundle(
                 "contract_hash": contract.digest().hex(),
                 "candidates": settings.planner.candidates,
                 "adaptation_batch": settings.adaptation_batch,
-                "couplings": judge.couplings,
+                "couplings": len(judge.credit.floors),
                 "adapter_size": task_model.adapter_size,
                 "adapter_parts": task_model.adapter_parts,
                 "planner": settings.planner.to_json(),

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from networld_export.imagined_gradient import Judge, imagined_gradient
+from networld_export.imagined_gradient import imagined_gradient
 from networld_runtime.bundle import graph_signature
 from networld_runtime.contract import Action, Choice
 from networld_runtime.sessions import Shape
+from networld_training.model.imagination import Imagined
 from networld_training.model.world_model import TaskModel
 
 Function = Callable[..., tuple[Tensor, ...]]
@@ -49,13 +50,18 @@ class GraphSource:
 
 
 def graph_sources(
-    model: TaskModel, judge: Judge, candidates: int, adaptation_batch: int
+    model: TaskModel,
+    judge: Imagined,
+    temperature: float,
+    candidates: int,
+    adaptation_batch: int,
 ) -> tuple[GraphSource, ...]:
     """Return the graphs of one task.
 
     Args:
         model: The task's networks.
-        judge: What the policy's adapter is trained by.
+        judge: What the policy was trained by, and its adapter is.
+        temperature: As in `imagined_loss`.
         candidates: Plans in a batch of the denoiser.
         adaptation_batch: Slots in a batch of the gradient graph.
     """
@@ -64,7 +70,7 @@ def graph_sources(
         "denoiser": _denoiser(model),
         "head": _head(model),
         "policy": lambda latent, field, adapter: (model.act(latent, field, adapter),),
-        "gradient": imagined_gradient(model, judge),
+        "gradient": imagined_gradient(model, judge, temperature),
     }
     sources = []
     for name, function in functions.items():
@@ -74,7 +80,7 @@ def graph_sources(
             candidates,
             model.adapter_size,
             adaptation_batch,
-            judge.couplings,
+            len(judge.credit.floors),
         )
         actions, jumps = model.contract.actions, name == "gradient"
         sources.append(GraphSource(name, function, inputs, outputs, actions, jumps))

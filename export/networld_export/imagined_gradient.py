@@ -3,57 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from networld_training.model.checkpoint import Checkpoint
-from networld_training.model.credit import CreditModel, Situation
-from networld_training.model.holding import Held
+from networld_training.model.credit import Situation
 from networld_training.model.imagination import Imagined, imagined_loss, masked_logits
 from networld_training.model.world_model import TaskModel
-from networld_training.tasks.registry import LEARNING
 
 
-@dataclass(frozen=True)
-class Judge:
-    """What an adapter is trained by.
-
-    Attributes:
-        imagined: The credit model with what lasts.
-        temperature: As in `imagined_loss`.
-        couplings: Numbers that say how strongly one cell acts on another.
-    """
-
-    imagined: Imagined
-    temperature: float
-    couplings: int
-
-
-def checkpoint_judge(checkpoint: Checkpoint, task: str) -> Judge:
-    """Return what a checkpoint's policy was trained by."""
-    contract, learning = checkpoint.contracts[task], LEARNING[task]
-    credit = CreditModel(
-        contract.observation_size,
-        contract.actions,
-        learning.activity,
-        learning.floors,
-        checkpoint.settings.credit,
-    )
-    credit.load_state_dict(
-        {
-            name.removeprefix(f"{task}."): value
-            for name, value in checkpoint.part("credit").items()
-            if name.startswith(f"{task}.")
-        }
-    )
-    held = None if learning.holding is None else Held(learning.holding, contract)
-    imagined = Imagined(credit.eval(), held, contract.actions)
-    return Judge(imagined, checkpoint.settings.temperature, len(learning.floors))
-
-
-def imagined_gradient(model: TaskModel, judge: Judge) -> Callable[..., tuple[Tensor, ...]]:
+def imagined_gradient(
+    model: TaskModel, judge: Imagined, temperature: float
+) -> Callable[..., tuple[Tensor, ...]]:
     """Return loss, worth of each slot and the loss's gradient as a function of stars and an adapter.
 
     The policy decides for all cells of a star by the messages that they would have sent, as in training.
@@ -82,9 +43,9 @@ def imagined_gradient(model: TaskModel, judge: Judge) -> Callable[..., tuple[Ten
             return masked_logits(model.policy(latent, field, vector), mask)
 
         def loss(vector: Tensor) -> Tensor:
-            return imagined_loss(judge.imagined, given, logits(vector), judge.temperature, uniform)
+            return imagined_loss(judge, given, logits(vector), temperature, uniform)
 
         slope, value = torch.func.grad_and_value(loss)(adapter)
-        return value.reshape(1), judge.imagined.worth(given, logits(adapter)), slope
+        return value.reshape(1), judge.worth(given, logits(adapter)), slope
 
     return gradient

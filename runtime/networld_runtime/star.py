@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from networld_runtime.bundle import NEIGHBOURS, STAR
-from networld_runtime.contract import Choice, Contract, FloatArray
+from networld_runtime.contract import Contract, FloatArray
 from networld_runtime.episode_log import EpisodeLog
+from networld_runtime.two_hot import encode_mask
 
 LEAST_SHARE = 0.5
 """A neighbour counts as known if its logs hold this share of the cell's own slots."""
@@ -130,7 +131,7 @@ class _Table:
             np.concatenate(keys),
             contract.normalise(np.concatenate([log.observation for log in kept])),
             np.concatenate([log.coupling for log in kept]),
-            _coded(np.concatenate([log.mask for log in kept]), contract),
+            encode_mask(np.concatenate([log.mask for log in kept]), contract.actions),
         )
 
     def usable(self) -> Keys:
@@ -159,14 +160,3 @@ def _around(place: Mapping[str, int], neighbours: Mapping[str, tuple[str, ...]])
                 around[index, row] = 0
                 around[index, row, place[other]] = 1
     return around
-
-
-def _coded(mask: npt.NDArray[np.bool_], contract: Contract) -> FloatArray:
-    """Return masks `[T, mask_size]` as masks of coded actions `[T, A]`."""
-    coded = np.ones((len(mask), contract.action_size), dtype=np.float32)
-    first = 0
-    for action in contract.actions:
-        if isinstance(action, Choice) and action.masked:
-            coded[:, first : first + action.size] = mask
-        first += action.size
-    return coded

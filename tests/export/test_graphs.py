@@ -14,7 +14,6 @@ import torch
 from networld_export import bundle_writer, onnx_export
 from networld_export.bundle_writer import ExportSettings, write_bundle
 from networld_export.graphs import GraphSource, graph_sources
-from networld_export.imagined_gradient import checkpoint_judge
 from networld_runtime.bundle import GRAPHS, Bundle, load_bundle
 from networld_runtime.contract import FloatArray
 from networld_runtime.errors import BundleError
@@ -22,16 +21,17 @@ from networld_runtime.planner import Planner
 from networld_runtime.planner_settings import MODES, PlannerSettings
 from networld_runtime.sessions import Session
 from networld_training.model.checkpoint import Checkpoint
-from networld_training.model.credit import CreditModel, Situation
-from networld_training.model.holding import Held
+from networld_training.model.credit import Situation
 from networld_training.model.imagination import Imagined, imagined_loss, masked_logits
+from networld_training.model.judges import checkpoint_judge, make_judge
 from networld_training.model.mean_field import mean_field
 from networld_training.model.settings import PRESETS
 from networld_training.model.world_model import TaskModel, WorldModel
 from networld_training.tasks.power.contract import POWER_CONTRACT
-from networld_training.tasks.registry import CONTRACTS, LEARNING
+from networld_training.tasks.registry import CONTRACTS
 
 CANDIDATES, BATCH = 3, 4
+TEMPERATURE = PRESETS["tiny"].temperature
 SETTINGS = ExportSettings("test", PlannerSettings(candidates=CANDIDATES), adaptation_batch=BATCH)
 SIZE, FIELD_SIZE = POWER_CONTRACT.latent_size, POWER_CONTRACT.mean_field_size
 
@@ -46,24 +46,17 @@ def random_model(task: str = "power", seed: int = 0) -> WorldModel:
     return model.eval()
 
 
-def random_judge(task: str) -> CreditModel:
+def random_judge(task: str) -> Imagined:
     torch.manual_seed(1)
-    contract, learning = CONTRACTS[task], LEARNING[task]
-    credit = CreditModel(
-        contract.observation_size,
-        contract.actions,
-        learning.activity,
-        learning.floors,
-        PRESETS["tiny"].credit,
-    )
-    credit.scale.fill_(2.0)
-    return credit
+    judge = make_judge(task, CONTRACTS[task], PRESETS["tiny"].credit)
+    judge.credit.scale.fill_(2.0)
+    return judge
 
 
 def checkpoint_of(model: WorldModel) -> Checkpoint:
     tensors = {f"average.{name}": value for name, value in model.state_dict().items()}
     for task in model.contracts:
-        credit = random_judge(task).state_dict()
+        credit = random_judge(task).credit.state_dict()
         tensors |= {f"credit.{task}.{name}": value for name, value in credit.items()}
     return Checkpoint(1, 0, PRESETS["tiny"], model.contracts, tensors)
 
@@ -91,7 +84,7 @@ def bundle(folder: Path) -> Bundle:
 @pytest.fixture(scope="module")
 def exported(task_model: TaskModel, bundle: Bundle) -> dict[str, tuple[GraphSource, Path]]:
     judge = checkpoint_judge(checkpoint_of(random_model()), "power")
-    sources = graph_sources(task_model, judge, CANDIDATES, BATCH)
+    sources = graph_sources(task_model, judge, TEMPERATURE, CANDIDATES, BATCH)
     return {source.name: (source, bundle.graphs[source.name]) for source in sources}
 
 
@@ -109,7 +102,8 @@ def gradient(
     task = request.param
     checkpoint = checkpoint_of(random_model(task))
     model = checkpoint.averaged_model().for_task(task)
-    source = graph_sources(model, checkpoint_judge(checkpoint, task), CANDIDATES, BATCH)[-1]
+    judge = checkpoint_judge(checkpoint, task)
+    source = graph_sources(model, judge, TEMPERATURE, CANDIDATES, BATCH)[-1]
     if task == "power":
         return task, source, bundle.graphs["gradient"]
     path = tmp_path_factory.mktemp("gradient") / "gradient.onnx"
@@ -129,9 +123,7 @@ def test_gradient_graph_is_autograd_through_what_the_policy_is_trained_by(
     task, source, path = gradient
     contract = CONTRACTS[task]
     model = random_model(task).for_task(task)
-    learning = LEARNING[task]
-    held = None if learning.holding is None else Held(learning.holding, contract)
-    imagined = Imagined(random_judge(task), held, contract.actions)
+    imagined = random_judge(task)
     neighbours = (torch.arange(7)[:, None] + torch.arange(1, 7)) % 7
     session = Session(path, source.inputs, source.outputs)
     for seed in range(3):
@@ -150,9 +142,7 @@ def test_gradient_graph_is_autograd_through_what_the_policy_is_trained_by(
         field = torch.cat([heard, rounded[..., -1:]], dim=-1)
         asked = model.policy(model.encode(rows["in_observation"]), field, adapter)
         logits = masked_logits(asked, rows["in_mask"])
-        expected = imagined_loss(
-            imagined, given, logits, PRESETS["tiny"].temperature, rows["in_uniform"]
-        )
+        expected = imagined_loss(imagined, given, logits, TEMPERATURE, rows["in_uniform"])
         expected.backward()  # type: ignore[no-untyped-call]
         assert adapter.grad is not None
         wanted = adapter.grad.numpy()

@@ -10,13 +10,13 @@ import torch
 from networld_export.bundle_writer import ExportSettings, write_bundle
 from networld_runtime.planner_settings import PlannerSettings
 from networld_training.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from networld_training.model.credit import CreditModel
+from networld_training.model.judges import make_judge
 from networld_training.model.settings import PRESETS
 from networld_training.model.world_model import WorldModel
 from networld_training.own_code import load_object
 from networld_training.tasks.base import Task
 from networld_training.tasks.network import Network
-from networld_training.tasks.power.contract import POWER_CONTRACT, POWER_LEARNING
+from networld_training.tasks.power.contract import POWER_CONTRACT
 
 TOY = Path(__file__).with_name("toy.py")
 
@@ -30,13 +30,7 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
-    credit = CreditModel(
-        POWER_CONTRACT.observation_size,
-        POWER_CONTRACT.actions,
-        POWER_LEARNING.activity,
-        POWER_LEARNING.floors,
-        settings.credit,
-    )
+    credit = make_judge("power", POWER_CONTRACT, settings.credit).credit
     tensors = {f"average.{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"credit.power.{name}": value for name, value in credit.state_dict().items()}
     path = tmp_path_factory.mktemp("checkpoints") / "checkpoint.safetensors"
