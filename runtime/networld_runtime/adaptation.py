@@ -26,7 +26,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from networld_runtime.bundle import STAR, Bundle
+from networld_runtime.bundle import Bundle
 from networld_runtime.contract import FloatArray
 from networld_runtime.episode_log import EpisodeLog
 from networld_runtime.errors import DataError, check_values
@@ -59,7 +59,7 @@ class AdaptationSettings:
     """
 
     steps: int = 200
-    learning_rate: float = 0.01
+    learning_rate: float = 0.003
     weight_decay: float = 0.0
     gradient_norm: float = 1.0
     query_share: float = 0.25
@@ -239,11 +239,9 @@ class _Trainer:
     def _run(
         self, adapter: FloatArray, star: Star, uniform: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
-        """Return the worth of each slot and the gradient; a short batch is filled up without weight."""
+        """Return the worth of each slot and the gradient; a short batch is filled up with its own slots."""
         count = len(star)
         filled = np.resize(np.arange(count), self.batch)
-        weight = np.zeros((self.batch, STAR), dtype=np.float32)
-        weight[:count] = star.known
         whole = star.some(filled)
         _, worth, gradient = self.gradient.run(
             in_observation=whole.observation,
@@ -252,7 +250,7 @@ class _Trainer:
             in_around=whole.around,
             in_mask=whole.mask,
             in_uniform=uniform[filled],
-            in_weight=weight,
+            in_weight=np.tile(star.known, (self.batch, 1)),
             in_adapter=adapter,
         )
         return worth[:count], gradient
