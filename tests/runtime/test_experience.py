@@ -60,6 +60,12 @@ def test_logs_are_the_newest_slots_in_order(
     assert len(experience) == len(kept)
 
 
+def test_no_more_episodes_are_logged_than_are_sent(contract: Contract) -> None:
+    slots = [(slot // 2, slot) for slot in range(2 * LARGEST_LOGS + 8)]
+    logs = fill(Experience(contract, ["b", "c"], 1, 100), slots).logs(0)
+    assert [log.episode for log in logs] == list(range(4, LARGEST_LOGS + 4))
+
+
 def test_nothing_is_left_once_it_is_cleared(contract: Contract) -> None:
     experience = fill(Experience(contract, ["b", "c"], 1, 3), [(0, slot) for slot in range(5)])
     experience.clear()
