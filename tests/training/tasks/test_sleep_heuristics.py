@@ -10,13 +10,12 @@ from networld_training.environments.rollout import run_policy
 from networld_training.radio.arrays import BoolArray, FloatArray, IntArray
 from networld_training.tasks.sleep import SleepNetwork, SleepTask
 from networld_training.tasks.sleep.genie import (
-    PATIENCE_SLOTS,
     exhaustive_search,
     flip_search,
     set_cost,
 )
 from networld_training.tasks.sleep.heuristics import SLEEP_HEURISTICS
-from networld_training.tasks.sleep.modes import ACTIVE, DEEP, LIGHT, WAKING
+from networld_training.tasks.sleep.modes import ACTIVE, DEEP, LIGHT, PATIENCE_SLOTS, WAKING
 
 SHORT = SleepNetwork(slots=10)
 ORDER = ["random-bins", "random", "always-on", "threshold-neighbour", "greedy"]
