@@ -30,6 +30,7 @@ ON = Choice("mode", ("on", "off"))
 BRANCH = Choice("branch", ("a", "b", "c"))
 POWER = ActionBins("power_db", -20.0, 0.0, 5, off=-30.0)
 OFFSET = ActionBins("offset_db", -6.0, 6.0, 13)
+HALF = torch.full((1,), 0.5)
 PLACE = {feature.name: index for index, feature in enumerate(SLEEP_CONTRACT.features)}
 assert SLEEP_LEARNING.holding is not None
 HELD = Held(SLEEP_LEARNING.holding, SLEEP_CONTRACT)
@@ -85,6 +86,11 @@ def hot(*choices: int, of: int = 2) -> Tensor:
     return torch.nn.functional.one_hot(torch.tensor([choices]), of).float()
 
 
+def every(networks: int, cells: int, choices: int) -> Tensor:
+    """Return the codes of all choices for each cell."""
+    return torch.eye(choices).expand(networks, cells, choices, choices)
+
+
 def quota(_: Tensor, action: Tensor) -> Tensor:
     """Two cells should be on, in all: minus the square of what is too many or too few."""
     on = action[..., 0]
@@ -109,7 +115,7 @@ def test_regret_is_that_of_asking_for_every_joint_action() -> None:
     ]
     given = situation(4, 3)
     given.observation[:] = torch.tensor([0.5, 1.0, 2.0, 3.0])[:, None, None]
-    found = _regret(imagined, given, coded, torch.tensor(True))
+    found = _regret(imagined, given, coded, every(4, 3, 3), torch.tensor(True))
     for network, cell in product(range(4), range(3)):
         asked = []
         for choice in range(3):
@@ -123,7 +129,7 @@ def test_regret_is_that_of_asking_for_every_joint_action() -> None:
 
 def test_regret_is_bounded() -> None:
     imagined = imagined_of((ON,), lambda _, action: 1000 * action[..., 0])
-    regret = _regret(imagined, situation(1, 2), [hot(0, 0)], torch.tensor(True))
+    regret = _regret(imagined, situation(1, 2), [hot(0, 0)], every(1, 2, 2), torch.tensor(True))
     assert regret.tolist() == [[[0.0, LARGEST_REGRET]] * 2]
 
 
@@ -176,7 +182,8 @@ def test_cells_share_a_quota_that_answers_to_the_log_overshoot() -> None:
     given = situation(1, cells)
     for logged, overshot in ((1, 0), (0, 1)):  # all off, all on
         before = hot(*[logged] * cells)
-        answer = _regret(imagined, given, [before], torch.tensor(True)).argmin(dim=-1)
+        regret = _regret(imagined, given, [before], every(1, cells, 2), torch.tensor(True))
+        answer = regret.argmin(dim=-1)
         assert answer.tolist() == [[overshot] * cells]
         assert imagined.total(given, hot(*answer[0].tolist())).item() == -4
     found = minimised(imagined, 0.1 * torch.randn(cells, 2, generator=draws(1)), 150)
@@ -202,7 +209,7 @@ def test_numbers_meet_a_sum_that_answers_to_the_log_overshoot() -> None:
 
     imagined = imagined_of(actions, worth)
     found = minimised(imagined, 0.1 * torch.randn(3, 5, generator=draws(1)), 150)
-    decided = _decoded(found, actions[0]) @ places
+    decided = _decoded(found, actions[0], HALF) @ places
     assert decided.sum().item() == pytest.approx(6, abs=0.05)
     everything = hot(4, 4, 4, of=5)
     others = hot(0, 0, of=5)
@@ -211,7 +218,7 @@ def test_numbers_meet_a_sum_that_answers_to_the_log_overshoot() -> None:
         for place in range(5)
     ]
     assert np.argmax(alone) == 4
-    decided_worth = imagined.total(situation(1, 3), _decoded(found, actions[0])[None]).item()
+    decided_worth = imagined.total(situation(1, 3), _decoded(found, actions[0], HALF)[None]).item()
     assert decided_worth > -0.01 > -0.5 > imagined.total(situation(1, 3), everything).item()
 
 
@@ -242,7 +249,8 @@ def test_what_the_policy_does_anyway_has_no_advantage() -> None:
         dim=-1,
     )
     action = torch.cat(
-        [torch.nn.functional.one_hot(chosen, 2).float(), _decoded(logits[..., 2:], OFFSET)], dim=-1
+        [torch.nn.functional.one_hot(chosen, 2).float(), _decoded(logits[..., 2:], OFFSET, HALF)],
+        dim=-1,
     )
     gain = advantages(imagined, situation(5, 4), logits, action, uniform(logits))
     assert gain.abs().max() < 1e-5
@@ -341,7 +349,7 @@ def test_numbers_beside_a_choice_follow_the_credit() -> None:
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-    offset = _decoded(logits.detach()[..., 2:], OFFSET) @ decibels
+    offset = _decoded(logits.detach()[..., 2:], OFFSET, HALF) @ decibels
     assert offset.min() > 4
 
 

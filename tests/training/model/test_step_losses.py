@@ -128,7 +128,7 @@ def test_who_learns_from_which_loss(name: str) -> None:
 
 
 def test_a_batch_asks_for_so_many_alternatives(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A power is one, a user or nobody nine, a mode three."""
+    """A power or none are two, a user or nobody nine, a mode three."""
     asked = []
 
     def spied(_: Imagined, given: Situation, logits: Tensor, *__: Any) -> Tensor:
@@ -140,7 +140,7 @@ def test_a_batch_asks_for_so_many_alternatives(monkeypatch: pytest.MonkeyPatch) 
         window, generator = window_of(name), torch.Generator().manual_seed(2)
         slots = window.action.shape[0] * window.action.shape[1]
         step_losses(learner_of(name)[1], window, replace(SETTINGS, imagined=18), generator)
-        expected = {"power": min(18, slots), "sched": 2, "sleep": 6}[name]
+        expected = {"power": min(9, slots), "sched": 2, "sleep": 6}[name]
         assert asked.pop() == (expected, expected)
 
 

@@ -76,10 +76,11 @@ def imagined_loss(
 ) -> Tensor:
     """Return how far the policy is from what all cells would gain most by; differentiable in `logits`.
 
-    Numbers, like powers, follow the gradient of the credit. A choice is the action's first component: its
-    logits are to be what each alternative loses on average against the best one, over minus the
-    temperature, while the other cells draw theirs. Other than the gradient of the expected loss, this one
-    does not vanish where the policy is sure. Where states last, cells whose turn it is not learn to go on.
+    Numbers, like powers, follow the gradient of the credit. The action's first component may be a choice,
+    or a number that can be off. The logits of its alternatives are to be what each of them loses on average
+    against the best one, over minus the temperature, while the other cells draw theirs. Other than the
+    gradient of the expected loss, this one does not vanish where the policy is sure. Where states last,
+    cells whose turn it is not learn to go on.
 
     Args:
         imagined: What is asked.
@@ -98,16 +99,18 @@ def imagined_loss(
     if any(isinstance(action, ActionBins) for action in actions):
         worth = imagined.credits(given, torch.cat(coded, dim=-1)) / imagined.credit.scale
         loss = loss - logits.shape[1] * worth
-    if isinstance(actions[0], Choice):
-        first = split_components(logits, actions)[0]
-        allowed = first > FORBIDDEN / 2
-        with torch.no_grad():
-            regret = _regret(imagined, given, coded, allowed)
-        wrong = torch.where(allowed, temperature * first + regret, 0.0)
-        loss = loss + turn * wrong.square().sum(dim=-1)
-        if held is not None:
-            likelihood = (kept * torch.log_softmax(first, dim=-1)).sum(dim=-1)
-            loss = loss - (1 - turn) * likelihood
+    asked = _alternatives(split_components(logits, actions)[0], actions[0])
+    if asked is None:
+        return given.mean(loss)
+    first, alternatives = asked
+    allowed = first > FORBIDDEN / 2
+    with torch.no_grad():
+        regret = _regret(imagined, given, coded, alternatives, allowed)
+    wrong = torch.where(allowed, temperature * first + regret, 0.0)
+    loss = loss + turn * wrong.square().sum(dim=-1)
+    if held is not None:
+        likelihood = (kept * torch.log_softmax(first, dim=-1)).sum(dim=-1)
+        loss = loss - (1 - turn) * likelihood
     return given.mean(loss)
 
 
@@ -149,21 +152,46 @@ def advantages(
         return gain / imagined.credit.scale - OUT_OF_TURN * changes
 
 
+def _alternatives(logits: Tensor, action: Action) -> tuple[Tensor, Tensor] | None:
+    """Return logits `[B, K, n]` and codes `[B, K, n, a]` of what can be chosen; None for a mere number.
+
+    A number that can be off leaves two: off, and the number.
+    """
+    if isinstance(action, Choice):
+        codes = torch.eye(action.size, device=logits.device)
+        return logits, codes.expand(*logits.shape, -1)
+    if action.off is None:
+        return None
+    off = (torch.arange(action.size, device=logits.device) == 0).to(logits).expand_as(logits)
+    sent = torch.logsumexp(logits[..., 1:], dim=-1)
+    codes = torch.stack([off, _sent(logits, action).detach()], dim=-2)
+    return torch.stack([logits[..., 0], sent], dim=-1), codes
+
+
 def _regret(
-    imagined: Imagined, given: Situation, coded: Sequence[Tensor], allowed: Tensor
+    imagined: Imagined,
+    given: Situation,
+    coded: Sequence[Tensor],
+    alternatives: Tensor,
+    allowed: Tensor,
 ) -> Tensor:
-    """Return what each choice of each cell loses against its best allowed one `[B, K, choices]`.
+    """Return what each alternative of each cell loses against its best allowed one `[B, K, n]`.
 
     What the other cells do is as in `coded`; credits of all cells count.
+
+    Args:
+        imagined: What is asked.
+        given: The situation of `B` networks.
+        coded: What all cells do, component by component.
+        alternatives: Codes of each cell's alternatives in the first component `[B, K, n, a]`.
+        allowed: Which of them are.
     """
-    networks, cells, choices = coded[0].shape
-    alternatives = cells * choices
+    networks, cells, choices, _ = alternatives.shape
     own = torch.eye(cells, device=allowed.device)[:, None, :, None]
-    alternative = torch.eye(choices, device=allowed.device)[:, None]
-    joint = torch.where(own > 0, alternative, coded[0][:, None, None])
+    joint = torch.where(own > 0, alternatives[:, :, :, None], coded[0][:, None, None])
     order = joint.flatten(0, 2)
-    rest = [part.repeat_interleave(alternatives, dim=0) for part in coded[1:]]
-    worth = imagined.total(given.repeated(alternatives), torch.cat([order, *rest], dim=-1))
+    rest = [part.repeat_interleave(cells * choices, dim=0) for part in coded[1:]]
+    worth = imagined.total(given.repeated(cells * choices), torch.cat([order, *rest], dim=-1))
     worth = worth.view(networks, cells, choices) / imagined.credit.scale
     if imagined.held is not None:
         resting = 1 - torch.eye(choices, device=worth.device)[SERVE]
@@ -179,7 +207,7 @@ def _decided(logits: Tensor, actions: Sequence[Action], uniform: Tensor) -> list
         split_components(logits, actions), split_components(uniform, actions), actions, strict=True
     )
     return [
-        _drawn(part, drawn) if isinstance(action, Choice) else _decoded(part, action)
+        _drawn(part, drawn) if isinstance(action, Choice) else _decoded(part, action, drawn)
         for part, drawn, action in parts
     ]
 
@@ -192,19 +220,24 @@ def _drawn(logits: Tensor, uniform: Tensor) -> Tensor:
     return (disturbed.argmax(dim=-1, keepdim=True) == choices).to(logits)
 
 
-def _decoded(logits: Tensor, bins: ActionBins) -> Tensor:
-    """Return the two-hot code of the value that a cell would act on, as `two_hot.decode_bins` has it.
+def _decoded(logits: Tensor, bins: ActionBins, uniform: Tensor) -> Tensor:
+    """Return the two-hot code of a number, or of "off", which is drawn with its probability.
 
-    The value passes its gradient through its two bins; "off" is decided sharply, with the gradient of
-    its probability.
+    Where all of `uniform` is a half, it is what a cell would act on, as `two_hot.decode_bins` has it.
     """
+    if bins.off is None:
+        return _sent(logits, bins)
+    off = torch.softmax(logits, dim=-1)[..., :1] >= 1 - uniform[..., :1]
+    code = (torch.arange(bins.size, device=logits.device) == 0).to(logits)
+    return torch.where(off, code, _sent(logits, bins))
+
+
+def _sent(logits: Tensor, bins: ActionBins) -> Tensor:
+    """Return the two-hot code of the expected number; it passes a gradient through its two bins."""
     ordered = torch.softmax(logits if bins.off is None else logits[..., 1:], dim=-1)
     even = torch.arange(bins.count, device=logits.device)
     place = (ordered * even).sum(dim=-1, keepdim=True)
     coded = torch.clamp(1 - (place - even).abs(), min=0)
     if bins.off is None:
         return coded
-    off = torch.softmax(logits, dim=-1)[..., :1]
-    sharp = (off >= 0.5).to(off)
-    off = sharp + off - off.detach()
-    return torch.cat([off, (1 - off) * coded], dim=-1)
+    return torch.cat([torch.zeros_like(coded[..., :1]), coded], dim=-1)

@@ -25,7 +25,7 @@ class TrainingSettings:
         average: Decay of the moving average of the weights, which is what gets exported.
         message_loss: Share of the cells that train under message loss.
         imagined: Alternatives of each cell that are asked for in a batch, in as many networks as they are
-            enough for; numbers have one.
+            enough for; a number has two, itself and none.
         ranked: Windows of a batch that the classifier learns from.
         temperature: What a choice loses, in typical credits, that the policy draws e times less often
             than the best one while it is trained.
@@ -46,7 +46,7 @@ class TrainingSettings:
     gradient_norm: float = 1.0
     average: float = 0.999
     message_loss: float = 0.25
-    imagined: int = 384
+    imagined: int = 256
     ranked: int = 4
     temperature: float = 0.1
     size: ModelSize = field(default_factory=ModelSize)

@@ -112,7 +112,7 @@ def _acting(
 ) -> Tensor:
     """Return the loss of the policy's logits `[B, T, K, A]` in some of the slots."""
     logits, first = logits.flatten(0, 1), learner.imagined.actions[0]
-    alternatives = first.size if isinstance(first, Choice) else 1
+    alternatives = first.size if isinstance(first, Choice) else 2
     networks = max(settings.imagined // alternatives, 1)
     some = torch.randperm(len(logits), generator=generator)[:networks].to(logits.device)
     return imagined_loss(
