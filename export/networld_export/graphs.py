@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from networld_export.imagined_gradient import imagined_gradient
 from networld_runtime.bundle import graph_signature
-from networld_runtime.contract import Action, Choice
+from networld_runtime.contract import Action, mask_size
 from networld_runtime.sessions import Shape
+from networld_runtime.two_hot import encode_mask
 from networld_training.model.imagination import Imagined
 from networld_training.model.world_model import TaskModel
 
@@ -140,10 +142,5 @@ def _draw(
 
 def _always(actions: tuple[Action, ...]) -> Tensor:
     """Return 1 for the entries of a coded action that every example allows, `[A]`."""
-    parts = []
-    for action in actions:
-        masked = isinstance(action, Choice) and action.masked
-        part = torch.zeros(action.size) if masked else torch.ones(action.size)
-        part[-1] = 1.0
-        parts.append(part)
-    return torch.cat(parts)
+    masked = mask_size(actions)
+    return torch.from_numpy(encode_mask(np.arange(masked) == masked - 1, actions))

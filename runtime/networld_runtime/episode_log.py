@@ -19,7 +19,6 @@ couplings, and T slots of a cell with n neighbours:
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,11 +31,11 @@ from networld_runtime.radio_codec import LARGEST_EPISODE, LARGEST_VALUE
 from networld_runtime.topics import NAME_PATTERN
 from networld_runtime.wire import (
     check_integer,
-    check_tag,
-    check_version,
+    check_numbers,
     contract_tag,
     pack_array,
-    unpack_array,
+    read_array,
+    unpack_message,
 )
 
 VERSION = 1
@@ -111,26 +110,22 @@ def decode_log(payload: bytes, contract: Contract, couplings: int) -> EpisodeLog
     Raises:
         MessageError: With reason `size`, `malformed`, `version`, `contract`, `range` or `not_finite`.
     """
-    version, *fields = unpack_array(payload, LARGEST_LOG_BYTES)
-    check_version(version, VERSION)
-    if len(fields) != _FIELDS - 1:
-        raise MessageError("malformed", f"{len(fields) + 1} fields, expected {_FIELDS}")
-    tag, epoch, episode, *parts = fields
-    check_tag(tag, contract)
+    fields = unpack_message(payload, LARGEST_LOG_BYTES, VERSION, contract, _FIELDS)
+    epoch, episode, *parts = fields
     check_integer("epoch", epoch, LARGEST_EPOCH_MS)
     check_integer("episode", episode, LARGEST_EPISODE)
     if not all(isinstance(part, bytes) for part in parts):
         raise MessageError("malformed", "neighbours, slots or values are not bytes")
     names = _read_names(parts[0])
     count = len(parts[1]) // _SLOT.itemsize
-    slots = _read("slots", parts[1], _SLOT, (count,)).astype(np.int64)
+    slots = read_array("slots", parts[1], _SLOT, (count,)).astype(np.int64)
     if not count or (np.diff(slots) <= 0).any():
         raise MessageError("range", "slots do not rise, or there are none")
-    observation = _read("observations", parts[2], _NUMBER, (count, contract.observation_size))
-    coupling = _read("couplings", parts[3], _NUMBER, (count, len(names), couplings))
-    _check_size("observations", observation, -LARGEST_VALUE)
-    _check_size("couplings", coupling, 0.0)
-    mask = _read("masks", parts[4], np.dtype(np.uint8), (count, contract.mask_size))
+    observation = read_array("observations", parts[2], _NUMBER, (count, contract.observation_size))
+    coupling = read_array("couplings", parts[3], _NUMBER, (count, len(names), couplings))
+    check_numbers("observations", observation, -LARGEST_VALUE, LARGEST_VALUE)
+    check_numbers("couplings", coupling, 0.0, LARGEST_VALUE)
+    mask = read_array("masks", parts[4], np.dtype(np.uint8), (count, contract.mask_size))
     if mask.size and (mask.max() > 1 or not mask.any(axis=1).all()):
         raise MessageError("range", "a mask holds a byte other than 0 and 1, or allows nothing")
     return EpisodeLog(epoch, episode, names, slots, observation, coupling, mask.astype(np.bool_))
@@ -145,20 +140,6 @@ def _read_names(raw: bytes) -> tuple[str, ...]:
     if not all(NAME_PATTERN.fullmatch(name) for name in names):
         raise MessageError("malformed", "a neighbour's name is none")
     return names
-
-
-def _read(what: str, raw: bytes, kind: np.dtype[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    expected = kind.itemsize * int(np.prod(shape))
-    if len(raw) != expected:
-        raise MessageError("malformed", f"{what}: {len(raw)} bytes, expected {expected}")
-    return np.frombuffer(raw, dtype=kind).reshape(shape).astype(kind.newbyteorder("="))
-
-
-def _check_size(what: str, values: FloatArray, lowest: float) -> None:
-    if not np.isfinite(values).all():
-        raise MessageError("not_finite", what)
-    if ((values < lowest) | (values > LARGEST_VALUE)).any():
-        raise MessageError("range", f"{what}: expected {lowest:g} to {LARGEST_VALUE:g}")
 
 
 def _slot_bytes(contract: Contract, neighbours: int, couplings: int) -> int:

@@ -27,11 +27,9 @@ from networld_runtime.errors import MessageError
 from networld_runtime.wire import (
     LARGEST_SLOT,
     check_integer,
-    check_tag,
-    check_version,
     contract_tag,
     pack_array,
-    unpack_array,
+    unpack_message,
 )
 
 VERSION = 1
@@ -97,12 +95,8 @@ def decode(payload: bytes, contract: Contract) -> MeanFieldMessage:
     Raises:
         MessageError: With reason `size`, `malformed`, `version`, `contract` or `range`.
     """
-    version, *fields = unpack_array(payload, LARGEST_PAYLOAD_BYTES)
-    check_version(version, VERSION)
-    if len(fields) != _FIELDS - 1:
-        raise MessageError("malformed", f"{len(fields) + 1} fields, expected {_FIELDS}")
-    tag, epoch, slot, body = fields
-    check_tag(tag, contract)
+    fields = unpack_message(payload, LARGEST_PAYLOAD_BYTES, VERSION, contract, _FIELDS)
+    epoch, slot, body = fields
     check_integer("epoch", epoch, LARGEST_EPOCH_MS)
     check_integer("slot", slot, LARGEST_SLOT)
     if not isinstance(body, bytes):

@@ -42,11 +42,11 @@ from networld_runtime.errors import MessageError
 from networld_runtime.wire import (
     LARGEST_SLOT,
     check_integer,
-    check_tag,
-    check_version,
+    check_numbers,
     contract_tag,
     pack_array,
-    unpack_array,
+    read_array,
+    unpack_message,
 )
 
 VERSION = 3
@@ -205,24 +205,14 @@ def _read_mask(raw: Any, contract: Contract) -> BoolArray | None:
 def _read_coupling(raw: Any, shape: tuple[int, int]) -> FloatArray | None:
     if raw is None:
         return None
-    expected = _LITTLE_ENDIAN.itemsize * shape[0] * shape[1]
-    if not isinstance(raw, bytes) or len(raw) != expected:
-        raise MessageError("malformed", f"couplings are neither nil nor {expected} bytes")
-    coupling = np.frombuffer(raw, dtype=_LITTLE_ENDIAN).reshape(shape).astype(np.float32)
-    if not np.isfinite(coupling).all():
-        raise MessageError("not_finite", "couplings")
-    if ((coupling < 0) | (coupling > LARGEST_VALUE)).any():
-        raise MessageError("range", f"couplings: expected 0 to {LARGEST_VALUE:g}")
+    coupling: FloatArray = read_array("couplings", raw, _LITTLE_ENDIAN, shape)
+    check_numbers("couplings", coupling, 0.0, LARGEST_VALUE)
     return coupling
 
 
 def _unpack(payload: bytes, contract: Contract, largest_bytes: int, count: int) -> list[Any]:
-    version, *fields = unpack_array(payload, largest_bytes)
-    check_version(version, VERSION)
-    if len(fields) != count - 1:
-        raise MessageError("malformed", f"{len(fields) + 1} fields, expected {count}")
-    tag, episode, slot, *rest = fields
-    check_tag(tag, contract)
+    fields = unpack_message(payload, largest_bytes, VERSION, contract, count)
+    episode, slot, *rest = fields
     check_integer("episode", episode, LARGEST_EPISODE)
     check_integer("slot", slot, LARGEST_SLOT)
     return [episode, slot, *rest]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
 import msgpack
+import numpy as np
+import numpy.typing as npt
 
-from networld_runtime.contract import Contract
+from networld_runtime.contract import Contract, FloatArray
 from networld_runtime.errors import MessageError
 
 LARGEST_SLOT = 2**32 - 1
@@ -48,6 +51,49 @@ def unpack_array(payload: bytes, largest_bytes: int) -> list[Any]:
     if not isinstance(fields, list) or not fields:
         raise MessageError("malformed", "not an array with at least one entry")
     return fields
+
+
+def unpack_message(
+    payload: bytes, largest_bytes: int, version: int, contract: Contract, count: int
+) -> list[Any]:
+    """Unpack an array of `count` entries that begins with version and contract; return the others.
+
+    Raises:
+        MessageError: With reason `size`, `malformed`, `version` or `contract`.
+    """
+    found, *fields = unpack_array(payload, largest_bytes)
+    check_version(found, version)
+    if len(fields) != count - 1:
+        raise MessageError("malformed", f"{len(fields) + 1} fields, expected {count}")
+    tag, *rest = fields
+    check_tag(tag, contract)
+    return rest
+
+
+def read_array(
+    what: str, raw: object, kind: np.dtype[Any], shape: tuple[int, ...]
+) -> npt.NDArray[Any]:
+    """Return the array that bytes hold, in native byte order.
+
+    Raises:
+        MessageError: With reason `malformed`.
+    """
+    expected = kind.itemsize * math.prod(shape)
+    if not isinstance(raw, bytes) or len(raw) != expected:
+        raise MessageError("malformed", f"{what}: not {expected} bytes")
+    return np.frombuffer(raw, dtype=kind).reshape(shape).astype(kind.newbyteorder("="))
+
+
+def check_numbers(what: str, values: FloatArray, lowest: float, largest: float) -> None:
+    """Check that all numbers of an array are finite and from `lowest` to `largest`.
+
+    Raises:
+        MessageError: With reason `not_finite` or `range`.
+    """
+    if not np.isfinite(values).all():
+        raise MessageError("not_finite", what)
+    if ((values < lowest) | (values > largest)).any():
+        raise MessageError("range", f"{what}: expected {lowest:g} to {largest:g}")
 
 
 def check_version(version: object, expected: int) -> None:
