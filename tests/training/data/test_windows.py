@@ -72,6 +72,17 @@ def test_all_parts_of_a_window_are_of_the_same_slots(
     assert set((16 * shown[:, 0, 0]).int().tolist()) == set(range(slots - acting))
 
 
+def test_fewer_episodes_are_spread_evenly_and_whole(folder: Path) -> None:
+    everything = WindowSampler(folder)
+    there = len(everything.actions)
+    few = WindowSampler(folder, 3)
+    chosen = [0, there // 3, 2 * there // 3]
+    for name in ("observations", "actions", "credits", "couplings"):
+        assert np.array_equal(getattr(few, name), getattr(everything, name)[chosen]), name
+    with pytest.raises(DataError, match=f"has {there} episodes, so not {there + 1}"):
+        WindowSampler(folder, there + 1)
+
+
 def test_same_seed_and_step_draw_the_same_windows(folder: Path) -> None:
     first, again = (WindowSampler(folder).batch(8, 2, seed=1, step=5) for _ in range(2))
     other = WindowSampler(folder).batch(8, 2, seed=1, step=6)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from networld_runtime.errors import ConfigError
+from networld_runtime.errors import ConfigError, DataError
 from networld_training import cli
 from networld_training.evaluation import workers
 from networld_training.evaluation.conditions import Conditions
@@ -136,6 +136,7 @@ def test_all_problems_of_a_file_are_told_at_once(tmp_path: Path) -> None:
         (("title =", "title"), "no TOML"),
         (("messages = { deaf = true }", "adaptation = { episodes = -1 }"), "episodes = -1"),
         (("deaf = true }", "deaf = true }\nadaptation = { episodes = 2 }"), "not together"),
+        (('tasks = ["power"]', 'tasks = ["power"]\nepisodes = 0'), "episodes = 0"),
     ],
 )
 def test_a_wrong_file_is_refused(change: tuple[str, str], part: str, tmp_path: Path) -> None:
@@ -144,6 +145,30 @@ def test_a_wrong_file_is_refused(change: tuple[str, str], part: str, tmp_path: P
     with pytest.raises(ConfigError) as caught:
         read_experiment(file)
     assert part in caught.value.render()
+
+
+def test_our_own_files_are_well_formed() -> None:
+    files = sorted((Path(__file__).parents[3] / "benchmarks" / "experiments").glob("*.toml"))
+    assert len(files) >= 7
+    for file in files:
+        assert file.read_text().startswith(
+            f"# networld experiment benchmarks/experiments/{file.name}\n"
+        )
+        assert read_experiment(file).variants
+
+
+def test_a_model_may_learn_from_fewer_episodes(data: Path, tmp_path: Path) -> None:
+    file = tmp_path / "episodes.toml"
+    few = '[model.few]\npreset = "tiny"\nsteps = 2\ncredit_steps = 2\ntasks = ["power"]\nepisodes = 3\n'
+    text = FILE.replace("[0, 1]", "[0]") + few + '[[variant]]\nname = "few"\nmodel = "few"\n'
+    file.write_text(text)
+    workshop = Workshop(read_experiment(file), tmp_path / "models", data)
+    workshop.train_all()
+    assert len(workshop._sampler("power", 3).actions) == 3
+    assert len(workshop._sampler("power", None).actions) == 9
+    file.write_text(text.replace("episodes = 3", "episodes = 10"))
+    with pytest.raises(DataError, match="has 9 episodes, so not 10"):
+        Workshop(read_experiment(file), tmp_path / "more", data).train_all()
 
 
 def test_messages_are_lost_as_often_as_said(power: PowerTask) -> None:

@@ -40,7 +40,7 @@ def test_each_task_has_every_axis(task: str) -> None:
     scenarios = TASKS[task].scenarios.values()
     axes = {scenario.axis for scenario in scenarios}
     assert axes == {
-        *("training", "reference", "layout", "distance", "density", "traffic"),
+        *("training", "reference", "layout", "size", "distance", "density", "traffic"),
         *("speed", "bandwidth", "combined"),
     }
     for scenario in scenarios:

@@ -25,7 +25,7 @@ from networld_training.ceilings.policy import CeilingPolicy
 from networld_training.environments.rollout import run_policy
 from networld_training.evaluation.scores import RANDOM, Metrics, ScoredEpisodes
 from networld_training.tasks.base import Policy, Task
-from networld_training.tasks.ceiling import CEILING, network_numbers
+from networld_training.tasks.ceiling import CEILING, network_numbers, with_ceiling
 from networld_training.tasks.network import Network
 from networld_training.tasks.registry import find_task
 from networld_training.tasks.scenario import Scenario
@@ -110,7 +110,8 @@ class CeilingTrainer:
         self.entry = find_task(task)
         self.objective = find_objective(task)
         torch.manual_seed(settings.seed)
-        self.numbers = network_numbers(self.entry.scenarios.values())
+        self.scenarios = with_ceiling(self.entry.scenarios.values())
+        self.numbers = network_numbers(self.scenarios)
         self.model = CeilingModel(
             self.objective.input_size, len(self.numbers), self.objective.output_size
         )
@@ -121,11 +122,9 @@ class CeilingTrainer:
         # By scenario, so that those of one network are met as often as those of nine.
         self._courses = [
             itertools.cycle([_Course(network) for network in scenario.networks])
-            for scenario in self.entry.scenarios.values()
+            for scenario in self.scenarios
         ]
-        self._exams = {
-            name: self._exam(scenario) for name, scenario in self.entry.scenarios.items()
-        }
+        self._exams = {scenario.name: self._exam(scenario) for scenario in self.scenarios}
 
     def run(self, report: Callable[[int, str], None]) -> Mapping[str, Tensor]:
         """Train and return the best weights; `report` gets the steps done and a note."""

@@ -38,7 +38,6 @@ def run(arguments: argparse.Namespace) -> int:
     with reporting("ceiling", settings.steps) as progress:
         weights = trainer.run(progress.update)
     origin = {"steps": str(settings.steps), "seed": str(settings.seed)}
-    scenarios = tuple(trainer.entry.scenarios.values())
-    save_weights(arguments.output, weights, trainer.entry.spec, scenarios, origin)
+    save_weights(arguments.output, weights, trainer.entry.spec, trainer.scenarios, origin)
     print(f"ceiling: {arguments.output}")
     return 0

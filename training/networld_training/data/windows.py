@@ -68,25 +68,28 @@ class WindowSampler:
 
     Args:
         folder: A finished data set.
+        episodes: Learn from so many of its episodes, evenly spread over its networks; None takes all.
 
     Raises:
-        DataError: The data set is unfinished or damaged, or not what the world model learns from.
+        DataError: The data set is unfinished or damaged, too small, or not what the world model learns from.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, episodes: int | None = None) -> None:
         manifest = read_finished_manifest(folder)
         self.contract: Contract = _contract(folder, manifest)
         shards = [read_shard(folder, manifest, shard) for shard in manifest.shards]
         _check_same_cells(folder, shards)
         self.neighbours = torch.from_numpy(shards[0]["neighbours"])
-        self.observations = self.contract.normalise(
-            np.concatenate([shard["observations"] for shard in shards])
-        )
-        self.actions = np.concatenate([shard["actions"] for shard in shards])
-        self.credits = np.concatenate([shard["credits"] for shard in shards])
-        self.couplings = np.concatenate([shard["couplings"] for shard in shards])
-        masks = [shard["action_mask"] for shard in shards if "action_mask" in shard]
-        self.masks = np.concatenate(masks) if masks else None
+        chosen = _spread(folder, sum(shard.episodes for shard in manifest.shards), episodes)
+
+        def joined(name: str) -> Array:
+            return np.concatenate([shard[name] for shard in shards])[chosen]
+
+        self.observations = self.contract.normalise(joined("observations"))
+        self.actions = joined("actions")
+        self.credits = joined("credits")
+        self.couplings = joined("couplings")
+        self.masks = joined("action_mask") if "action_mask" in shards[0] else None
         self.per_db = np.array(
             [2 / (one.high - one.low) * (OVER_NOISE in one.unit) for one in self.contract.features],
             dtype=np.float32,
@@ -150,6 +153,15 @@ def _contract(folder: Path, manifest: Manifest) -> Contract:
             "make the data set again in another folder",
         )
     return contract
+
+
+def _spread(folder: Path, there: int, episodes: int | None) -> Array:
+    """Return the indices of episodes to learn from, evenly spread over all that are there."""
+    if episodes is None:
+        return np.arange(there)
+    if not 1 <= episodes <= there:
+        raise DataError(str(folder), f"has {there} episodes, so not {episodes} of them")
+    return np.arange(episodes) * there // episodes
 
 
 def _check_same_cells(folder: Path, shards: list[Arrays]) -> None:

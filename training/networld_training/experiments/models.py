@@ -26,7 +26,7 @@ class Workshop:
         self.experiment = experiment
         self.folder = folder
         self._data = data
-        self._samplers: dict[str, WindowSampler] = {}
+        self._samplers: dict[tuple[str, int | None], WindowSampler] = {}
 
     def checkpoint(self, model: str, seed: int) -> Path:
         """Return the file of a model."""
@@ -67,11 +67,15 @@ class Workshop:
 
     def _train(self, name: str, seed: int, note: str) -> None:
         plan: ModelPlan = self.experiment.models[name]
-        for task in plan.tasks:
-            if task not in self._samplers:
-                self._samplers[task] = WindowSampler(self._data / f"{task}-mixed")
-        samplers = {task: self._samplers[task] for task in plan.tasks}
+        samplers = {task: self._sampler(task, plan.episodes) for task in plan.tasks}
         folder = self.checkpoint(name, seed).parent
         trainer = Trainer(folder, samplers, plan.settings, seed)
         with reporting(note, plan.settings.all_steps, trainer.step) as progress:
             trainer.run(lambda step, _: progress.update(step))
+
+    def _sampler(self, task: str, episodes: int | None) -> WindowSampler:
+        """Return the sampler of so many episodes of a task; it is read once."""
+        if (task, episodes) not in self._samplers:
+            folder = self._data / f"{task}-mixed"
+            self._samplers[task, episodes] = WindowSampler(folder, episodes)
+        return self._samplers[task, episodes]

@@ -28,10 +28,12 @@ class ModelPlan:
     Attributes:
         tasks: What it learns.
         settings: How it is trained.
+        episodes: Episodes of each task's data set that it learns from; None takes all.
     """
 
     tasks: tuple[str, ...]
     settings: TrainingSettings
+    episodes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -139,13 +141,16 @@ def _model(table: Mapping[str, Any]) -> ModelPlan:
     tasks = tuple(values.pop("tasks"))
     for task in tasks:
         find_contract(task)
+    episodes = values.pop("episodes", None)
+    if episodes is not None and not (type(episodes) is int and episodes >= 1):
+        raise ValueError(f"episodes = {episodes!r}: expected a whole number from 1")
     preset = PRESETS[values.pop("preset", "default")]
     nested = {
         name: replace(getattr(preset, name), **values.pop(name))
         for name in ("size", "credit")
         if name in values
     }
-    return ModelPlan(tasks, replace(preset, **values, **nested))
+    return ModelPlan(tasks, replace(preset, **values, **nested), episodes)
 
 
 def _variant(table: Mapping[str, Any], models: Mapping[str, object]) -> Variant:

@@ -26,7 +26,7 @@ class ShippedCeiling:
 
     Args:
         spec: Interface of the task.
-        scenarios: All scenarios of the task.
+        scenarios: The scenarios that it was trained in.
     """
 
     name = CEILING
@@ -60,6 +60,11 @@ class ShippedCeiling:
 
         path = WEIGHTS / f"{self._spec.name}.safetensors"
         return load_policy(path, self._spec, self._scenarios)
+
+
+def with_ceiling(scenarios: Iterable[Scenario]) -> tuple[Scenario, ...]:
+    """Return the scenarios that a ceiling is trained in: all but those of many cells, which take long."""
+    return tuple(scenario for scenario in scenarios if scenario.axis != "size")
 
 
 def network_numbers(scenarios: Iterable[Scenario]) -> Mapping[Network, int]:

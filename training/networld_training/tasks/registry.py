@@ -9,7 +9,7 @@ from typing import Any
 from networld_runtime.contract import Contract
 from networld_runtime.errors import ConfigError
 from networld_training.tasks.base import Rule, Task
-from networld_training.tasks.ceiling import ShippedCeiling
+from networld_training.tasks.ceiling import ShippedCeiling, with_ceiling
 from networld_training.tasks.entry import TaskEntry, added_tasks
 from networld_training.tasks.learning import Learning
 from networld_training.tasks.network import Network
@@ -39,7 +39,7 @@ def _entry(
 ) -> TaskEntry:
     """Return the entry of one of our tasks: its rules and its ceiling."""
     by_name = {scenario.name: scenario for scenario in scenarios}
-    ceiling = partial(ShippedCeiling, make.spec, scenarios)
+    ceiling = partial(ShippedCeiling, make.spec, with_ceiling(scenarios))
     return TaskEntry(make, network, heuristics, by_name, ceiling)
 
 

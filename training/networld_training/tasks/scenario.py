@@ -14,6 +14,7 @@ Axis = Literal[
     "training",
     "reference",
     "layout",
+    "size",
     "distance",
     "density",
     "traffic",

@@ -22,7 +22,7 @@ def scenario(task: str, name: str, axis: Axis, *networks: Network) -> Scenario:
 
 
 def common_shifts(task: str, base: Network) -> tuple[Scenario, ...]:
-    """Return shifts of layout, density, hotspots, speed and bandwidth from a reference network.
+    """Return shifts of layout, size, density, hotspots, speed and bandwidth from a reference network.
 
     The densities are half and twice that of `base`.
     """
@@ -35,6 +35,7 @@ def common_shifts(task: str, base: Network) -> tuple[Scenario, ...]:
     )
     return (
         shifted("hex19", "layout", cells=19),
+        shifted("hex61", "size", cells=61),
         scenario(task, "irregular", "layout", *irregular),
         shifted("sparse", "density", users_per_cell=max(base.users_per_cell // 2, 1)),
         shifted("dense", "density", users_per_cell=2 * base.users_per_cell),
