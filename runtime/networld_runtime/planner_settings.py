@@ -11,6 +11,8 @@ from networld_runtime.solver import SOLVERS
 
 MODES = ("policy", "none", "guidance", "select", "guidance-select")
 """Ways to choose an action; `PlannerSettings` says what each does."""
+DENOISERS = ("full", "distilled")
+"""Networks that denoise plans; `PlannerSettings` says what each does."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,9 @@ class PlannerSettings:
             `guidance`: from one that the classifier guides in every denoising step. `select`: from the best
             of several without guidance, by the classifier. `guidance-select`: from the best of several
             with guidance.
+        denoiser: `full`: the denoiser that was trained on logs; guidance takes the classifier's gradient.
+            `distilled`: a smaller one that has learned where the full one ends after many guided steps; one
+            or two steps are enough.
         steps: Denoising steps of a plan that starts from noise.
         candidates: Plans drawn for each decision in the modes that select.
         guidance_scale: Length of the classifier's step in every denoising step, in the modes with guidance.
@@ -35,6 +40,7 @@ class PlannerSettings:
     """
 
     mode: str = "guidance-select"
+    denoiser: str = "full"
     steps: int = 2
     candidates: int = 8
     guidance_scale: float = 0.3
@@ -48,6 +54,7 @@ class PlannerSettings:
             self,
             (
                 ("mode", self.mode in MODES, f"one of {', '.join(MODES)}"),
+                ("denoiser", self.denoiser in DENOISERS, f"one of {', '.join(DENOISERS)}"),
                 ("steps", 1 <= self.steps <= 100, "1 to 100"),
                 ("candidates", 1 <= self.candidates <= 1024, "1 to 1024"),
                 ("guidance_scale", 0 <= self.guidance_scale <= 10, "0 to 10"),
@@ -61,6 +68,11 @@ class PlannerSettings:
     def guides(self) -> bool:
         """Whether the classifier guides every denoising step."""
         return self.mode in {"guidance", "guidance-select"}
+
+    @property
+    def needs_distilled(self) -> bool:
+        """Whether plans are denoised by the distilled denoiser."""
+        return self.mode != "policy" and self.denoiser == "distilled"
 
     @property
     def plans(self) -> int:

@@ -224,7 +224,7 @@ def test_other_candidates_than_exported_are_a_clear_error(toy: Any) -> None:
 
 def test_a_bundle_brings_its_own_settings(toy: Any) -> None:
     recommended = replace(toy, planner={"mode": "select", "candidates": 3, "steps": 5})
-    assert Planner(recommended).settings == PlannerSettings("select", 5, 3)
+    assert Planner(recommended).settings == PlannerSettings("select", steps=5, candidates=3)
 
 
 def test_settings_name_every_bad_value() -> None:

@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     from torch.utils.tensorboard import SummaryWriter
 
     from networld_runtime.errors import ConfigError
-    from networld_training.data.windows import WindowSampler
+    from networld_training.data.windows import read_samplers
     from networld_training.model.settings import PRESETS
     from networld_training.model.trainer import Trainer
     from networld_training.progress import reporting
@@ -57,14 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.steps is not None:
         settings = replace(settings, steps=arguments.steps)
 
-    samplers: dict[str, WindowSampler] = {}
-    for folder in arguments.data:
-        sampler = WindowSampler(folder)
-        if sampler.contract.task in samplers:
-            raise ConfigError(
-                "--data", f"two data sets of task {sampler.contract.task!r}; name one"
-            )
-        samplers[sampler.contract.task] = sampler
+    samplers = read_samplers(arguments.data)
     trainer = Trainer(
         arguments.output,
         samplers,

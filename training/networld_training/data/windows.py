@@ -6,6 +6,7 @@ training sample of the classifier, the one that needs most of them, several time
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from networld_runtime.contract import NORMALISED_LIMIT, Contract
-from networld_runtime.errors import DataError
+from networld_runtime.errors import ConfigError, DataError
 from networld_runtime.two_hot import encode_actions, encode_mask
 from networld_training.data.manifest import Manifest, read_finished_manifest
 from networld_training.data.shards import Arrays, read_shard
@@ -136,6 +137,23 @@ class WindowSampler:
             nothing = np.ones((*slot.shape, self.actions.shape[2], 0))
             return encode_mask(nothing, self.contract.actions)
         return encode_mask(self.masks[episode, slot], self.contract.actions)
+
+
+def read_samplers(folders: Sequence[Path]) -> dict[str, WindowSampler]:
+    """Return a sampler for each data set, by task.
+
+    Raises:
+        DataError: As for a single one.
+        ConfigError: Two data sets are of the same task.
+    """
+    samplers: dict[str, WindowSampler] = {}
+    for folder in folders:
+        sampler = WindowSampler(folder)
+        task = sampler.contract.task
+        if task in samplers:
+            raise ConfigError("data sets", f"two of task {task!r}; name one")
+        samplers[task] = sampler
+    return samplers
 
 
 def _contract(folder: Path, manifest: Manifest) -> Contract:

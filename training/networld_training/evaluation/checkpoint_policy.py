@@ -8,12 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from networld_runtime.bundle import file_digest
 from networld_runtime.contract import FloatArray
 from networld_runtime.errors import DataError
 from networld_runtime.plan_start import plan_start
 from networld_runtime.planner_settings import PlannerSettings
 from networld_runtime.solver import SOLVERS
 from networld_runtime.two_hot import decode_actions
+from networld_training.distillation.student import STUDENT, Student, load_student
 from networld_training.evaluation.conditions import Conditions
 from networld_training.model.checkpoint import load_checkpoint
 from networld_training.model.mean_field import mean_field
@@ -46,6 +48,26 @@ def load_task_model(path: Path, task: str) -> TaskModel:
     return checkpoint.averaged_model().for_task(task)
 
 
+def load_policy(
+    path: Path,
+    task: str,
+    settings: PlannerSettings | None = None,
+    messages: Conditions | None = None,
+) -> CheckpointPolicy:
+    """Load a checkpoint as a policy, and the distilled denoiser beside it where the settings ask for it.
+
+    Raises:
+        DataError: The checkpoint or the distilled denoiser is missing, damaged or of something else.
+        ConfigError: The world model does not learn this task.
+    """
+    model = load_task_model(path, task)
+    student = None
+    if settings is not None and settings.needs_distilled:
+        teacher, contracts = file_digest(path), {task: model.contract}
+        student = load_student(path.with_name(STUDENT), teacher, contracts)
+    return CheckpointPolicy(model, settings, messages, student)
+
+
 class CheckpointPolicy:
     """Decides as a base station does, with torch in place of the exported graphs.
 
@@ -56,6 +78,7 @@ class CheckpointPolicy:
         model: The model of the task.
         settings: How actions are chosen; None takes the defaults, which `networld export` has as well.
         messages: How messages arrive; None if all do.
+        student: The distilled denoiser, for settings that plan with it.
     """
 
     name = "networld-checkpoint"
@@ -66,8 +89,10 @@ class CheckpointPolicy:
         model: TaskModel,
         settings: PlannerSettings | None = None,
         messages: Conditions | None = None,
+        student: Student | None = None,
     ) -> None:
         self.model = model
+        self._student = student
         self.messages = messages or Conditions()
         self.settings = settings or PlannerSettings()
         self._told: Tensor | None = None
@@ -136,13 +161,18 @@ class CheckpointPolicy:
         field = field.repeat_interleave(settings.plans, dim=0)
         rows = len(latent)
 
+        scale = torch.full((rows,), settings.guidance_scale if settings.guides else 0.0)
+
         def denoise(plan: Tensor, level: float) -> Tensor:
             levels = torch.full((rows,), level)
+            if self._student is not None:
+                clean: Tensor = self._student(
+                    model.contract.task, plan, levels, latent, field, scale
+                )
+                return clean
             if not settings.guides:
                 return model.denoise(plan, levels, latent, field)
-            return model.guided(
-                plan, levels, latent, field, torch.full((rows,), settings.guidance_scale)
-            )
+            return model.guided(plan, levels, latent, field, scale)
 
         plans = SOLVERS[settings.solver](denoise, start.flatten(0, 1), levels)
         returns = model.expected_return(plans, latent, field).view(-1, settings.plans)

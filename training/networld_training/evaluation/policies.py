@@ -148,12 +148,10 @@ def _make(kind: str, text: str, task: str, mode: str | None) -> Rule[Any]:
         return load_own_policy(text)
     if kind == "checkpoint":
         from networld_training.evaluation.checkpoint_policy import (  # noqa: PLC0415 - torch is slow
-            CheckpointPolicy,
-            load_task_model,
+            load_policy,
         )
 
-        model = load_task_model(Path(text), task)
-        return CheckpointPolicy(model, None if mode is None else PlannerSettings(mode=mode))
+        return load_policy(Path(text), task, None if mode is None else PlannerSettings(mode=mode))
     if kind == "learned":
         from networld_training.baselines.policy import BaselinePolicy  # noqa: PLC0415 - as above
 

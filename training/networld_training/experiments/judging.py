@@ -14,7 +14,7 @@ import numpy as np
 
 from networld_runtime.bundle import file_digest
 from networld_runtime.files import write_atomically
-from networld_training.evaluation.checkpoint_policy import CheckpointPolicy, load_task_model
+from networld_training.evaluation.checkpoint_policy import load_policy
 from networld_training.evaluation.episodes import draw_seeds
 from networld_training.evaluation.policies import Contender, find_contenders
 from networld_training.evaluation.results import ScenarioResult
@@ -52,8 +52,7 @@ class VariantContender(Contender):
         assert self.variant is not None  # noqa: S101
         if self.variant.adaptation.episodes:
             return AdaptedPolicy(Path(self.text), self.task, self.variant.adaptation)
-        model = load_task_model(Path(self.text), self.task)
-        return CheckpointPolicy(model, self.variant.planner, self.variant.messages)
+        return load_policy(Path(self.text), self.task, self.variant.planner, self.variant.messages)
 
 
 def judge(
