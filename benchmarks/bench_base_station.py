@@ -12,7 +12,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from networld_runtime import message
 from networld_runtime.bundle import Bundle, load_bundle
 from networld_runtime.planner import Planner
-from networld_runtime.planner_settings import MODES, PlannerSettings
+from networld_runtime.planner_settings import DENOISERS, MODES, PlannerSettings
 
 BUNDLE = Path(__file__).parents[1] / "bundles" / "networld"
 
@@ -27,9 +27,10 @@ def test_mode(benchmark: BenchmarkFixture, bundle: Bundle, mode: str) -> None:
     time_plan(benchmark, bundle, mode=mode)
 
 
+@pytest.mark.parametrize("denoiser", DENOISERS)
 @pytest.mark.parametrize("steps", [1, 2, 4, 8])
-def test_steps(benchmark: BenchmarkFixture, bundle: Bundle, steps: int) -> None:
-    time_plan(benchmark, bundle, mode="guidance-select", steps=steps)
+def test_steps(benchmark: BenchmarkFixture, bundle: Bundle, steps: int, denoiser: str) -> None:
+    time_plan(benchmark, bundle, mode="guidance-select", steps=steps, denoiser=denoiser)
 
 
 def time_plan(benchmark: BenchmarkFixture, bundle: Bundle, **changes: Any) -> None:
@@ -60,5 +61,8 @@ def test_decode_message(benchmark: BenchmarkFixture, bundle: Bundle) -> None:
 def test_adaptation_step(benchmark: BenchmarkFixture, bundle: Bundle) -> None:
     session = bundle.session("gradient")
     inputs, _ = bundle.signature("gradient")
-    feeds = {name: np.full(shape, 0.1, dtype=np.float32) for name, shape in inputs.items()}
+    feeds = {
+        name: np.full([int(size) for size in shape], 0.1, dtype=np.float32)
+        for name, shape in inputs.items()
+    }
     benchmark(session.run, **feeds)

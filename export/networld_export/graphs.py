@@ -13,10 +13,12 @@ import torch
 from torch import Tensor
 
 from networld_export.imagined_gradient import imagined_gradient
-from networld_runtime.bundle import graph_signature
+from networld_export.plan_graphs import DistilledStep, FusedPlan, Head
+from networld_runtime.bundle import FUSED_STEPS, graph_signature
 from networld_runtime.contract import Action, mask_size
 from networld_runtime.sessions import Shape
 from networld_runtime.two_hot import encode_mask
+from networld_training.distillation.student import Student
 from networld_training.model.imagination import Imagined
 from networld_training.model.world_model import TaskModel
 
@@ -29,7 +31,8 @@ class GraphSource:
 
     Attributes:
         name: One of `networld_runtime.bundle.GRAPHS`.
-        function: Takes the inputs in order and returns the outputs in order.
+        function: Takes the inputs in order and returns the outputs in order. A module where a dimension
+            may have any size.
         inputs: Names and shapes.
         outputs: Names and shapes.
         actions: Components of the task's actions.
@@ -46,8 +49,15 @@ class GraphSource:
     def example(self, seed: int) -> tuple[Tensor, ...]:
         """Draw inputs of plausible values: within [-1, 1], levels, couplings, masks, shares, weights."""
         generator = torch.Generator().manual_seed(seed)
+        any_size = 2 + seed % 7
         return tuple(
-            _draw(name, shape, generator, self.actions) for name, shape in self.inputs.items()
+            _draw(
+                name,
+                tuple(any_size if isinstance(size, str) else size for size in shape),
+                generator,
+                self.actions,
+            )
+            for name, shape in self.inputs.items()
         )
 
 
@@ -57,6 +67,7 @@ def graph_sources(
     temperature: float,
     candidates: int,
     adaptation_batch: int,
+    student: Student | None,
 ) -> tuple[GraphSource, ...]:
     """Return the graphs of one task.
 
@@ -64,16 +75,20 @@ def graph_sources(
         model: The task's networks.
         judge: What the policy was trained by, and its adapter is.
         temperature: As in `imagined_loss`.
-        candidates: Plans in a batch of the denoiser.
+        candidates: Plans that the full denoiser takes.
         adaptation_batch: Slots in a batch of the gradient graph.
+        student: The distilled denoiser; None leaves out its graphs.
     """
     functions: dict[str, Function] = {
         "encoder": lambda observation: (model.encode(observation),),
         "denoiser": _denoiser(model),
-        "head": _head(model),
+        "head": Head(model),
         "policy": lambda latent, field, adapter: (model.act(latent, field, adapter),),
         "gradient": imagined_gradient(model, judge, temperature),
     }
+    if student is not None:
+        functions["distilled"] = DistilledStep(model, student)
+        functions |= {f"plan_{steps}": FusedPlan(model, student, steps) for steps in FUSED_STEPS}
     sources = []
     for name, function in functions.items():
         inputs, outputs = graph_signature(
@@ -91,7 +106,7 @@ def graph_sources(
 
 def _denoiser(model: TaskModel) -> Function:
     def denoiser(
-        plan: Tensor, level: Tensor, latent: Tensor, field: Tensor, scale: Tensor, adapter: Tensor
+        plan: Tensor, level: Tensor, latent: Tensor, field: Tensor, scale: Tensor
     ) -> tuple[Tensor, ...]:
         rows = plan.shape[0]
         return (
@@ -101,26 +116,14 @@ def _denoiser(model: TaskModel) -> Function:
                 latent.expand(rows, -1),
                 field.expand(rows, -1),
                 scale.expand(rows),
-                adapter,
             ),
         )
 
     return denoiser
 
 
-def _head(model: TaskModel) -> Function:
-    def head(plan: Tensor, latent: Tensor, field: Tensor, adapter: Tensor) -> tuple[Tensor, ...]:
-        rows = plan.shape[0]
-        latent, field = latent.expand(rows, -1), field.expand(rows, -1)
-        actions = model.actions(plan, latent, adapter)
-        logits = model.classifier(latent, field, actions, adapter)
-        return torch.softmax(logits, dim=-1) @ model.centres, actions[:, 0]
-
-    return head
-
-
 def _draw(
-    name: str, shape: Shape, generator: torch.Generator, actions: tuple[Action, ...]
+    name: str, shape: tuple[int, ...], generator: torch.Generator, actions: tuple[Action, ...]
 ) -> Tensor:
     uniform = torch.rand(shape, generator=generator)
     normal = torch.randn(shape, generator=generator)

@@ -12,12 +12,14 @@ import logging
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import onnx
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._decomp import core_aten_decompositions
+from torch.export import Dim
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from networld_export.graphs import GraphSource
@@ -34,24 +36,35 @@ def export_graph(source: GraphSource, path: Path) -> None:
         BundleError: The exporter gave other inputs, outputs or operators than asked for.
     """
     example = source.example(seed=0)
-    decompositions = {
-        **core_aten_decompositions(),
-        torch.ops.aten.empty_permuted.default: _zeros,
-    }
-    recorded = make_fx(source.function, decomposition_table=decompositions)(*example)
+    if isinstance(source.function, nn.Module):
+        subject = source.function.requires_grad_(False)
+        any_size = [
+            {at: Dim.DYNAMIC for at, size in enumerate(shape) if isinstance(size, str)} or None
+            for shape in source.inputs.values()
+        ]
+    else:
+        decompositions = {
+            **core_aten_decompositions(),
+            torch.ops.aten.empty_permuted.default: _zeros,
+        }
+        recorded = make_fx(source.function, decomposition_table=decompositions)(*example)
+        subject = cast(nn.Module, recorded)
+        any_size = None
     with _quiet():
         program = torch.onnx.export(
-            recorded,
+            subject,
             example,
             dynamo=True,
             input_names=list(source.inputs),
             output_names=list(source.outputs),
+            dynamic_shapes=any_size,
             opset_version=OPSET,
             external_data=False,
         )
         if program is None:
             raise BundleError(source.name, "the exporter returned nothing")
         program.save(path, external_data=False)
+    _name_dimensions(source, path)
     _check(source, path)
 
 
@@ -77,6 +90,21 @@ def parity(source: GraphSource, path: Path, samples: int) -> float:
             worst = max(worst, float(np.abs(found - reference).max()) / scale)
         errors.append(worst)
     return sorted(errors)[-2 if source.jumps else -1]
+
+
+def _name_dimensions(source: GraphSource, path: Path) -> None:
+    """Give dimensions of any size the names that they have in the bundle, not the exporter's own."""
+    model = onnx.load(path)
+    for values, shapes in (
+        (model.graph.input, source.inputs),
+        (model.graph.output, source.outputs),
+    ):
+        for value in values:
+            sizes = value.type.tensor_type.shape.dim
+            for size, wanted in zip(sizes, shapes.get(value.name, ()), strict=False):
+                if isinstance(wanted, str) and not size.HasField("dim_value"):
+                    size.dim_param = wanted
+    onnx.save(model, path)
 
 
 def _zeros(size: list[int], order: list[int], **_: object) -> Tensor:

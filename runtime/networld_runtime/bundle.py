@@ -13,9 +13,16 @@ from networld_runtime.contract import Contract
 from networld_runtime.errors import BundleError
 from networld_runtime.sessions import Session, Shape
 
-FORMAT = 4
+FORMAT = 5
 MANIFEST = "manifest.json"
 GRAPHS = ("encoder", "denoiser", "head", "policy", "gradient")
+"""Graphs that every bundle holds."""
+FUSED_STEPS = (1, 2, 4)
+"""Steps for which a whole plan by the distilled denoiser is one graph."""
+DISTILLED_GRAPHS = ("distilled", *(f"plan_{steps}" for steps in FUSED_STEPS))
+"""Graphs that a bundle with a distilled denoiser holds as well."""
+CANDIDATES = "candidates"
+"""Dimension of graphs that take any number of plans."""
 NEIGHBOURS = 6
 """Neighbours that the gradient graph judges a cell with; a cell that has fewer fills up with none."""
 STAR = NEIGHBOURS + 1
@@ -33,9 +40,8 @@ class Bundle:
         name: Name given at export.
         digest: SHA-256 of the manifest, which holds the digests of all files; hexadecimal.
         contract: What model and messages agree on.
-        candidates: Plans in a batch of the denoiser (`N`).
+        candidates: Plans that the full denoiser takes (`N`); other graphs take any number.
         adapter_size: Entries of the adapter vector (`P`).
-        adapter_parts: First entry and end of each network's part of the adapter vector.
         adaptation_batch: Slots in a batch of the gradient graph (`B`).
         couplings: Numbers that say how strongly one cell acts on another (`Q`).
         planner: Planner settings that the bundle recommends, the mode among them.
@@ -48,18 +54,23 @@ class Bundle:
     contract: Contract
     candidates: int
     adapter_size: int
-    adapter_parts: Mapping[str, tuple[int, int]]
     adaptation_batch: int
     couplings: int
     planner: Mapping[str, Any]
     graphs: Mapping[str, Path]
 
     def session(self, graph: str) -> Session:
-        """Load one of `GRAPHS` and check its inputs and outputs.
+        """Load a graph and check its inputs and outputs.
 
         Raises:
-            BundleError: The graph does not load or does not fit the contract.
+            BundleError: The bundle lacks it, or it does not load or does not fit the contract.
         """
+        if graph not in self.graphs:
+            raise BundleError(
+                str(self.path),
+                f"no graph {graph!r}: exported without a distilled denoiser; make one with "
+                "`networld distil` and export again, or plan with the full one",
+            )
         inputs, outputs = self.signature(graph)
         return Session(self.graphs[graph], inputs, outputs)
 
@@ -86,19 +97,21 @@ def graph_signature(
     """Return names and shapes of a graph's inputs and outputs, as `docs/architecture.md` lists them."""
     size, horizon = contract.latent_size, contract.horizon
     actions, features = contract.action_size, contract.observation_size
-    plan = (candidates, horizon, size)
+    plan: Shape = (candidates, horizon, size)
+    plans: Shape = (CANDIDATES, horizon, size)
+    scale: dict[str, Shape] = {"in_guidance_scale": (1,)}
     now = {"in_latent": (1, size), "in_mean_field": (1, contract.mean_field_size)}
     adapter = {"in_adapter": (adapter_size,)}
     batch = adaptation_batch
     signatures: dict[str, tuple[dict[str, Shape], dict[str, Shape]]] = {
         "encoder": ({"in_observation": (1, features)}, {"out_latent": (1, size)}),
         "denoiser": (
-            {"in_plan": plan, "in_level": (1,), **now, "in_guidance_scale": (1,), **adapter},
+            {"in_plan": plan, "in_level": (1,), **now, **scale},
             {"out_plan": plan},
         ),
         "head": (
-            {"in_plan": plan, **now, **adapter},
-            {"out_return": (candidates,), "out_action": (candidates, actions)},
+            {"in_plan": plans, **now},
+            {"out_return": (CANDIDATES,), "out_action": (CANDIDATES, actions)},
         ),
         "policy": ({**now, **adapter}, {"out_action": (1, actions)}),
         "gradient": (
@@ -114,7 +127,16 @@ def graph_signature(
             },
             {"out_loss": (1,), "out_worth": (batch,), "out_gradient": (adapter_size,)},
         ),
+        "distilled": (
+            {"in_plan": plans, "in_level": (1,), **now, **scale},
+            {"out_plan": plans},
+        ),
     }
+    for steps in FUSED_STEPS:
+        signatures[f"plan_{steps}"] = (
+            {"in_plan": plans, "in_level": (steps,), "in_factors": (steps, 3), **now, **scale},
+            {"out_plan": (1, horizon, size), "out_return": (1,), "out_action": (1, actions)},
+        )
     return signatures[graph]
 
 
@@ -152,10 +174,6 @@ def load_bundle(path: Path, task: str) -> Bundle:
             contract=contract,
             candidates=int(entry["candidates"]),
             adapter_size=int(entry["adapter_size"]),
-            adapter_parts={
-                name: (int(start), int(end))
-                for name, (start, end) in entry["adapter_parts"].items()
-            },
             adaptation_batch=int(entry["adaptation_batch"]),
             couplings=int(entry["couplings"]),
             planner=dict(entry["planner"]),
@@ -173,7 +191,8 @@ def _check_files(path: Path, entries: Mapping[str, Mapping[str, Any]]) -> dict[s
     """Return the file of each graph after checking that it lies inside the bundle and is intact."""
     problems = []
     graphs = {}
-    for graph in GRAPHS:
+    distilled = any(graph in entries for graph in DISTILLED_GRAPHS)
+    for graph in (*GRAPHS, *DISTILLED_GRAPHS) if distilled else GRAPHS:
         if graph not in entries:
             problems.append(f"graph {graph!r} is not in the manifest; export again")
             continue

@@ -9,7 +9,7 @@ from typing import Any
 
 from networld_runtime.config_table import Table, suggestion
 from networld_runtime.errors import ConfigError
-from networld_runtime.planner_settings import MODES
+from networld_runtime.planner_settings import DENOISERS, MODES
 from networld_runtime.solver import SOLVERS
 
 if sys.version_info >= (3, 11):
@@ -70,6 +70,7 @@ class PlannerConfig:
     """`[planner]`: what to change of the bundle's own settings; None keeps the bundle's."""
 
     mode: str | None = None
+    denoiser: str | None = None
     steps: int | None = None
     candidates: int | None = None
     guidance_scale: float | None = None
@@ -218,6 +219,7 @@ def _broker(table: Table, folder: Path) -> BrokerConfig:
 def _planner(table: Table) -> PlannerConfig:
     return PlannerConfig(
         mode=table.choice("mode", MODES),
+        denoiser=table.choice("denoiser", DENOISERS),
         steps=table.integer("steps", None, 1, 100),
         candidates=table.integer("candidates", None, 1, 1024),
         guidance_scale=table.number("guidance_scale", None, 0, 10),

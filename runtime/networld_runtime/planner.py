@@ -3,35 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
 from networld_runtime.bundle import Bundle
 from networld_runtime.contract import BoolArray, FloatArray
 from networld_runtime.errors import ConfigError
-from networld_runtime.plan_start import plan_start
 from networld_runtime.planner_settings import PlannerSettings
-from networld_runtime.solver import SOLVERS
 from networld_runtime.two_hot import decode_actions
-
-Inputs = Mapping[str, FloatArray]
-"""What all graphs of a decision take: `in_latent`, `in_mean_field` and `in_adapter`."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a cell means to do.
-
-    Attributes:
-        latents: The next latents `[H, Z]`.
-        expected_return: The classifier's expectation.
-    """
-
-    latents: FloatArray
-    expected_return: float
+from networld_runtime.ways import Plan, make_way
 
 
 @dataclass(frozen=True)
@@ -57,8 +38,8 @@ class Planner:
         adapter: Adapter vector `[P]`; None is the base model.
 
     Raises:
-        BundleError: A graph does not load or does not fit the contract.
-        ConfigError: The bundle was exported for another number of candidates.
+        BundleError: A graph is missing, does not load or does not fit the contract.
+        ConfigError: The full denoiser was exported for another number of candidates.
     """
 
     def __init__(
@@ -70,18 +51,14 @@ class Planner:
     ) -> None:
         self.contract = bundle.contract
         self.settings = settings or PlannerSettings.from_json(bundle.planner)
-        if self.settings.candidates != bundle.candidates:
+        if self.settings.needs_full and self.settings.candidates != bundle.candidates:
             raise ConfigError(
                 "planner settings",
-                f"candidates = {self.settings.candidates}: this bundle was exported for "
-                f"{bundle.candidates}; export it with --candidates {self.settings.candidates}",
+                f"candidates = {self.settings.candidates}: this bundle's full denoiser was exported "
+                f"for {bundle.candidates}; export it with --candidates {self.settings.candidates}",
             )
         self._encoder = bundle.session("encoder")
-        self._way: _Way = (
-            _OnePass(bundle)
-            if self.settings.mode == "policy"
-            else _Denoising(bundle, self.settings)
-        )
+        self._way = make_way(bundle, self.settings)
         self._random = np.random.default_rng(seed)
         self._last: Plan | None = None
         self._adapter = np.zeros(bundle.adapter_size, dtype=np.float32)
@@ -123,12 +100,8 @@ class Planner:
             mean_field: What the neighbours told `[M]`.
             mask: Valid choices in the present slot `[mask_size]`; None if all are.
         """
-        now = {
-            "in_latent": latent[None],
-            "in_mean_field": mean_field[None],
-            "in_adapter": self._adapter,
-        }
-        probabilities, self._last = self._way.choose(now, self._random, self._last)
+        now = {"in_latent": latent[None], "in_mean_field": mean_field[None]}
+        probabilities, self._last = self._way.choose(now, self._adapter, self._random, self._last)
         action = decode_actions(probabilities, self.contract.actions, mask)
         return Decision(action, self._last)
 
@@ -141,62 +114,3 @@ class Planner:
             self.encode(observation)
             self.plan(latent, field)
         self.reset()
-
-
-class _Way(Protocol):
-    """A way to choose an action; it holds graphs and settings and remembers nothing."""
-
-    def choose(
-        self, now: Inputs, random: np.random.Generator, last: Plan | None
-    ) -> tuple[FloatArray, Plan | None]:
-        """Return the probabilities of the action `[A]` and the plan that they were read from."""
-        ...
-
-
-class _OnePass:
-    """The policy's network reads the action from latent and mean field."""
-
-    def __init__(self, bundle: Bundle) -> None:
-        self._policy = bundle.session("policy")
-
-    def choose(
-        self, now: Inputs, random: np.random.Generator, last: Plan | None
-    ) -> tuple[FloatArray, None]:
-        del random, last  # nothing is drawn, and there are no plans
-        (probabilities,) = self._policy.run(**now)
-        return probabilities[0], None
-
-
-class _Denoising:
-    """Plans are denoised, and inverse dynamics reads the action from one of them."""
-
-    def __init__(self, bundle: Bundle, settings: PlannerSettings) -> None:
-        self._settings = settings
-        self._denoiser = bundle.session("denoiser")
-        self._head = bundle.session("head")
-        self._shape = (bundle.contract.horizon, bundle.contract.latent_size)
-        scale = settings.guidance_scale if settings.guides else 0.0
-        self._guidance_scale = np.array([scale], dtype=np.float32)
-
-    def choose(
-        self, now: Inputs, random: np.random.Generator, last: Plan | None
-    ) -> tuple[FloatArray, Plan]:
-        settings = self._settings
-        draw = random.standard_normal((settings.plans, *self._shape), dtype=np.float32)
-        start, levels = plan_start(settings, draw, None if last is None else last.latents)
-
-        def denoise(plans: FloatArray, level: float) -> FloatArray:
-            (clean,) = self._denoiser.run(
-                in_plan=plans.astype(np.float32),
-                in_level=np.array([level], dtype=np.float32),
-                in_guidance_scale=self._guidance_scale,
-                **now,
-            )
-            return clean
-
-        # a graph takes so many plans whether they are needed or not
-        start = np.resize(start, (settings.candidates, *self._shape))
-        plans = SOLVERS[settings.solver](denoise, start, levels)
-        returns, actions = self._head.run(in_plan=plans.astype(np.float32), **now)
-        best = int(np.argmax(returns[: settings.plans]))
-        return actions[best], Plan(plans[best], float(returns[best]))

@@ -70,6 +70,11 @@ class PlannerSettings:
         return self.mode in {"guidance", "guidance-select"}
 
     @property
+    def needs_full(self) -> bool:
+        """Whether plans are denoised by the full denoiser."""
+        return self.mode != "policy" and self.denoiser == "full"
+
+    @property
     def needs_distilled(self) -> bool:
         """Whether plans are denoised by the distilled denoiser."""
         return self.mode != "policy" and self.denoiser == "distilled"

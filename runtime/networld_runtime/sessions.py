@@ -16,7 +16,8 @@ import onnxruntime
 from networld_runtime.contract import FloatArray
 from networld_runtime.errors import BundleError
 
-Shape = tuple[int, ...]
+Shape = tuple[int | str, ...]
+"""Sizes of dimensions; a name stands for any size."""
 
 ERRORS_ONLY = 3
 

@@ -1,13 +1,15 @@
 """Solvers of the denoising equation, written once for NumPy, ONNX Runtime and torch.
 
-A solver knows one thing of the model: `denoise(plan, level)` returns the clean plan that the model
-expects. Arrays are only added and multiplied by Python floats, so any array type works.
+Every solver here is linear: a step moves to a sum of the noisy plan, the clean plan that the model sees in
+it, and the one that it saw a step before. A solver is then a table of factors, which a graph can take as
+an input.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -17,55 +19,84 @@ Array = TypeVar("Array")  # a NumPy array or a torch tensor
 Denoise = Callable[[Array, float], Array]
 
 
-def ddim(denoise: Denoise[Array], plan: Array, levels: Sequence[float]) -> Array:
-    """Solve with the first-order deterministic rule (DDIM, Song et al. 2021, eq. 12, eta = 0).
+@dataclass(frozen=True)
+class Step:
+    """One denoising step: the next plan is the sum of three, each times its factor.
+
+    Attributes:
+        level: Level at which the model is asked.
+        noisy: Factor of the plan that it is asked about.
+        clean: Factor of the clean plan that it answers.
+        previous: Factor of what it answered in the step before; 0 in the first.
+    """
+
+    level: float
+    noisy: float
+    clean: float
+    previous: float = 0.0
+
+
+def ddim(levels: Sequence[float]) -> list[Step]:
+    """Return the steps of the first-order deterministic rule (DDIM, Song et al. 2021, eq. 12, eta = 0).
 
     Args:
-        denoise: Predicts the clean plan from a noisy plan and its level.
-        plan: Noisy plan at `levels[0]`.
         levels: Decreasing levels; the last one may be 0.
-
-    Returns:
-        The plan at the last level.
     """
-    for level, following in pairwise(levels):
-        plan = _move(plan, denoise(plan, level), level, following)
-    return plan
+    return [Step(level, *_move(level, following)) for level, following in pairwise(levels)]
 
 
-def dpm_solver(denoise: Denoise[Array], plan: Array, levels: Sequence[float]) -> Array:
-    """Solve with DPM-Solver++(2M) (Lu et al. 2022, algorithm 2), first order at both ends.
+def dpm_solver(levels: Sequence[float]) -> list[Step]:
+    """Return the steps of DPM-Solver++(2M) (Lu et al. 2022, algorithm 2), first order at both ends.
 
     The data prediction is extrapolated from the last two evaluations in the log signal-to-noise ratio.
     The first step has no history; the last one jumps to level 0, where that ratio is infinite.
-    Arguments and result as in `ddim`.
+
+    Args:
+        levels: As in `ddim`.
     """
-    previous: Any = None
+    steps: list[Step] = []
     previous_gap = 0.0
     for level, following in pairwise(levels):
-        clean: Any = denoise(plan, level)
-        estimate = clean
-        if following > 0:
-            gap = _log_snr(following) - _log_snr(level)
-            if previous is not None:
-                weight = gap / (2 * previous_gap)
-                estimate = (1 + weight) * clean - weight * previous
-            previous, previous_gap = clean, gap
-        plan = _move(plan, estimate, level, following)
-    return plan
+        noisy, clean = _move(level, following)
+        gap = _log_snr(following) - _log_snr(level) if following > 0 else 0.0
+        weight = gap / (2 * previous_gap) if previous_gap else 0.0
+        steps.append(Step(level, noisy, (1 + weight) * clean, -weight * clean))
+        previous_gap = gap
+    return steps
 
 
-def _move(plan: Array, clean: Array, level: float, following: float) -> Array:
-    """Return the plan at the next level: its noise shrinks, the clean plan takes its place."""
+SOLVERS: Mapping[str, Callable[[Sequence[float]], list[Step]]] = {
+    "ddim": ddim,
+    "dpm_solver": dpm_solver,
+}
+
+
+def solve(denoise: Denoise[Array], plan: Array, steps: Sequence[Step]) -> Array:
+    """Take all steps and return the plan where they end.
+
+    Args:
+        denoise: Predicts the clean plan from a noisy plan and its level; all that is known of the model.
+            Arrays are only added and multiplied by Python floats, so any array type works.
+        plan: Noisy plan at the first step's level.
+        steps: Of one of `SOLVERS`.
+    """
+    moved: Any = plan
+    previous: Any = None
+    for step in steps:
+        clean: Any = denoise(moved, step.level)
+        moved = step.noisy * moved + step.clean * clean
+        if step.previous:
+            moved = moved + step.previous * previous
+        previous = clean
+    result: Array = moved
+    return result
+
+
+def _move(level: float, following: float) -> tuple[float, float]:
+    """Return the factors of noisy and clean plan: the noise shrinks, the clean plan takes its place."""
     ratio = noise(following) / noise(level)
-    noisy: Any = plan
-    estimate: Any = clean
-    moved: Array = ratio * noisy + (signal(following) - ratio * signal(level)) * estimate
-    return moved
+    return ratio, signal(following) - ratio * signal(level)
 
 
 def _log_snr(level: float) -> float:
     return math.log(signal(level) / noise(level))
-
-
-SOLVERS = {"ddim": ddim, "dpm_solver": dpm_solver}

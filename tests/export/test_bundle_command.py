@@ -28,7 +28,7 @@ def test_a_step_that_fails_ends_it(tmp_path: Path, capsys: pytest.CaptureFixture
     (tmp_path / "work").write_text("a file where a folder should be")
     assert make(tmp_path) == 1
     output = capsys.readouterr()
-    assert output.out == "step 1 of 5: data set of power\n"
+    assert output.out == "step 1 of 6: data set of power\n"
     assert "work" in output.err
 
 
@@ -41,14 +41,14 @@ def test_tiny_bundle_from_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[
         # as many shards as networks at least, so that all of them are in it
         assert len(manifest.shards) >= len({str(shard.network) for shard in manifest.shards}) == 9
         assert load_bundle(tmp_path / "bundle", task).planner["mode"] == "select"
-    assert capsys.readouterr().out.count("step ") == 5
+    assert capsys.readouterr().out.count("step ") == 6
 
     arguments = Namespace(
         work=tmp_path / "work", output=tmp_path, preset="tiny", episodes=18, mode="select", seed=0
     )
     resumed = list(make_steps(arguments).values())[:-1]
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
-    for step in resumed:  # data and training are there
+    for step in resumed:  # data, training and distillation are there
         assert cli.main(step) == 0
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")} == before
 

@@ -14,12 +14,13 @@ import torch
 from networld_export import bundle_writer, onnx_export
 from networld_export.bundle_writer import ExportSettings, write_bundle
 from networld_export.graphs import GraphSource, graph_sources
-from networld_runtime.bundle import GRAPHS, Bundle, load_bundle
-from networld_runtime.contract import FloatArray
+from networld_runtime.bundle import DISTILLED_GRAPHS, FUSED_STEPS, GRAPHS, Bundle, load_bundle
 from networld_runtime.errors import BundleError
 from networld_runtime.planner import Planner
-from networld_runtime.planner_settings import MODES, PlannerSettings
+from networld_runtime.planner_settings import DENOISERS, MODES, PlannerSettings
 from networld_runtime.sessions import Session
+from networld_runtime.ways import _Stepwise
+from networld_training.distillation.student import PlanShape, Student
 from networld_training.model.checkpoint import Checkpoint
 from networld_training.model.credit import Situation
 from networld_training.model.imagination import Imagined, imagined_loss, masked_logits
@@ -31,6 +32,7 @@ from networld_training.tasks.power.contract import POWER_CONTRACT
 from networld_training.tasks.registry import CONTRACTS
 
 CANDIDATES, BATCH = 3, 4
+ALL_GRAPHS = (*GRAPHS, *DISTILLED_GRAPHS)
 TEMPERATURE = PRESETS["tiny"].temperature
 SETTINGS = ExportSettings("test", PlannerSettings(candidates=CANDIDATES), adaptation_batch=BATCH)
 SIZE, FIELD_SIZE = POWER_CONTRACT.latent_size, POWER_CONTRACT.mean_field_size
@@ -61,6 +63,11 @@ def checkpoint_of(model: WorldModel) -> Checkpoint:
     return Checkpoint(1, 0, PRESETS["tiny"], model.contracts, tensors)
 
 
+def random_student(tasks: tuple[str, ...] = ("power",)) -> Student:
+    torch.manual_seed(2)
+    return Student(tasks, PlanShape.of(POWER_CONTRACT), hidden=32).eval()
+
+
 @pytest.fixture(scope="module")
 def task_model() -> TaskModel:
     return random_model().for_task("power").eval()
@@ -70,8 +77,9 @@ def task_model() -> TaskModel:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of the random model."""
     folder = tmp_path_factory.mktemp("bundles") / "bundle"
-    errors = write_bundle(checkpoint_of(random_model()), folder, SETTINGS, print)
-    assert errors.keys() == {f"power/{graph}" for graph in GRAPHS}
+    checkpoint = checkpoint_of(random_model())
+    errors = write_bundle(checkpoint, folder, SETTINGS, print, random_student())
+    assert errors.keys() == {f"power/{graph}" for graph in ALL_GRAPHS}
     assert max(errors.values()) <= 1e-4
     return folder
 
@@ -84,11 +92,11 @@ def bundle(folder: Path) -> Bundle:
 @pytest.fixture(scope="module")
 def exported(task_model: TaskModel, bundle: Bundle) -> dict[str, tuple[GraphSource, Path]]:
     judge = checkpoint_judge(checkpoint_of(random_model()), "power")
-    sources = graph_sources(task_model, judge, TEMPERATURE, CANDIDATES, BATCH)
+    sources = graph_sources(task_model, judge, TEMPERATURE, CANDIDATES, BATCH, random_student())
     return {source.name: (source, bundle.graphs[source.name]) for source in sources}
 
 
-@pytest.mark.parametrize("name", GRAPHS)
+@pytest.mark.parametrize("name", ALL_GRAPHS)
 def test_graph_equals_torch(exported: dict[str, tuple[GraphSource, Path]], name: str) -> None:
     source, path = exported[name]
     assert onnx_export.parity(source, path, samples=64) <= 1e-4
@@ -103,7 +111,7 @@ def gradient(
     checkpoint = checkpoint_of(random_model(task))
     model = checkpoint.averaged_model().for_task(task)
     judge = checkpoint_judge(checkpoint, task)
-    source = graph_sources(model, judge, TEMPERATURE, CANDIDATES, BATCH)[-1]
+    source = graph_sources(model, judge, TEMPERATURE, CANDIDATES, BATCH, None)[-1]
     if task == "power":
         return task, source, bundle.graphs["gradient"]
     path = tmp_path_factory.mktemp("gradient") / "gradient.onnx"
@@ -148,9 +156,7 @@ def test_gradient_graph_is_autograd_through_what_the_policy_is_trained_by(
         wanted = adapter.grad.numpy()
         assert float(loss[0]) == pytest.approx(expected.item(), rel=1e-4)
         assert np.linalg.norm(slope - wanted) / np.linalg.norm(wanted) <= 1e-4
-        start, end = model.adapter_parts["policy"]
-        assert slope[start:end].any()
-        assert not np.delete(slope, np.s_[start:end]).any()
+        assert slope.any()
         np.testing.assert_allclose(
             worth[:2], imagined.worth(given, logits).detach().numpy(), rtol=1e-3, atol=1e-4
         )
@@ -171,13 +177,26 @@ def test_guidance_moves_plans_towards_higher_returns(task_model: TaskModel) -> N
 
 def test_zero_adapter_is_the_base_model_and_another_is_not(task_model: TaskModel) -> None:
     torch.manual_seed(0)
-    plan = torch.randn(4, POWER_CONTRACT.horizon, SIZE)
     latent, field = torch.rand(4, SIZE), torch.rand(4, FIELD_SIZE)
-    level = torch.full((4,), 0.5)
-    base = task_model.denoise(plan, level, latent, field)
+    base = task_model.act(latent, field)
     zero = torch.zeros(task_model.adapter_size)
-    assert torch.equal(base, task_model.denoise(plan, level, latent, field, zero))
-    assert not torch.equal(base, task_model.denoise(plan, level, latent, field, zero + 0.1))
+    assert torch.equal(base, task_model.act(latent, field, zero))
+    assert not torch.equal(base, task_model.act(latent, field, zero + 0.1))
+
+
+def test_a_fused_plan_is_what_steps_and_head_make_of_it(bundle: Bundle) -> None:
+    random = np.random.default_rng(0)
+    latent, field = (random.uniform(-1, 1, size).astype(np.float32) for size in (SIZE, FIELD_SIZE))
+    for steps in FUSED_STEPS:
+        settings = PlannerSettings(denoiser="distilled", steps=steps, candidates=5)
+        fused, stepwise = (Planner(bundle, settings, seed=3) for _ in range(2))
+        stepwise._way = _Stepwise(bundle, settings, "distilled", 5)
+        one, other = (planner.plan(latent, field) for planner in (fused, stepwise))
+        assert one.plan is not None
+        assert other.plan is not None
+        np.testing.assert_allclose(one.plan.latents, other.plan.latents, atol=1e-5)
+        np.testing.assert_allclose(one.action, other.action, rtol=1e-4)
+        assert one.plan.expected_return == pytest.approx(other.plan.expected_return, rel=1e-4)
 
 
 def test_operators_are_standard_and_nothing_is_random(
@@ -189,43 +208,16 @@ def test_operators_are_standard_and_nothing_is_random(
         assert not {node.op_type for node in nodes} & {"RandomNormal", "RandomUniform", "Loop"}
 
 
+@pytest.mark.parametrize("denoiser", DENOISERS)
 @pytest.mark.parametrize("mode", MODES)
-def test_bundle_decides_in_every_mode(bundle: Bundle, mode: str) -> None:
-    planner = Planner(bundle, replace(PlannerSettings.from_json(bundle.planner), mode=mode))
+def test_bundle_decides_in_every_mode(bundle: Bundle, mode: str, denoiser: str) -> None:
+    settings = replace(PlannerSettings.from_json(bundle.planner), mode=mode, denoiser=denoiser)
+    planner = Planner(bundle, settings)
     latent = planner.encode(np.zeros(POWER_CONTRACT.observation_size, dtype=np.float32))
     field = np.zeros(POWER_CONTRACT.mean_field_size, dtype=np.float32)
     decision = planner.plan(latent, field)
     assert POWER_CONTRACT.allows(decision.action)
     assert (decision.plan is None) == (mode == "policy")
-
-
-def test_each_network_follows_its_own_part_of_the_adapter(bundle: Bundle) -> None:
-    latent = np.linspace(-0.5, 0.5, POWER_CONTRACT.latent_size, dtype=np.float32)
-    field = np.linspace(0, 1, POWER_CONTRACT.mean_field_size, dtype=np.float32)
-    zeros = np.zeros(bundle.adapter_size, dtype=np.float32)
-    base = decided(bundle, latent, field, zeros)
-    noise = np.random.default_rng(0).normal(0, 0.1, bundle.adapter_size)
-    for part, (start, end) in bundle.adapter_parts.items():
-        adapter = zeros.copy()
-        adapter[start:end] = noise[start:end]
-        plan, expected_return, action = decided(bundle, latent, field, adapter)
-        assert np.array_equal(plan, base[0]) == (part != "denoiser")
-        assert (expected_return == base[1]) == (part == "policy")
-        assert np.array_equal(action, base[2]) == (part != "policy")
-
-
-def decided(
-    bundle: Bundle, latent: FloatArray, field: FloatArray, adapter: FloatArray
-) -> tuple[FloatArray, float, FloatArray]:
-    """Return plan and expected return of the mode `none`, and the action of the mode `policy`."""
-    settings = PlannerSettings.from_json(bundle.planner)
-    planners = [
-        Planner(bundle, replace(settings, mode=mode), adapter=adapter)
-        for mode in ("none", "policy")
-    ]
-    planned, acted = (planner.plan(latent, field) for planner in planners)
-    assert planned.plan is not None
-    return planned.plan.latents, planned.plan.expected_return, acted.action
 
 
 def test_graphs_of_other_shapes_are_refused(bundle: Bundle) -> None:
@@ -258,7 +250,7 @@ def test_a_second_export_replaces_the_first_and_is_identical(folder: Path, tmp_p
     shutil.copytree(folder, copy)
     (copy / "power" / "head.onnx").write_bytes(b"old")
     (copy / "left-over").write_bytes(b"old")
-    write_bundle(checkpoint_of(random_model()), copy, SETTINGS, print)
+    write_bundle(checkpoint_of(random_model()), copy, SETTINGS, print, random_student())
     first, second = (
         {path.relative_to(top): path.read_bytes() for path in top.rglob("*.*")}
         for top in (folder, copy)

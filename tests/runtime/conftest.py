@@ -76,7 +76,13 @@ class ToyGraph:
     calls: list[dict[str, FloatArray]] = field(default_factory=list)
 
     def run(self, **inputs: FloatArray) -> tuple[FloatArray, ...]:
-        assert {name: value.shape for name, value in inputs.items()} == self.inputs
+        assert inputs.keys() == self.inputs.keys()
+        for name, shape in self.inputs.items():
+            found = inputs[name].shape
+            assert len(found) == len(shape)
+            assert all(
+                isinstance(size, str) or is_ == size for is_, size in zip(found, shape, strict=True)
+            )
         assert all(value.dtype == np.float32 for value in inputs.values())
         assert all(value.flags.c_contiguous for value in inputs.values())
         self.calls.append(inputs)
@@ -112,21 +118,46 @@ class ToyBundle(Bundle):
         in_latent: FloatArray,
         in_mean_field: FloatArray,
         in_guidance_scale: FloatArray,
-        in_adapter: FloatArray,
     ) -> tuple[FloatArray, ...]:
-        """Half the noisy plan and half the latent; guidance and adapter push upwards."""
+        """Half the noisy plan and half the latent; guidance pushes upwards."""
         clean = 0.5 * in_plan + 0.5 * in_latent + 0.1 * in_level + 0.1 * in_mean_field[0, 0]
-        return (np.clip(clean + in_guidance_scale + in_adapter.mean(), -1, 1),)
+        return (np.clip(clean + in_guidance_scale, -1, 1),)
+
+    def _distilled(self, **inputs: FloatArray) -> tuple[FloatArray, ...]:
+        """The same, so that both denoisers are checked by the same sums."""
+        return self._denoiser(**inputs)
+
+    def _plan_1(
+        self,
+        in_plan: FloatArray,
+        in_level: FloatArray,
+        in_factors: FloatArray,
+        in_latent: FloatArray,
+        in_mean_field: FloatArray,
+        in_guidance_scale: FloatArray,
+    ) -> tuple[FloatArray, ...]:
+        """All steps, and the best plan by the head."""
+        plan, previous = in_plan, np.zeros_like(in_plan)
+        for level, (noisy, clean, before) in zip(in_level, in_factors, strict=True):
+            (answer,) = self._denoiser(
+                plan, level[None], in_latent, in_mean_field, in_guidance_scale
+            )
+            plan = noisy * plan + clean * answer + before * previous
+            previous = answer
+        returns, actions = self._head(plan, in_latent, in_mean_field)
+        best = np.array([np.argmax(returns)])
+        return plan[best], returns[best], actions[best]
+
+    _plan_2 = _plan_4 = _plan_1
 
     def _head(
         self,
         in_plan: FloatArray,
         in_latent: FloatArray,
         in_mean_field: FloatArray,
-        in_adapter: FloatArray,
     ) -> tuple[FloatArray, ...]:
         """The return is the mean of a plan; the action's logits are the plan's first latent."""
-        del in_latent, in_mean_field, in_adapter
+        del in_latent, in_mean_field
         logits = np.resize(in_plan[:, 0], (len(in_plan), self.contract.action_size))
         return in_plan.mean(axis=(1, 2)), self._probabilities(4 * logits)
 
@@ -165,9 +196,8 @@ class ToyBundle(Bundle):
 
 
 def toy_bundle(contract: Contract) -> ToyBundle:
-    parts = {"policy": (0, 6), "denoiser": (6, 10)}
     settings = {"candidates": 3, "steps": 2}
-    return ToyBundle(Path(), "toy", "ab" * 32, contract, 3, 10, parts, 8, 2, settings, {})
+    return ToyBundle(Path(), "toy", "ab" * 32, contract, 3, 10, 8, 2, settings, {})
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ def config(config_file: Path) -> Config:
 
 @pytest.fixture
 def bundle(contract: Contract, tmp_path: Path) -> Bundle:
-    return Bundle(tmp_path, "stub", "ab" * 32, contract, 4, 7, {}, 8, COUPLINGS, {}, {})
+    return Bundle(tmp_path, "stub", "ab" * 32, contract, 4, 7, 8, COUPLINGS, {}, {})
 
 
 @pytest.fixture

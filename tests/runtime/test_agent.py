@@ -83,7 +83,7 @@ class Site:
         self.planners = {name: StubPlanner(contract) for name in NAMES}
         self.transports: dict[str, MemoryTransport] = {}
         self.agents: dict[str, Agent] = {}
-        self.bundle = Bundle(folder, "stub", "ab" * 32, contract, 4, 7, {}, 8, 1, {}, {})
+        self.bundle = Bundle(folder, "stub", "ab" * 32, contract, 4, 7, 8, 1, {}, {})
         for name in NAMES:
             self._add(name, _config(folder, name, more))
         for name in NAMES:

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from networld_runtime.bundle import FORMAT, GRAPHS, file_digest, load_bundle
+from networld_runtime.bundle import DISTILLED_GRAPHS, FORMAT, GRAPHS, file_digest, load_bundle
 from networld_runtime.contract import Contract
 from networld_runtime.errors import BundleError
+from networld_runtime.sessions import Shape
 
 SHIPPED = Path(__file__).parents[2] / "bundles" / "networld"
 
@@ -34,7 +35,6 @@ def folder(contract: Contract, tmp_path: Path) -> Path:
         "adaptation_batch": 32,
         "couplings": 2,
         "adapter_size": 3,
-        "adapter_parts": {"denoiser": (0, 2), "policy": (2, 3)},
         "planner": {"mode": "policy"},
         "graphs": graphs,
     }
@@ -50,15 +50,15 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 
 def test_shipped_bundle_is_small() -> None:
-    assert sum(path.stat().st_size for path in SHIPPED.rglob("*")) < 32e6
+    assert sum(path.stat().st_size for path in SHIPPED.rglob("*")) < 36e6
 
 
 @pytest.mark.parametrize("task", ["power", "sched", "sleep"])
 def test_shipped_bundle_loads(task: str) -> None:
     bundle = load_bundle(SHIPPED, task)
     assert bundle.contract.task == task
-    assert set(bundle.graphs) == set(GRAPHS)
-    for graph in GRAPHS:
+    assert set(bundle.graphs) == {*GRAPHS, *DISTILLED_GRAPHS}
+    for graph in bundle.graphs:
         bundle.session(graph)
 
 
@@ -68,9 +68,27 @@ def test_a_bundle_says_what_its_manifest_does(folder: Path, contract: Contract) 
     assert bundle.contract.digest() == contract.digest()
     assert (bundle.name, bundle.candidates, bundle.adaptation_batch) == ("test", 8, 32)
     assert bundle.couplings == 2
-    assert bundle.adapter_parts == {"denoiser": (0, 2), "policy": (2, 3)}
     assert bundle.planner == {"mode": "policy"}
     assert set(bundle.graphs) == set(GRAPHS)
+
+
+def test_a_bundle_without_a_distilled_denoiser_says_so(folder: Path) -> None:
+    bundle = load_bundle(folder, "power")
+    for graph in DISTILLED_GRAPHS:
+        with pytest.raises(BundleError, match=f"no graph '{graph}': exported without a distilled"):
+            bundle.session(graph)
+
+
+def test_a_distilled_denoiser_comes_whole(folder: Path) -> None:
+    def add(manifest: dict[str, Any]) -> None:
+        graphs = manifest["tasks"]["power"]["graphs"]
+        graphs["plan_1"] = graphs["head"]
+
+    edit(folder, add)
+    with pytest.raises(BundleError) as caught:
+        load_bundle(folder, "power")
+    missing = [graph for graph in DISTILLED_GRAPHS if graph != "plan_1"]
+    assert [graph in caught.value.render() for graph in missing] == [True] * len(missing)
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
@@ -109,7 +127,7 @@ def test_bad_manifest_is_a_clear_error(folder: Path, text: str) -> None:
 
 def test_bundle_of_an_earlier_format_says_what_to_do(folder: Path) -> None:
     edit(folder, lambda manifest: manifest.update(format=2))
-    with pytest.raises(BundleError, match="format 2, expected 4; export it again"):
+    with pytest.raises(BundleError, match="format 2, expected 5; export it again"):
         load_bundle(folder, "power")
 
 
@@ -141,11 +159,25 @@ def test_file_that_is_no_graph_is_refused(folder: Path) -> None:
 def test_signatures_follow_from_the_contract(folder: Path) -> None:
     """Latents have 24 entries, of which 16 are told; an action has 22 probabilities."""
     bundle = load_bundle(folder, "power")
-    now = {"in_latent": (1, 24), "in_mean_field": (1, 17), "in_adapter": (3,)}
-    assert bundle.signature("policy") == (now, {"out_action": (1, 22)})
+    now: dict[str, Shape] = {"in_latent": (1, 24), "in_mean_field": (1, 17)}
+    acted: dict[str, Shape] = {"out_action": (1, 22)}
+    assert bundle.signature("policy") == ({**now, "in_adapter": (3,)}, acted)
+    given = {**now, "in_guidance_scale": (1,)}
+    any_number: dict[str, Shape] = {"in_plan": ("candidates", 4, 24)}
     inputs, outputs = bundle.signature("denoiser")
-    assert inputs == now | {"in_plan": (8, 4, 24), "in_level": (1,), "in_guidance_scale": (1,)}
+    assert inputs == {**given, "in_plan": (8, 4, 24), "in_level": (1,)}
     assert outputs == {"out_plan": (8, 4, 24)}
+    inputs, outputs = bundle.signature("distilled")
+    assert inputs == {**given, **any_number, "in_level": (1,)}
+    assert outputs == {"out_plan": ("candidates", 4, 24)}
+    assert bundle.signature("head") == (
+        {**now, **any_number},
+        {"out_return": ("candidates",), "out_action": ("candidates", 22)},
+    )
+    for steps in (1, 2, 4):
+        inputs, outputs = bundle.signature(f"plan_{steps}")
+        assert inputs == {**given, **any_number, "in_level": (steps,), "in_factors": (steps, 3)}
+        assert outputs == {**acted, "out_plan": (1, 4, 24), "out_return": (1,)}
     inputs, outputs = bundle.signature("gradient")
     assert inputs == {
         "in_observation": (32, 7, 6),

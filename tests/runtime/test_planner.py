@@ -16,13 +16,22 @@ from networld_runtime.contract import FloatArray
 from networld_runtime.errors import ConfigError
 from networld_runtime.guarded_planner import GuardedPlanner
 from networld_runtime.plan_start import plan_start
-from networld_runtime.planner import Plan, Planner
-from networld_runtime.planner_settings import MODES, PlannerSettings
-from networld_runtime.solver import SOLVERS
+from networld_runtime.planner import Planner
+from networld_runtime.planner_settings import DENOISERS, MODES, PlannerSettings
+from networld_runtime.solver import SOLVERS, solve
 from networld_runtime.two_hot import decode_actions
+from networld_runtime.ways import Plan
 
 SHIPPED = Path(__file__).parents[2] / "bundles" / "networld"
 PLANNING = MODES[1:]
+# A denoiser and steps, and the graphs that plan by them.
+PLANNED_BY = [
+    ("full", 3, ["denoiser", "head"]),
+    ("distilled", 3, ["distilled", "head"]),
+    ("distilled", 1, ["plan_1"]),
+    ("distilled", 2, ["plan_2"]),
+    ("distilled", 4, ["plan_4"]),
+]
 LATENT = np.linspace(-0.6, 0.4, 24, dtype=np.float32)
 FIELD = np.linspace(0.3, -0.2, 17, dtype=np.float32)
 
@@ -50,7 +59,7 @@ def by_hand(settings: PlannerSettings, draw: FloatArray, last: FloatArray | None
         return np.asarray(np.clip(clean + scale, -1, 1), dtype=np.float32)
 
     start, levels = plan_start(settings, draw, last)
-    return np.asarray(SOLVERS[settings.solver](denoise, start, levels))
+    return np.asarray(solve(denoise, start, SOLVERS[settings.solver](levels)))
 
 
 def test_a_policy_acts_in_one_pass_and_makes_no_plan(toy: Any) -> None:
@@ -67,10 +76,13 @@ def test_a_policy_acts_in_one_pass_and_makes_no_plan(toy: Any) -> None:
     np.testing.assert_array_equal(call["in_adapter"], np.linspace(0, 1, 10, dtype=np.float32))
 
 
+@pytest.mark.parametrize(("denoiser", "steps", "graphs"), PLANNED_BY)
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("mode", PLANNING)
-def test_a_mode_takes_the_plan_that_it_promises(toy: Any, mode: str, solver: str) -> None:
-    chosen = in_mode(mode, solver=solver, steps=3)
+def test_a_mode_takes_the_plan_that_it_promises(
+    toy: Any, mode: str, solver: str, denoiser: str, steps: int, graphs: list[str]
+) -> None:
+    chosen = in_mode(mode, solver=solver, steps=steps, denoiser=denoiser)
     decision = Planner(toy, chosen, seed=5).plan(LATENT, FIELD)
     count = 3 if "select" in mode else 1
     draw = np.random.default_rng(5).standard_normal((count, 4, 24), dtype=np.float32)
@@ -79,10 +91,10 @@ def test_a_mode_takes_the_plan_that_it_promises(toy: Any, mode: str, solver: str
     assert decision.plan is not None
     np.testing.assert_allclose(decision.plan.latents, plans[best], atol=1e-5)
     assert decision.plan.expected_return == pytest.approx(plans[best].mean(), abs=1e-5)
-    probabilities = toy._head(plans, LATENT, FIELD, FIELD)[1][best]
+    probabilities = toy._head(plans, LATENT, FIELD)[1][best]
     expected = decode_actions(probabilities, toy.contract.actions)
     np.testing.assert_allclose(decision.action, expected, atol=1e-3)
-    assert [graph for graph, _ in toy.loaded] == ["encoder", "denoiser", "head"]
+    assert [graph for graph, _ in toy.loaded] == ["encoder", *graphs]
 
 
 def test_selection_is_not_always_the_first_plan(toy: Any) -> None:
@@ -117,9 +129,10 @@ def test_temperature_0_leaves_nothing_to_chance(toy: Any, mode: str) -> None:
     assert decided(Planner(toy, cold, seed=1)) == decided(Planner(toy, cold, seed=2))
 
 
+@pytest.mark.parametrize("denoiser", DENOISERS)
 @pytest.mark.parametrize("mode", PLANNING)
-def test_warm_start_goes_on_from_the_plan_before(toy: Any, mode: str) -> None:
-    chosen = in_mode(mode, warm_start_level=0.4, steps=4)
+def test_warm_start_goes_on_from_the_plan_before(toy: Any, mode: str, denoiser: str) -> None:
+    chosen = in_mode(mode, warm_start_level=0.4, steps=4, denoiser=denoiser)
     planner = Planner(toy, chosen, seed=3)
     random, count = np.random.default_rng(3), chosen.plans
     last = None
@@ -178,14 +191,18 @@ def test_a_sibling_keeps_its_adapter_to_itself(toy: Any) -> None:
     assert adapters == [0.5, 0.5, 1.0]
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_every_mode_follows_the_adapter(toy: Any, mode: str) -> None:
+def test_the_policy_follows_the_adapter_and_plans_need_none(toy: Any) -> None:
     zeros = np.zeros(10, dtype=np.float32)
-    base, same = Planner(toy, in_mode(mode)), Planner(toy, in_mode(mode), adapter=zeros)
-    assert decided(base) == decided(same)
-    Planner(toy, in_mode(mode), adapter=zeros + 0.2).plan(LATENT, FIELD)
-    for graph in ("policy",) if mode == "policy" else ("denoiser", "head"):
-        assert (toy.calls(graph)[-1]["in_adapter"] == np.float32(0.2)).all()
+    for mode in MODES:
+        base, same, other = (
+            decided(Planner(toy, in_mode(mode), adapter=adapter))
+            for adapter in (None, zeros, zeros + 0.2)
+        )
+        assert base == same
+        if mode == "policy":
+            assert (toy.calls("policy")[-1]["in_adapter"] == np.float32(0.2)).all()
+        else:
+            assert base == other
 
 
 def test_adapter_of_another_size_is_refused(toy: Any) -> None:
@@ -220,6 +237,15 @@ def test_the_loop_takes_the_decisions_of_every_mode(hybrid_toy: Any, mode: str) 
 def test_other_candidates_than_exported_are_a_clear_error(toy: Any) -> None:
     with pytest.raises(ConfigError, match="--candidates 999"):
         Planner(toy, in_mode("select", candidates=999))
+    Planner(toy, in_mode("policy", candidates=999))
+
+
+def test_the_distilled_denoiser_takes_any_number_of_candidates(toy: Any) -> None:
+    for candidates in (1, 5):
+        Planner(toy, in_mode("select", denoiser="distilled", candidates=candidates)).plan(
+            LATENT, FIELD
+        )
+    assert [len(call["in_plan"]) for call in toy.calls("plan_2")] == [1, 5]
 
 
 def test_a_bundle_brings_its_own_settings(toy: Any) -> None:
@@ -229,8 +255,10 @@ def test_a_bundle_brings_its_own_settings(toy: Any) -> None:
 
 def test_settings_name_every_bad_value() -> None:
     with pytest.raises(ConfigError) as raised:
-        PlannerSettings(mode="fast", steps=0, candidates=0, temperature=-1, solver="euler")
-    assert len(raised.value.problems) == 5
+        PlannerSettings(
+            mode="fast", steps=0, candidates=0, temperature=-1, solver="euler", denoiser="slow"
+        )
+    assert len(raised.value.problems) == 6
     said = "mode = 'fast': expected one of policy, none, guidance, select, guidance-select"
     assert raised.value.problems[0] == said
 
@@ -247,9 +275,11 @@ def shipped() -> Bundle:
     return load_bundle(SHIPPED, "power")
 
 
+@pytest.mark.parametrize("denoiser", DENOISERS)
 @pytest.mark.parametrize("mode", MODES)
-def test_shipped_bundle_decides_in_every_mode(shipped: Bundle, mode: str) -> None:
-    planner = Planner(shipped, PlannerSettings.from_json({**shipped.planner, "mode": mode}))
+def test_shipped_bundle_decides_in_every_mode(shipped: Bundle, mode: str, denoiser: str) -> None:
+    chosen = {**shipped.planner, "mode": mode, "denoiser": denoiser}
+    planner = Planner(shipped, PlannerSettings.from_json(chosen))
     low = [feature.low for feature in shipped.contract.features]
     high = [feature.high for feature in shipped.contract.features]
     random = np.random.default_rng(0)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from networld_runtime.levels import HIGHEST_LEVEL, level_grid, noise, signal
-from networld_runtime.solver import SOLVERS, Denoise, ddim, dpm_solver
+from networld_runtime.solver import SOLVERS, Denoise, ddim, dpm_solver, solve
 
 MEAN, DEVIATION = 0.3, 0.4
 
@@ -41,7 +41,7 @@ def error_of(solver: str, steps: int) -> float:
     plan = np.linspace(-2, 2, 9)
     end = 0.1
     levels = [HIGHEST_LEVEL + (end - HIGHEST_LEVEL) * k / steps for k in range(steps + 1)]
-    solved = SOLVERS[solver](gaussian_denoise, plan, levels)
+    solved = solve(gaussian_denoise, plan, SOLVERS[solver](levels))
     return float(np.abs(solved - gaussian_solution(plan, HIGHEST_LEVEL, end)).max())
 
 
@@ -60,7 +60,7 @@ def test_a_perfect_denoiser_of_one_point_is_exact_in_any_number_of_steps(solver:
         return target
 
     for steps in (1, 2, 5):
-        solved = SOLVERS[solver](point, np.full(5, 3.0), level_grid(steps))
+        solved = solve(point, np.full(5, 3.0), SOLVERS[solver](level_grid(steps)))
         np.testing.assert_allclose(solved, target, atol=1e-12)
 
 
@@ -71,7 +71,7 @@ def test_second_order_beats_first_order_at_few_steps() -> None:
 def test_one_step_of_both_solvers_is_the_denoiser_itself() -> None:
     plan = np.array([0.7, -1.2])
     for solver in (ddim, dpm_solver):
-        solved = solver(gaussian_denoise, plan, level_grid(1))
+        solved = solve(gaussian_denoise, plan, solver(level_grid(1)))
         np.testing.assert_allclose(solved, gaussian_denoise(plan, HIGHEST_LEVEL))
 
 
@@ -103,5 +103,5 @@ def test_denoise_is_called_once_for_each_step() -> None:
         return plan
 
     typed: Denoise[Array] = counting
-    dpm_solver(typed, np.zeros(3), level_grid(4))
+    solve(typed, np.zeros(3), dpm_solver(level_grid(4)))
     assert calls == level_grid(4)[:-1]

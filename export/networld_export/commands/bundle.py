@@ -17,7 +17,7 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     parser = add_command(
         subparsers,
         "bundle",
-        "Make the shipped bundle from nothing (data, training, export), or show one.",
+        "Make the shipped bundle from nothing (data, training, distillation, export), or show one.",
         "networld bundle make --output bundles/networld",
     )
     parser.add_argument("action", choices=("make", "show"))
@@ -68,7 +68,10 @@ def make_steps(arguments: argparse.Namespace) -> dict[str, list[str]]:
         steps[f"data set of {task}"] = [*command, *seed]
     command = ["train", "--data", *map(str, data.values()), "--output", str(train)]
     steps["training"] = [*command, "--preset", arguments.preset, *seed]
-    command = ["export", "--checkpoint", str(train / "checkpoint.safetensors")]
+    checkpoint = ["--checkpoint", str(train / "checkpoint.safetensors")]
+    command = ["distil", *checkpoint, "--data", *map(str, data.values())]
+    steps["distillation"] = [*command, "--preset", arguments.preset, *seed]
+    command = ["export", *checkpoint]
     steps["export"] = [*command, "--output", str(arguments.output), "--mode", arguments.mode]
     return steps
 

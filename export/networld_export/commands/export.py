@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from networld_runtime.planner_settings import MODES, PlannerSettings
+from networld_runtime.planner_settings import DENOISERS, MODES, PlannerSettings
 from networld_training.cli import Subparsers, add_command
 
 
@@ -14,7 +14,8 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     parser = add_command(
         subparsers,
         "export",
-        "Export a checkpoint as a bundle of ONNX graphs; refuses one that differs from torch.",
+        "Export a checkpoint, and the distilled denoiser beside it, as a bundle of ONNX graphs; refuses one "
+        "that differs from torch.",
         "networld export --checkpoint runs/train/checkpoint.safetensors --output runs/bundle",
     )
     parser.add_argument(
@@ -35,12 +36,18 @@ def add_planner_options(parser: argparse.ArgumentParser) -> None:
         default=default.mode,
         help="the policy's one pass, or plans: one or the best of several, guided or not",
     )
+    parser.add_argument(
+        "--denoiser",
+        choices=DENOISERS,
+        default=default.denoiser,
+        help="plans by the full one, or by the distilled one, which needs one or two steps",
+    )
     parser.add_argument("--steps", type=int, default=default.steps, help="denoising steps")
     parser.add_argument(
         "--candidates",
         type=int,
         default=default.candidates,
-        help="plans that every denoising step computes, whether the mode needs them or not",
+        help="plans to choose from; the full denoiser computes so many whether the mode needs them or not",
     )
     parser.add_argument(
         "--guidance-scale", type=float, default=default.guidance_scale, help="0 is unguided"
@@ -53,16 +60,24 @@ def add_planner_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Export; return 0."""
     from networld_export.bundle_writer import ExportSettings, write_bundle
+    from networld_runtime.bundle import file_digest
+    from networld_training.distillation.student import STUDENT, load_student
     from networld_training.model.checkpoint import load_checkpoint
 
     planner = PlannerSettings(
         mode=arguments.mode,
+        denoiser=arguments.denoiser,
         steps=arguments.steps,
         candidates=arguments.candidates,
         guidance_scale=arguments.guidance_scale,
         temperature=arguments.temperature,
     )
     settings = ExportSettings(arguments.name or arguments.output.name, planner)
-    write_bundle(load_checkpoint(arguments.checkpoint), arguments.output, settings, print)
+    checkpoint = load_checkpoint(arguments.checkpoint)
+    path = arguments.checkpoint.with_name(STUDENT)
+    student = None
+    if path.exists() or planner.needs_distilled:
+        student = load_student(path, file_digest(arguments.checkpoint), checkpoint.contracts)
+    write_bundle(checkpoint, arguments.output, settings, print, student)
     print(f"bundle: {arguments.output}")
     return 0

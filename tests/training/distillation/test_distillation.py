@@ -16,7 +16,7 @@ from networld_runtime.bundle import file_digest
 from networld_runtime.errors import ConfigError, DataError
 from networld_runtime.levels import level_grid
 from networld_runtime.planner_settings import PlannerSettings
-from networld_runtime.solver import dpm_solver
+from networld_runtime.solver import dpm_solver, solve
 from networld_training.cli import main
 from networld_training.data.windows import WindowSampler
 from networld_training.distillation.distiller import distil
@@ -79,9 +79,9 @@ def test_a_lesson_ends_where_the_guided_denoiser_does(model: TaskModel, lessons:
 
     levels = level_grid(TINY.teacher_steps)
     assert lessons.levels.tolist() == pytest.approx(levels[:-1])
-    assert torch.allclose(dpm_solver(guided, start, levels), lessons.end, atol=1e-5)
+    assert torch.allclose(solve(guided, start, dpm_solver(levels)), lessons.end, atol=1e-5)
     # a later point of a way leads to the same end
-    later = dpm_solver(guided, lessons.way[:, 1], levels[1:])
+    later = solve(guided, lessons.way[:, 1], dpm_solver(levels[1:]))
     assert torch.allclose(later, lessons.end, atol=1e-5)
 
 
@@ -169,9 +169,13 @@ def student_of(horizon: int) -> Student:
 def test_the_command_makes_what_a_checkpoint_plans_with(checkpoint: Path, data: Path) -> None:
     command = ["distil", "--checkpoint", str(checkpoint), "--data", str(data), "--preset", "tiny"]
     assert main(command) == 0
-    student = load_student(
-        checkpoint.with_name(STUDENT), file_digest(checkpoint), {"power": POWER_CONTRACT}
-    )
+    path = checkpoint.with_name(STUDENT)
+    made = path.stat().st_mtime_ns
+    assert main(command) == 0
+    assert path.stat().st_mtime_ns == made
+    assert main([*command, "--seed", "1"]) == 0
+    assert path.stat().st_mtime_ns > made
+    student = load_student(path, file_digest(checkpoint), {"power": POWER_CONTRACT})
     task = PowerTask(PowerNetwork(slots=4, warm_up_slots=5), [1, 2])
     task.reset()
     policy = load_policy(checkpoint, "power", DISTILLED)

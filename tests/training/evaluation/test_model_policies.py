@@ -15,7 +15,7 @@ from networld_export.commands.export import add_planner_options
 from networld_runtime.errors import ConfigError
 from networld_runtime.levels import level_grid
 from networld_runtime.planner_settings import MODES, PlannerSettings
-from networld_runtime.solver import dpm_solver
+from networld_runtime.solver import dpm_solver, solve
 from networld_runtime.two_hot import decode_actions, decode_bins
 from networld_training.cli import main
 from networld_training.evaluation.bundle_policy import BundlePolicy, load_task_bundle
@@ -76,8 +76,7 @@ def test_bundle_and_checkpoint_decide_alike(
 def test_each_cell_acts_by_its_own_adapter(tiny_bundle: Path) -> None:
     bundle, settings = load_task_bundle(tiny_bundle, "power"), in_mode("policy")
     adapters = np.zeros((7, bundle.adapter_size), dtype=np.float32)
-    start, end = bundle.adapter_parts["policy"]
-    adapters[5, start:end] = np.random.default_rng(0).normal(0, 0.5, end - start)
+    adapters[5] = np.random.default_rng(0).normal(0, 0.5, bundle.adapter_size)
     base = decisions(BundlePolicy(bundle, settings), 3, 4)
     own = decisions(BundlePolicy(bundle, settings, adapters), 3, 4)
     changed = np.abs(own - base).max(axis=(0, 1)) > 1e-3
@@ -125,7 +124,7 @@ def test_of_all_plans_the_one_with_the_best_return_is_taken() -> None:
                 return model.denoise(plan, torch.full((1,), level), z, silence)
 
             start = torch.from_numpy(noise[cell, number : number + 1])
-            plan = dpm_solver(denoise, start, level_grid(2))
+            plan = solve(denoise, start, dpm_solver(level_grid(2)))
             action = decode_bins(model.actions(plan, now)[0, 0].numpy(), POWER_ACTION)
             found[cell, number] = float(model.expected_return(plan, now, silence)), float(action)
     best = found[np.arange(7), found[..., 0].argmax(axis=1), 1]

@@ -13,7 +13,8 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     parser = add_command(
         subparsers,
         "distil",
-        "Teach a small denoiser to do in one or two steps what a checkpoint's guided one does in many.",
+        "Teach a small denoiser to do in one or two steps what a checkpoint's guided one does in many; one "
+        "that is there already is left as it is.",
         "networld distil --checkpoint runs/train/checkpoint.safetensors --data runs/data/power-mixed",
     )
     parser.add_argument(
@@ -44,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     from networld_training.distillation.distiller import distil
     from networld_training.distillation.lessons import Lessons, make_lessons
     from networld_training.distillation.settings import PRESETS
-    from networld_training.distillation.student import STUDENT, save_student
+    from networld_training.distillation.student import STUDENT, is_made, save_student
     from networld_training.model.checkpoint import load_checkpoint
     from networld_training.progress import reporting
 
@@ -52,6 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
         known = ", ".join(PRESETS)
         raise ConfigError("--preset", f"{arguments.preset!r} is not a preset; known: {known}")
     settings = PRESETS[arguments.preset]
+    path = arguments.checkpoint.with_name(STUDENT)
     checkpoint = load_checkpoint(arguments.checkpoint)
     samplers = read_samplers(arguments.data)
     if samplers.keys() != checkpoint.contracts.keys():
@@ -60,6 +62,10 @@ def run(arguments: argparse.Namespace) -> int:
             f"data sets of {', '.join(samplers)}, but the checkpoint's tasks are "
             f"{', '.join(checkpoint.contracts)}; name one for each",
         )
+    teacher = file_digest(arguments.checkpoint)
+    if is_made(path, settings, teacher, arguments.seed):
+        print(f"distilled denoiser: {path}, made before")
+        return 0
     model = checkpoint.averaged_model()
     lessons: dict[str, Lessons] = {}
     for task, sampler in samplers.items():
@@ -74,7 +80,6 @@ def run(arguments: argparse.Namespace) -> int:
             )
     with reporting("distil", settings.steps) as progress:
         student = distil(lessons, settings, arguments.seed, progress.update)
-    path = arguments.checkpoint.with_name(STUDENT)
-    save_student(path, student, settings, file_digest(arguments.checkpoint), arguments.seed)
+    save_student(path, student, settings, teacher, arguments.seed)
     print(f"distilled denoiser: {path}")
     return 0

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from networld_runtime.levels import level_grid
-from networld_runtime.solver import dpm_solver
+from networld_runtime.solver import dpm_solver, solve
 from networld_training.data.windows import WindowSampler
 from networld_training.distillation.settings import DistillationSettings
 from networld_training.model.mean_field import lose_messages, mean_field
@@ -109,5 +109,5 @@ def _some(
 
     start = torch.randn(rows, contract.horizon, contract.latent_size, generator=generator)
     levels = level_grid(settings.teacher_steps)
-    end = dpm_solver(denoise, start, levels)
+    end = solve(denoise, start, dpm_solver(levels))
     return Lessons(now, field, scale, torch.stack(way, dim=1), end, torch.tensor(levels[:-1]))

@@ -106,9 +106,20 @@ class Student(nn.Module):
             mean_field: `[N, M]`.
             scale: Guidance scale `[N]`.
         """
+        return self.jump(plan, self.term(task, level, latent, mean_field, scale))
+
+    def term(
+        self, task: str, level: Tensor, latent: Tensor, mean_field: Tensor, scale: Tensor
+    ) -> Tensor:
+        """Return what all that is given beside the plan adds to the first layer `[N, hidden]`."""
         features = level_features(level, LEVEL_FEATURES)
         given = self.given(torch.cat([latent, mean_field, features, scale[:, None]], dim=-1))
-        hidden = self.plan(plan.flatten(1)) + given + self.task[task]
+        added: Tensor = given + self.task[task]
+        return added
+
+    def jump(self, plan: Tensor, term: Tensor) -> Tensor:
+        """Return the clean plan `[N, H, Z]`, not clamped, of a noisy one and `term [N or 1, hidden]`."""
+        hidden = self.plan(plan.flatten(1)) + term
         clean: Tensor = self.rest(hidden).unflatten(1, plan.shape[1:])
         return clean
 
@@ -135,6 +146,17 @@ def save_student(
     }
     tensors = {name: value.contiguous() for name, value in student.state_dict().items()}
     write_atomically(path, save(tensors, {"networld": json.dumps(header)}))
+
+
+def is_made(path: Path, settings: DistillationSettings, teacher: str, seed: int) -> bool:
+    """Return whether a file holds the distilled denoiser of these settings, teacher and seed."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {})["networld"])
+    except (OSError, SafetensorError, ValueError, KeyError):
+        return False
+    wanted = {"format": FORMAT, "settings": asdict(settings), "teacher": teacher, "seed": seed}
+    return bool(header.items() >= wanted.items())
 
 
 def load_student(path: Path, teacher: str, contracts: Mapping[str, Contract]) -> Student:

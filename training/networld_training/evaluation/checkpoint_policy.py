@@ -13,7 +13,7 @@ from networld_runtime.contract import FloatArray
 from networld_runtime.errors import DataError
 from networld_runtime.plan_start import plan_start
 from networld_runtime.planner_settings import PlannerSettings
-from networld_runtime.solver import SOLVERS
+from networld_runtime.solver import SOLVERS, solve
 from networld_runtime.two_hot import decode_actions
 from networld_training.distillation.student import STUDENT, Student, load_student
 from networld_training.evaluation.conditions import Conditions
@@ -174,7 +174,7 @@ class CheckpointPolicy:
                 return model.denoise(plan, levels, latent, field)
             return model.guided(plan, levels, latent, field, scale)
 
-        plans = SOLVERS[settings.solver](denoise, start.flatten(0, 1), levels)
+        plans = solve(denoise, start.flatten(0, 1), SOLVERS[settings.solver](levels))
         returns = model.expected_return(plans, latent, field).view(-1, settings.plans)
         best = returns.argmax(dim=1) + settings.plans * torch.arange(len(returns))
         return plans[best], model.actions(plans[best], latent[best])[:, 0]

@@ -52,18 +52,14 @@ class AdaptedLinear(nn.Module):
         return y + (x @ self.projection) @ delta.reshape(self.rank, self.outputs)
 
 
-def assign_offsets(**modules: nn.Module) -> dict[str, tuple[int, int]]:
-    """Give every adapted layer its place in the adapter; return where each module's part lies."""
-    parts = {}
+def assign_offsets(module: nn.Module) -> int:
+    """Give every adapted layer of a module its place in the adapter; return the adapter's size."""
     offset = 0
-    for name, module in modules.items():
-        start = offset
-        for layer in module.modules():
-            if isinstance(layer, AdaptedLinear):
-                layer.offset = offset
-                offset += layer.adapter_size
-        parts[name] = (start, offset)
-    return parts
+    for layer in module.modules():
+        if isinstance(layer, AdaptedLinear):
+            layer.offset = offset
+            offset += layer.adapter_size
+    return offset
 
 
 class Perceptron(nn.Module):
@@ -115,24 +111,24 @@ class Block(nn.Module):
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)
 
-    def forward(self, tokens: Tensor, condition: Tensor, adapter: Tensor | None) -> Tensor:
+    def forward(self, tokens: Tensor, condition: Tensor) -> Tensor:
         """Map `tokens [N, T, width]` under `condition [N, width]`."""
         shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = (
             self.modulation(silu(condition)).unsqueeze(1).chunk(6, dim=-1)
         )
         x = self.norm_attention(tokens) * (1 + scale_a) + shift_a
-        attended: Tensor = self.merge(self._attend(x, adapter), adapter)
+        attended: Tensor = self.merge(self._attend(x))
         tokens = tokens + gate_a * attended
         x = self.norm_feed(tokens) * (1 + scale_f) + shift_f
-        fed: Tensor = self.contract(silu(self.expand(x, adapter)), adapter)
+        fed: Tensor = self.contract(silu(self.expand(x)))
         result: Tensor = tokens + gate_f * fed
         return result
 
-    def _attend(self, x: Tensor, adapter: Tensor | None) -> Tensor:
+    def _attend(self, x: Tensor) -> Tensor:
         plans, length, width = x.shape
         depth = width // self.heads
         # n t (3 h d) -> 3 x n h t d
-        packed = self.query_key_value(x, adapter).reshape(plans, length, 3, self.heads, depth)
+        packed = self.query_key_value(x).reshape(plans, length, 3, self.heads, depth)
         query, key, value = packed.permute(2, 0, 3, 1, 4)
         weights = torch.softmax(query @ key.transpose(-1, -2) / math.sqrt(depth), dim=-1)
         mixed: Tensor = weights @ value

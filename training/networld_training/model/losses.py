@@ -20,12 +20,11 @@ def denoising_error(
     mean_field: Tensor,
     noise: Tensor,
     level: Tensor,
-    adapter: Tensor | None = None,
 ) -> Tensor:
     """Return the squared error `[B]` of the clean plan that the denoiser sees in a noisy one."""
     angle = (0.5 * math.pi * level)[:, None, None]
     noisy = torch.cos(angle) * plan + torch.sin(angle) * noise
-    clean = model.denoise(noisy, level, latent, mean_field, adapter)
+    clean = model.denoise(noisy, level, latent, mean_field)
     error = ((clean - plan) * (clean - plan)).mean(dim=2)
     ahead = torch.ones(plan.shape[1] - 1, device=plan.device)
     emphasis = torch.cat([FIRST_TOKEN_WEIGHT * ahead[:1], ahead])

@@ -97,7 +97,6 @@ class Denoiser(nn.Module):
         latent: Tensor,
         mean_field: Tensor,
         task: Tensor,
-        adapter: Tensor | None = None,
     ) -> Tensor:
         """Return the clean plan `[N, H, Z]`.
 
@@ -107,17 +106,16 @@ class Denoiser(nn.Module):
             latent: Current latent `[N, Z]`, token 0.
             mean_field: `[N, M]`.
             task: Task embedding `[width]`.
-            adapter: Adapter vector `[P]`, or None for the base model.
         """
         tokens = torch.cat([latent.unsqueeze(1), plan], dim=1)
-        tokens = self.embed(tokens, adapter) + self.position
+        tokens = self.embed(tokens) + self.position
         condition = self.level(level_features(level, self.width)) + task
         condition = condition + self.condition(torch.cat([latent, mean_field], dim=-1))
         for block in self.blocks:
-            tokens = block(tokens, condition, adapter)
+            tokens = block(tokens, condition)
         shift, scale = self.modulation(silu(condition)).unsqueeze(1).chunk(2, dim=-1)
         tokens = self.norm(tokens[:, 1:]) * (1 + scale) + shift
-        clean: Tensor = self.last(tokens, adapter)
+        clean: Tensor = self.last(tokens)
         return torch.clamp(clean, -1.0, 1.0)
 
 
@@ -128,9 +126,9 @@ class InverseDynamics(nn.Module):
         super().__init__()
         self.net = Perceptron(2 * latent_size, hidden, action_size, rank)
 
-    def forward(self, before: Tensor, after: Tensor, adapter: Tensor | None = None) -> Tensor:
+    def forward(self, before: Tensor, after: Tensor) -> Tensor:
         """Map latents `[..., Z]` and `[..., Z]` to logits `[..., A]`."""
-        logits: Tensor = self.net(torch.cat([before, after], dim=-1), adapter)
+        logits: Tensor = self.net(torch.cat([before, after], dim=-1))
         return logits
 
 
@@ -174,11 +172,9 @@ class Classifier(nn.Module):
         inputs = situation_size + mean_field_size + horizon * action_size
         self.net = Perceptron(inputs, hidden, return_size, rank)
 
-    def forward(
-        self, latent: Tensor, mean_field: Tensor, actions: Tensor, adapter: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, latent: Tensor, mean_field: Tensor, actions: Tensor) -> Tensor:
         """Map `[N, Z]`, `[N, M]` and `[N, H, A]` to return logits `[N, R]`."""
         situation = latent[..., : self.situation_size]
         x = torch.cat([situation, mean_field, actions.flatten(1)], dim=-1)
-        logits: Tensor = self.net(x, adapter)
+        logits: Tensor = self.net(x)
         return logits

@@ -105,8 +105,8 @@ class TaskModel(nn.Module):
 
     Attributes:
         contract: The task's contract.
-        adapter_parts: First entry and end of each network's part of the adapter vector.
-        adapter_size: Entries of the adapter vector.
+        adapter_size: Entries of the adapter vector. Only the policy adapts; the other networks' branches
+            for adapters are never used.
     """
 
     centres: Tensor
@@ -122,13 +122,7 @@ class TaskModel(nn.Module):
         self.task = model.task[name]
         returns = self.contract.returns
         self.register_buffer("centres", torch.linspace(returns.low, returns.high, returns.count))
-        self.adapter_parts = assign_offsets(
-            denoiser=self.denoiser,
-            inverse=self.inverse,
-            classifier=self.classifier,
-            policy=self.policy,
-        )
-        self.adapter_size = max(end for _, end in self.adapter_parts.values())
+        self.adapter_size = assign_offsets(self.policy)
 
     def encode(self, observation: Tensor) -> Tensor:
         """Map normalised observations `[..., D]` to latents `[..., Z]`."""
@@ -146,26 +140,23 @@ class TaskModel(nn.Module):
         level: Tensor,
         latent: Tensor,
         mean_field: Tensor,
-        adapter: Tensor | None = None,
     ) -> Tensor:
         """Return the clean plan `[N, H, Z]` without guidance; arguments as in `Denoiser.forward`."""
-        clean: Tensor = self.denoiser(plan, level, latent, mean_field, self.task, adapter)
+        clean: Tensor = self.denoiser(plan, level, latent, mean_field, self.task)
         return clean
 
-    def actions(self, plan: Tensor, latent: Tensor, adapter: Tensor | None = None) -> Tensor:
+    def actions(self, plan: Tensor, latent: Tensor) -> Tensor:
         """Return the action probabilities `[N, H, A]` that inverse dynamics reads from plans."""
         before = torch.cat([latent.unsqueeze(1), plan[:, :-1]], dim=1)
-        return action_probabilities(self.inverse(before, plan, adapter), self.contract.actions)
+        return action_probabilities(self.inverse(before, plan), self.contract.actions)
 
     def act(self, latent: Tensor, mean_field: Tensor, adapter: Tensor | None = None) -> Tensor:
         """Return the policy's action probabilities `[N, A]` for `[N, Z]` and `[N, M]`."""
         return action_probabilities(self.policy(latent, mean_field, adapter), self.contract.actions)
 
-    def expected_return(
-        self, plan: Tensor, latent: Tensor, mean_field: Tensor, adapter: Tensor | None = None
-    ) -> Tensor:
+    def expected_return(self, plan: Tensor, latent: Tensor, mean_field: Tensor) -> Tensor:
         """Return the classifier's expected return `[N]` of plans `[N, H, Z]`."""
-        logits = self.classifier(latent, mean_field, self.actions(plan, latent, adapter), adapter)
+        logits = self.classifier(latent, mean_field, self.actions(plan, latent))
         return torch.softmax(logits, dim=-1) @ self.centres
 
     def two_hot_return(self, returns: Tensor) -> Tensor:
@@ -181,7 +172,6 @@ class TaskModel(nn.Module):
         latent: Tensor,
         mean_field: Tensor,
         scale: Tensor,
-        adapter: Tensor | None = None,
     ) -> Tensor:
         """Return the clean plan, moved along the classifier's gradient at that clean plan.
 
@@ -189,10 +179,10 @@ class TaskModel(nn.Module):
         units of the return, and it fades as the plan becomes clean. It fades as well where the gradient
         is below `FAINT_GRADIENT`: there its direction is rounding error.
         """
-        clean = self.denoise(plan, level, latent, mean_field, adapter)
+        clean = self.denoise(plan, level, latent, mean_field)
 
         def total(candidate: Tensor) -> Tensor:
-            return self.expected_return(candidate, latent, mean_field, adapter).sum()
+            return self.expected_return(candidate, latent, mean_field).sum()
 
         gradient = torch.func.grad(total)(clean)
         square = (gradient * gradient).mean(dim=(1, 2), keepdim=True)

@@ -1,0 +1,67 @@
+"""Write the tables of docs/experiments.md from what `networld experiment` has left beside its files."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import tomllib
+from update_results import AS_INFORMED, CEILING, with_interval
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "experiments.md"
+FOLDER = ROOT / "benchmarks" / "experiments"
+SECTION = re.compile(r"(<!-- experiments -->\n).*?(<!-- experiments end -->)", re.DOTALL)
+
+
+def experiment_section(file: Path) -> str:
+    """Return title, command, table and picture of an experiment that was run, as Markdown."""
+    plan = tomllib.loads(file.read_text())
+    rows = json.loads(file.with_suffix(".json").read_text())["rows"]
+    seeds, episodes = plan["training_seeds"], plan["episodes"]
+    trained = f"{len(seeds)} training seeds" if len(seeds) > 1 else f"training seed {seeds[0]}"
+    variants = [variant["name"] for variant in plan["variant"]]
+    place = f"../{file.relative_to(ROOT).as_posix()}"
+    lines = [
+        f"### {plan['title']}",
+        "",
+        f"`networld experiment {file.relative_to(ROOT).as_posix()}`: {trained}, {episodes} episodes "
+        f"each. All figures: [CSV]({Path(place).with_suffix('.csv').as_posix()}), "
+        f"[JSON]({Path(place).with_suffix('.json').as_posix()}), "
+        f"[picture]({Path(place).with_suffix('.png').as_posix()}).",
+        "",
+        f"| scenario | {' | '.join(variants)} | best rule that knows no more | information ceiling |",
+        f"|---{'|---' * len(variants)}|---|---|",
+    ]
+    for scenario in dict.fromkeys(row["scenario"] for row in rows):
+        here = {row["policy"]: row for row in rows if row["scenario"] == scenario}
+        lines.append(_line(scenario, here, variants))
+    return "\n".join(lines)
+
+
+def _line(scenario: str, here: dict[str, dict[str, Any]], variants: list[str]) -> str:
+    """Return the line of a scenario; cells of variants that do not act in it stay empty."""
+    told = [with_interval(here[name]["score"]) if name in here else "" for name in variants]
+    rules = [
+        row
+        for name, row in here.items()
+        if name not in (CEILING, *variants) and row["information"] in AS_INFORMED
+    ]
+    best = max(rules, key=lambda row: row["score"]["iqm"])
+    ceiling = with_interval(here[CEILING]["score"]) if CEILING in here else ""
+    name = scenario.removeprefix("networld/").rpartition("-v")[0]
+    cells = [f"`{name}`", *told, f"{with_interval(best['score'])} `{best['policy']}`", ceiling]
+    return f"| {' | '.join(cells)} |"
+
+
+def updated_page() -> str:
+    """Return docs/experiments.md with the tables of all experiments that were run."""
+    done = [file for file in sorted(FOLDER.glob("*.toml")) if file.with_suffix(".json").exists()]
+    section = "\n\n".join(map(experiment_section, done))
+    return SECTION.sub(lambda found: f"{found[1]}\n{section}\n\n{found[2]}", PAGE.read_text())
+
+
+if __name__ == "__main__":
+    PAGE.write_text(updated_page())

@@ -1,0 +1,152 @@
+"""Ways to choose an action: one pass of the policy, or plans, denoised step by step or in one graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from networld_runtime.bundle import FUSED_STEPS, Bundle
+from networld_runtime.contract import FloatArray
+from networld_runtime.levels import level_grid
+from networld_runtime.plan_start import plan_start
+from networld_runtime.planner_settings import PlannerSettings
+from networld_runtime.solver import SOLVERS, solve
+
+Inputs = Mapping[str, FloatArray]
+"""What all graphs of a decision take: `in_latent` and `in_mean_field`."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a cell means to do.
+
+    Attributes:
+        latents: The next latents `[H, Z]`.
+        expected_return: The classifier's expectation.
+    """
+
+    latents: FloatArray
+    expected_return: float
+
+
+class Way(Protocol):
+    """A way to choose an action; it holds graphs and settings and remembers nothing."""
+
+    def choose(
+        self, now: Inputs, adapter: FloatArray, random: np.random.Generator, last: Plan | None
+    ) -> tuple[FloatArray, Plan | None]:
+        """Return the probabilities of the action `[A]` and the plan that they were read from."""
+        ...
+
+
+def make_way(bundle: Bundle, settings: PlannerSettings) -> Way:
+    """Return the way that the settings ask for.
+
+    Raises:
+        BundleError: A graph is missing, does not load or does not fit the contract.
+    """
+    if settings.mode == "policy":
+        return _OnePass(bundle)
+    if settings.needs_full:
+        return _Stepwise(bundle, settings, "denoiser", bundle.candidates)
+    if settings.steps in FUSED_STEPS and settings.warm_start_level == 0:
+        return _Fused(bundle, settings)
+    return _Stepwise(bundle, settings, "distilled", settings.plans)
+
+
+class _OnePass:
+    """The policy's network reads the action from latent and mean field; it is what adapts."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._policy = bundle.session("policy")
+
+    def choose(
+        self, now: Inputs, adapter: FloatArray, random: np.random.Generator, last: Plan | None
+    ) -> tuple[FloatArray, None]:
+        del random, last  # nothing is drawn, and there are no plans
+        (probabilities,) = self._policy.run(in_adapter=adapter, **now)
+        return probabilities[0], None
+
+
+class _Stepwise:
+    """Plans are denoised step by step; inverse dynamics reads the action from one of them.
+
+    Args:
+        bundle: A checked bundle.
+        settings: How actions are chosen.
+        graph: The denoiser.
+        rows: Plans that it takes, whether they are needed or not.
+    """
+
+    def __init__(self, bundle: Bundle, settings: PlannerSettings, graph: str, rows: int) -> None:
+        self._settings = settings
+        self._denoiser = bundle.session(graph)
+        self._head = bundle.session("head")
+        self._shape = (bundle.contract.horizon, bundle.contract.latent_size)
+        self._rows = rows
+        self._guidance_scale = _guidance_scale(settings)
+
+    def choose(
+        self, now: Inputs, adapter: FloatArray, random: np.random.Generator, last: Plan | None
+    ) -> tuple[FloatArray, Plan]:
+        del adapter
+        settings = self._settings
+        start, levels = _start(settings, self._shape, random, last)
+
+        def denoise(plans: FloatArray, level: float) -> FloatArray:
+            (clean,) = self._denoiser.run(
+                in_plan=plans.astype(np.float32),
+                in_level=np.array([level], dtype=np.float32),
+                in_guidance_scale=self._guidance_scale,
+                **now,
+            )
+            return clean
+
+        start = np.resize(start, (self._rows, *self._shape))
+        plans = solve(denoise, start, SOLVERS[settings.solver](levels))
+        plans = plans[: settings.plans].astype(np.float32)
+        returns, actions = self._head.run(in_plan=plans, **now)
+        best = int(np.argmax(returns))
+        return actions[best], Plan(plans[best], float(returns[best]))
+
+
+class _Fused:
+    """All steps of the distilled denoiser, the choice and the action in one graph."""
+
+    def __init__(self, bundle: Bundle, settings: PlannerSettings) -> None:
+        self._settings = settings
+        self._graph = bundle.session(f"plan_{settings.steps}")
+        self._shape = (bundle.contract.horizon, bundle.contract.latent_size)
+        steps = SOLVERS[settings.solver](level_grid(settings.steps))
+        factors = [(step.noisy, step.clean, step.previous) for step in steps]
+        self._constant = {
+            "in_level": np.array([step.level for step in steps], dtype=np.float32),
+            "in_factors": np.array(factors, dtype=np.float32),
+            "in_guidance_scale": _guidance_scale(settings),
+        }
+
+    def choose(
+        self, now: Inputs, adapter: FloatArray, random: np.random.Generator, last: Plan | None
+    ) -> tuple[FloatArray, Plan]:
+        del adapter
+        start, _ = _start(self._settings, self._shape, random, last)
+        plan, expected, action = self._graph.run(in_plan=start, **self._constant, **now)
+        return action[0], Plan(plan[0], float(expected[0]))
+
+
+def _guidance_scale(settings: PlannerSettings) -> FloatArray:
+    return np.array([settings.guidance_scale if settings.guides else 0.0], dtype=np.float32)
+
+
+def _start(
+    settings: PlannerSettings,
+    shape: tuple[int, int],
+    random: np.random.Generator,
+    last: Plan | None,
+) -> tuple[FloatArray, list[float]]:
+    """Return where the plans start `[N, H, Z]`, and the levels to go through."""
+    draw = random.standard_normal((settings.plans, *shape), dtype=np.float32)
+    return plan_start(settings, draw, None if last is None else last.latents)
