@@ -1,4 +1,4 @@
-"""The command of a base station: `networld-agent run`, `check` and `adapt`."""
+"""The command of a base station: `networld-agent run`, `check`, `adapt` and `bench`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from networld_runtime.bench.options import add_options
 from networld_runtime.errors import INTERRUPTED, NetWorldError
 
 EXIT_CODES = """exit codes:
@@ -28,6 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _run(options)
         if options.command == "adapt":
             return _adapt(options)
+        if options.command == "bench":
+            from networld_runtime.bench import command
+
+            return command.run(options)
         return _check(options)
     except NetWorldError as error:
         print(error, file=sys.stderr)
@@ -158,6 +163,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     adapt.add_argument("--idle", action="store_true", help="run when nothing else wants to")
     adapt.add_argument("--parent-pid", type=int, metavar="PID", help="end when this parent is gone")
+    add_options(
+        _add_command(
+            commands,
+            "bench",
+            "measure how fast a bundle plans on this computer and write a report",
+            "networld-agent bench --bundle bundles/networld --quick --json bench.json",
+            config=False,
+        )
+    )
     return parser
 
 
@@ -166,6 +180,8 @@ def _add_command(
     name: str,
     purpose: str,
     example: str,
+    *,
+    config: bool = True,
 ) -> argparse.ArgumentParser:
     parser = commands.add_parser(
         name,
@@ -174,9 +190,10 @@ def _add_command(
         epilog=f"example:\n  {example}\n\n{EXIT_CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--config", type=Path, required=True, metavar="FILE", help="the cell's TOML file"
-    )
+    if config:
+        parser.add_argument(
+            "--config", type=Path, required=True, metavar="FILE", help="the cell's TOML file"
+        )
     return parser
 
 

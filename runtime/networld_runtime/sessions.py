@@ -22,6 +22,11 @@ Shape = tuple[int | str, ...]
 ERRORS_ONLY = 3
 
 
+def runtime_version() -> str:
+    """Return the version of ONNX Runtime."""
+    return str(onnxruntime.__version__)
+
+
 class Session:
     """A graph, loaded and checked against the shapes that the contract asks for.
 

@@ -28,7 +28,7 @@ from networld_training.tasks.network import Network
 from networld_training.tasks.scenario import Scenario
 
 EPISODE_SEED = 0
-KEPT_TOGETHER = 16
+KEPT_TOGETHER = 4
 """Pieces of work after which results are written, so that an interrupted run loses little."""
 
 

@@ -1,0 +1,104 @@
+"""What is measured: ways to choose an action, and what stands in a row of the table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from networld_runtime.bundle import DISTILLED_GRAPHS, FUSED_STEPS, Bundle
+from networld_runtime.planner_settings import PlannerSettings
+
+FULL_STEPS = (1, 2, 4, 10, 50)
+DISTILLED_STEPS = (1, 2, 4)
+CANDIDATES = (1, 4, 8, 16, 32)
+LOADS = ("idle", "hostile")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A way to choose an action.
+
+    Attributes:
+        form: `policy`, `fused` or `stepwise`: one pass, a plan in one graph, a graph run for each step.
+        variant: Which denoiser plans; empty for the policy.
+        settings: What the planner is asked for.
+    """
+
+    form: str
+    variant: str
+    settings: PlannerSettings
+
+    @property
+    def steps(self) -> int:
+        """Denoising steps; 0 for the policy."""
+        return 0 if self.form == "policy" else self.settings.steps
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        task: Name of the task.
+        form: As in `Case`.
+        variant: As in `Case`.
+        k: Denoising steps; 0 for the policy.
+        candidates: Plans that one is chosen from; 0 for the policy.
+        threads: Threads of ONNX Runtime.
+        pace_ms: A plan begins so long after the one before; 0 is back to back.
+        load: One of `LOADS`: alone on its core, or beside a busy process.
+        p50_ms: Median of the time from latent and mean field to action.
+        p99_ms: 99th percentile.
+        p999_ms: 99.9th percentile.
+        score: Score of this way in the task's reference scenario; None where nobody measured it.
+    """
+
+    task: str
+    form: str
+    variant: str
+    k: int
+    candidates: int
+    threads: int
+    pace_ms: float
+    load: str
+    p50_ms: float
+    p99_ms: float
+    p999_ms: float
+    score: float | None
+
+
+def cases(bundle: Bundle, quick: bool) -> list[Case]:
+    """Return what is measured of a bundle; a few of it where it must be quick."""
+    return list(_quick(bundle) if quick else _all(bundle))
+
+
+def _quick(bundle: Bundle) -> Iterator[Case]:
+    yield _policy()
+    yield from _full(bundle, (1, 2))
+    if set(DISTILLED_GRAPHS) <= bundle.graphs.keys():
+        yield from _distilled((1, 2), (bundle.candidates,))
+
+
+def _all(bundle: Bundle) -> Iterator[Case]:
+    yield _policy()
+    yield from _full(bundle, FULL_STEPS)
+    if set(DISTILLED_GRAPHS) <= bundle.graphs.keys():
+        yield from _distilled(DISTILLED_STEPS, CANDIDATES)
+
+
+def _policy() -> Case:
+    return Case("policy", "", PlannerSettings(mode="policy"))
+
+
+def _full(bundle: Bundle, steps: Iterable[int]) -> Iterator[Case]:
+    for count in steps:
+        settings = PlannerSettings(steps=count, candidates=bundle.candidates)
+        yield Case("stepwise", "full", settings)
+
+
+def _distilled(steps: Iterable[int], candidates: Iterable[int]) -> Iterator[Case]:
+    for count in steps:
+        for plans in candidates:
+            settings = PlannerSettings(denoiser="distilled", steps=count, candidates=plans)
+            form = "fused" if count in FUSED_STEPS else "stepwise"
+            yield Case(form, "distilled", settings)

@@ -1,0 +1,106 @@
+"""What was measured, as JSON, as lines of text and read back; two boards side by side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from networld_runtime.bench.cases import Row
+from networld_runtime.bench.limits import Limits
+from networld_runtime.bench.machine import Machine
+from networld_runtime.errors import DataError
+
+KEY = ("task", "form", "variant", "k", "candidates", "threads", "pace_ms", "load")
+"""What a row is of; the rest is what was measured."""
+COLUMNS = ("task", "form", "variant", "k", "candidates", "pace_ms", "load", "p50_ms", "p99_ms")
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that a run of the benchmark found.
+
+    Attributes:
+        machine: Where.
+        bundle: Name and digest of what was measured.
+        limit: What one core can do at most.
+        rows: Rows of the table.
+        others: Other figures by name: start-up, memory, messages, adaptation.
+        peers: Median times of other planners in milliseconds, by name.
+    """
+
+    machine: Machine
+    bundle: Mapping[str, str]
+    limit: Limits
+    rows: Sequence[Row]
+    others: Mapping[str, float]
+    peers: Mapping[str, float]
+
+    def to_json(self) -> str:
+        """Return the results as JSON."""
+        return json.dumps(asdict(self), indent=1, allow_nan=False) + "\n"
+
+
+def read_results(path: Path) -> Results:
+    """Read what `Results.to_json` wrote.
+
+    Raises:
+        DataError: The file is missing or holds something else.
+    """
+    try:
+        data: dict[str, Any] = json.loads(path.read_text())
+        return Results(
+            machine=Machine(**data["machine"]),
+            bundle=dict(data["bundle"]),
+            limit=Limits(**data["limit"]),
+            rows=[Row(**row) for row in data["rows"]],
+            others=dict(data["others"]),
+            peers=dict(data["peers"]),
+        )
+    except OSError as error:
+        raise DataError(str(path), f"cannot be read ({error.strerror})") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            str(path), f"no results of a benchmark ({error}); `networld-agent bench` writes them"
+        ) from error
+
+
+def compared(first: Results, second: Results) -> list[tuple[Row, Row]]:
+    """Return the rows that two results have in common, pair by pair."""
+    known = {key_of(row): row for row in second.rows}
+    return [(row, known[key_of(row)]) for row in first.rows if key_of(row) in known]
+
+
+def key_of(row: Row) -> tuple[object, ...]:
+    """Return what a row is of."""
+    return tuple(getattr(row, name) for name in KEY)
+
+
+def text_table(rows: Sequence[Row]) -> str:
+    """Return rows as aligned lines of text."""
+    return aligned([COLUMNS, *([_cell(getattr(row, name)) for name in COLUMNS] for row in rows)])
+
+
+def comparison_table(first: Results, second: Results) -> str:
+    """Return the medians of two boards side by side, as aligned lines of text."""
+    lines: list[Sequence[str]] = [(*COLUMNS[:7], "first p50_ms", "second p50_ms", "ratio")]
+    for one, other in compared(first, second):
+        cells = [_cell(getattr(one, name)) for name in COLUMNS[:7]]
+        ratio = f"{other.p50_ms / one.p50_ms:.2f}"
+        lines.append((*cells, _cell(one.p50_ms), _cell(other.p50_ms), ratio))
+    return aligned(lines)
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Return lines of cells as text in columns."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def _cell(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
