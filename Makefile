@@ -3,13 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 MINIMUM := .venv-minimum
-SIONNA := .venv-sionna
+REFERENCES := .venv-references
 BASELINES := .venv-baselines
 SETUP := pyproject.toml constraints.txt runtime/pyproject.toml training/pyproject.toml export/pyproject.toml
 
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: setup demo results test lint types unit test-minimum test-sionna sionna-values test-baselines baselines train-baselines bundle bench bench-simulator clean
+.PHONY: setup demo results test lint types unit test-minimum test-references sionna-values diffusers-values test-baselines baselines train-baselines bundle bench bench-simulator clean
 
 setup: $(VENV)/.installed
 
@@ -20,12 +20,12 @@ $(VENV)/.installed: $(SETUP)
 	    --editable runtime --editable training --editable export --group dev
 	touch $@
 
-# With Sionna, the independent reference of the radio.
-$(SIONNA)/.installed: $(SETUP)
-	$(PYTHON) -m venv $(SIONNA)
-	$(SIONNA)/bin/python -m pip install --quiet --constraint constraints.txt pip
-	$(SIONNA)/bin/python -m pip install --quiet --constraint constraints.txt \
-	    --editable runtime --editable training --editable export --group dev --group sionna
+# With Sionna and diffusers, the independent references of radio and solvers.
+$(REFERENCES)/.installed: $(SETUP)
+	$(PYTHON) -m venv $(REFERENCES)
+	$(REFERENCES)/bin/python -m pip install --quiet --constraint constraints.txt pip
+	$(REFERENCES)/bin/python -m pip install --quiet --constraint constraints.txt \
+	    --editable runtime --editable training --editable export --group dev --group references
 	touch $@
 
 # The base station alone, on the oldest ONNX Runtime that it supports: no torch, no onnx.
@@ -101,12 +101,15 @@ train-baselines: $(BASELINES)/.installed
 	        --output runs/baselines/$$task-$$method-$$seed.safetensors; \
 	done; done; done
 
-# Has Sionna compute its values again and compares them with the frozen ones.
-test-sionna: $(SIONNA)/.installed
-	$(SIONNA)/bin/pytest tests/training/validation
+# Has Sionna and diffusers compute their values again and compares them with the frozen ones.
+test-references: $(REFERENCES)/.installed
+	$(REFERENCES)/bin/pytest tests/training/validation
 
-sionna-values: $(SIONNA)/.installed
-	$(SIONNA)/bin/python tests/training/validation/make_sionna_values.py
+sionna-values: $(REFERENCES)/.installed
+	$(REFERENCES)/bin/python tests/training/validation/make_sionna_values.py
+
+diffusers-values: $(REFERENCES)/.installed
+	$(REFERENCES)/bin/python tests/training/validation/make_diffusers_values.py
 
 bundle: setup
 	$(BIN)/networld bundle make
@@ -119,4 +122,4 @@ bench-simulator: setup
 	$(BIN)/pytest benchmarks/bench_simulator.py --speed-folder docs --benchmark-columns=min,median,iqr,ops
 
 clean:
-	rm -rf $(VENV) $(MINIMUM) $(SIONNA) $(BASELINES) runs
+	rm -rf $(VENV) $(MINIMUM) $(REFERENCES) $(BASELINES) runs

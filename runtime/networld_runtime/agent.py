@@ -121,7 +121,8 @@ class Agent:
         latent = self._guarded.encode(observation.values)
         self._tell(observation, latent)
         mean_field = self._neighbours.mean_field(observation.slot)
-        action = self._guarded.plan(latent, mean_field, observation.mask)
+        deadline_s = observation.deadline_s
+        action = self._guarded.plan(latent, mean_field, observation.mask, deadline_s)
         self._radio.act(observation, action)
         self._measure(observation, started_s)
         if self.collecting:
@@ -143,6 +144,7 @@ class Agent:
             "messages_rejected": self._neighbours.rejected(),
             "logs_rejected": self._book.rejected(),
             "model_failures": dict(self._guarded.failures),
+            "plans_cut": self._guarded.plans_cut,
             "commands_rejected": dict(self._rejected_commands),
             "radio": dict(self._radio.counters),
             "transport": dict(self._transport.counters),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from typing import Protocol
 
@@ -24,9 +25,13 @@ class PlannerLike(Protocol):
         ...
 
     def plan(
-        self, latent: FloatArray, mean_field: FloatArray, mask: BoolArray | None = None
+        self,
+        latent: FloatArray,
+        mean_field: FloatArray,
+        mask: BoolArray | None = None,
+        deadline_s: float = math.inf,
     ) -> Decision:
-        """Return the decision for a latent `[Z]`, a mean field `[M]` and a mask `[mask_size]`."""
+        """Return the decision for a latent `[Z]`, a mean field `[M]` and a mask `[mask_size]`, in time."""
         ...
 
     def reset(self) -> None:
@@ -53,6 +58,7 @@ class GuardedPlanner:
 
     def __init__(self, planner: PlannerLike) -> None:
         self.failures: Counter[str] = Counter()
+        self.plans_cut = 0
         self._planner = planner
         self._contract = planner.contract
         self._safe = np.array(planner.contract.safe_action, dtype=np.float32)
@@ -71,13 +77,19 @@ class GuardedPlanner:
         return latent
 
     def plan(
-        self, latent: FloatArray | None, mean_field: FloatArray, mask: BoolArray | None = None
+        self,
+        latent: FloatArray | None,
+        mean_field: FloatArray,
+        mask: BoolArray | None = None,
+        deadline_s: float = math.inf,
     ) -> FloatArray:
         """Return the action `[C]` to take, in native units; the last or safe one if the model fails."""
         if latent is None:
             return self._hold(mask)
         try:
-            action = np.asarray(self._planner.plan(latent, mean_field, mask).action, np.float32)
+            decision = self._planner.plan(latent, mean_field, mask, deadline_s)
+            action = np.asarray(decision.action, np.float32)
+            cut = decision.plan is not None and decision.plan.cut
             valid = self._contract.allows(action, mask)
         except Exception as error:
             self._count("plan_raised", error)
@@ -86,6 +98,7 @@ class GuardedPlanner:
             self._count("plan_not_allowed")
             return self._hold(mask)
         self._held = action
+        self.plans_cut += cut
         return action
 
     def _hold(self, mask: BoolArray | None) -> FloatArray:

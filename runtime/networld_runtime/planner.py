@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from networld_runtime.contract import BoolArray, FloatArray
 from networld_runtime.errors import ConfigError
 from networld_runtime.planner_settings import PlannerSettings
 from networld_runtime.two_hot import decode_actions
-from networld_runtime.ways import Plan, make_way
+from networld_runtime.ways import Given, Plan, make_way
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,11 @@ class Planner:
         return np.asarray(latent[0], dtype=np.float32)
 
     def plan(
-        self, latent: FloatArray, mean_field: FloatArray, mask: BoolArray | None = None
+        self,
+        latent: FloatArray,
+        mean_field: FloatArray,
+        mask: BoolArray | None = None,
+        deadline_s: float = math.inf,
     ) -> Decision:
         """Return what to do in the present slot.
 
@@ -99,9 +104,12 @@ class Planner:
             latent: Encoding of the present observation `[Z]`.
             mean_field: What the neighbours told `[M]`.
             mask: Valid choices in the present slot `[mask_size]`; None if all are.
+            deadline_s: When the action must be there, on the clock of `realtime.monotonic_s`. A plan that is
+                denoised step by step is cut in time, but never before its first step.
         """
         now = {"in_latent": latent[None], "in_mean_field": mean_field[None]}
-        probabilities, self._last = self._way.choose(now, self._adapter, self._random, self._last)
+        given = Given(self._adapter, deadline_s)
+        probabilities, self._last = self._way.choose(now, given, self._random, self._last)
         action = decode_actions(probabilities, self.contract.actions, mask)
         return Decision(action, self._last)
 

@@ -71,18 +71,28 @@ SOLVERS: Mapping[str, Callable[[Sequence[float]], list[Step]]] = {
 }
 
 
-def solve(denoise: Denoise[Array], plan: Array, steps: Sequence[Step]) -> Array:
-    """Take all steps and return the plan where they end.
+def solve(
+    denoise: Denoise[Array],
+    plan: Array,
+    steps: Sequence[Step],
+    enough: Callable[[], bool] = lambda: False,
+) -> Array:
+    """Take the steps and return the plan where they end.
 
     Args:
         denoise: Predicts the clean plan from a noisy plan and its level; all that is known of the model.
             Arrays are only added and multiplied by Python floats, so any array type works.
         plan: Noisy plan at the first step's level.
         steps: Of one of `SOLVERS`.
+        enough: Asked before every step but the first. Where it says so, the clean plan that the model saw
+            last is returned: the best that is known without another step.
     """
     moved: Any = plan
     previous: Any = None
-    for step in steps:
+    for number, step in enumerate(steps):
+        if number > 0 and enough():
+            moved = previous
+            break
         clean: Any = denoise(moved, step.level)
         moved = step.noisy * moved + step.clean * clean
         if step.previous:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,10 +14,24 @@ from networld_runtime.contract import FloatArray
 from networld_runtime.levels import level_grid
 from networld_runtime.plan_start import plan_start
 from networld_runtime.planner_settings import PlannerSettings
+from networld_runtime.realtime import monotonic_s
 from networld_runtime.solver import SOLVERS, solve
 
 Inputs = Mapping[str, FloatArray]
 """What all graphs of a decision take: `in_latent` and `in_mean_field`."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a cell has beside what its graphs take.
+
+    Attributes:
+        adapter: Its adapter `[P]`.
+        deadline_s: When the action must be there, on the clock of `realtime.monotonic_s`.
+    """
+
+    adapter: FloatArray
+    deadline_s: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -26,17 +41,19 @@ class Plan:
     Attributes:
         latents: The next latents `[H, Z]`.
         expected_return: The classifier's expectation.
+        cut: Whether time was up before all denoising steps were taken.
     """
 
     latents: FloatArray
     expected_return: float
+    cut: bool = False
 
 
 class Way(Protocol):
-    """A way to choose an action; it holds graphs and settings and remembers nothing."""
+    """A way to choose an action; it holds graphs and settings and remembers nothing of a cell."""
 
     def choose(
-        self, now: Inputs, adapter: FloatArray, random: np.random.Generator, last: Plan | None
+        self, now: Inputs, given: Given, random: np.random.Generator, last: Plan | None
     ) -> tuple[FloatArray, Plan | None]:
         """Return the probabilities of the action `[A]` and the plan that they were read from."""
         ...
@@ -64,15 +81,15 @@ class _OnePass:
         self._policy = bundle.session("policy")
 
     def choose(
-        self, now: Inputs, adapter: FloatArray, random: np.random.Generator, last: Plan | None
+        self, now: Inputs, given: Given, random: np.random.Generator, last: Plan | None
     ) -> tuple[FloatArray, None]:
         del random, last  # nothing is drawn, and there are no plans
-        (probabilities,) = self._policy.run(in_adapter=adapter, **now)
+        (probabilities,) = self._policy.run(in_adapter=given.adapter, **now)
         return probabilities[0], None
 
 
 class _Stepwise:
-    """Plans are denoised step by step; inverse dynamics reads the action from one of them.
+    """Plans are denoised step by step, as long as there is time; the action is read from one of them.
 
     Args:
         bundle: A checked bundle.
@@ -88,15 +105,26 @@ class _Stepwise:
         self._shape = (bundle.contract.horizon, bundle.contract.latent_size)
         self._rows = rows
         self._guidance_scale = _guidance_scale(settings)
+        self._step_s = self._head_s = 0.0  # how long they took last
 
     def choose(
-        self, now: Inputs, adapter: FloatArray, random: np.random.Generator, last: Plan | None
+        self, now: Inputs, given: Given, random: np.random.Generator, last: Plan | None
     ) -> tuple[FloatArray, Plan]:
-        del adapter
         settings = self._settings
         start, levels = _start(settings, self._shape, random, last)
+        steps = SOLVERS[settings.solver](levels)
+        taken, asked_s = 0, monotonic_s()
+
+        def enough() -> bool:
+            """Another step and the head would not be done in time, if they take as long as the last did."""
+            nonlocal asked_s
+            now_s = monotonic_s()
+            self._step_s, asked_s = now_s - asked_s, now_s
+            return now_s + self._step_s + self._head_s > given.deadline_s
 
         def denoise(plans: FloatArray, level: float) -> FloatArray:
+            nonlocal taken
+            taken += 1
             (clean,) = self._denoiser.run(
                 in_plan=plans.astype(np.float32),
                 in_level=np.array([level], dtype=np.float32),
@@ -106,11 +134,13 @@ class _Stepwise:
             return clean
 
         start = np.resize(start, (self._rows, *self._shape))
-        plans = solve(denoise, start, SOLVERS[settings.solver](levels))
+        plans = solve(denoise, start, steps, enough)
         plans = plans[: settings.plans].astype(np.float32)
+        begun_s = monotonic_s()
         returns, actions = self._head.run(in_plan=plans, **now)
+        self._head_s = monotonic_s() - begun_s
         best = int(np.argmax(returns))
-        return actions[best], Plan(plans[best], float(returns[best]))
+        return actions[best], Plan(plans[best], float(returns[best]), taken < len(steps))
 
 
 class _Fused:
@@ -129,9 +159,9 @@ class _Fused:
         }
 
     def choose(
-        self, now: Inputs, adapter: FloatArray, random: np.random.Generator, last: Plan | None
+        self, now: Inputs, given: Given, random: np.random.Generator, last: Plan | None
     ) -> tuple[FloatArray, Plan]:
-        del adapter
+        del given  # a graph that runs cannot be cut
         start, _ = _start(self._settings, self._shape, random, last)
         plan, expected, action = self._graph.run(in_plan=start, **self._constant, **now)
         return action[0], Plan(plan[0], float(expected[0]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,7 @@ from networld_runtime.message import MeanFieldMessage, decode, encode
 from networld_runtime.planner import Decision
 from networld_runtime.radio import MqttRadio
 from networld_runtime.radio_codec import ObservationMessage, decode_action, encode_observation
+from networld_runtime.realtime import monotonic_s
 from networld_runtime.topics import CellTopics
 from networld_runtime.transport import LastWill, MemoryBus, MemoryTransport
 
@@ -45,6 +47,7 @@ class StubPlanner:
     adopted: FloatArray | None = None
     fields: list[FloatArray] = field(default_factory=list)
     masks: list[BoolArray | None] = field(default_factory=list)
+    deadlines: list[float] = field(default_factory=list)
 
     def encode(self, observation: FloatArray) -> FloatArray:
         if self.raises:
@@ -54,8 +57,13 @@ class StubPlanner:
         return latent
 
     def plan(
-        self, latent: FloatArray, mean_field: FloatArray, mask: BoolArray | None = None
+        self,
+        latent: FloatArray,
+        mean_field: FloatArray,
+        mask: BoolArray | None = None,
+        deadline_s: float = math.inf,
     ) -> Decision:
+        self.deadlines.append(deadline_s)
         self.fields.append(mean_field)
         self.masks.append(mask)
         del latent
@@ -268,7 +276,7 @@ def test_action_that_is_not_allowed_is_held_back(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for slot, wrong in enumerate((float("nan"), 5.0, -31.0)):
-        decision = SimpleNamespace(action=np.array([wrong], dtype=np.float32))
+        decision = SimpleNamespace(plan=None, action=np.array([wrong], dtype=np.float32))
         monkeypatch.setattr(site.planners["a"], "plan", lambda *_, answer=decision: answer)
         site.slot(slot)
         assert site.actions["a"].action == -10
@@ -298,7 +306,7 @@ def test_action_of_another_form_is_held_back(
     reason: str,
 ) -> None:
     planner = site.planners["a"]
-    monkeypatch.setattr(planner, "plan", lambda *_: SimpleNamespace(action=wrong))
+    monkeypatch.setattr(planner, "plan", lambda *_: SimpleNamespace(plan=None, action=wrong))
     site.slot(0)
     assert site.actions["a"].action == -10
     assert site.agents["a"].counters()["model_failures"] == {reason: 1}
@@ -306,7 +314,7 @@ def test_action_of_another_form_is_held_back(
 
 
 def test_action_may_be_a_list(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = SimpleNamespace(action=[-5.0])
+    plain = SimpleNamespace(plan=None, action=[-5.0])
     monkeypatch.setattr(site.planners["a"], "plan", lambda *_: plain)
     site.slot(0)
     assert site.actions["a"].action == -5
@@ -339,13 +347,21 @@ def test_mask_of_the_slot_reaches_the_planner(hybrid: Contract, tmp_path: Path) 
     assert mask.tolist() == [True, False, False, True]
 
 
+def test_deadline_of_the_slot_reaches_the_planner(site: Site) -> None:
+    before_s = monotonic_s()
+    site.slot(0)
+    (deadline_s,) = site.planners["a"].deadlines
+    assert before_s + 60 <= deadline_s <= monotonic_s() + 60  # what the radio gives
+    assert site.agents["a"].counters()["plans_cut"] == 0
+
+
 def test_held_action_that_the_mask_forbids_gives_way_to_the_safe_one(
     hybrid: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = Site(hybrid, tmp_path)
     planner = site.planners["a"]
     chosen = np.array([1.0, -2.5, 2.0], dtype=np.float32)
-    monkeypatch.setattr(planner, "plan", lambda *_: SimpleNamespace(action=chosen))
+    monkeypatch.setattr(planner, "plan", lambda *_: SimpleNamespace(plan=None, action=chosen))
     both, without, safe = [True, True, False, True], [True, False, False, True], [3.0, 0.0, 0.0]
     site.slot(0, mask=without)  # the first decision is not possible: nothing to hold yet
     assert site.actions["a"].action.tolist() == safe

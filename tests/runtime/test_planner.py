@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from networld_runtime import ways
 from networld_runtime.bundle import Bundle, load_bundle
 from networld_runtime.contract import FloatArray
 from networld_runtime.errors import ConfigError
@@ -140,6 +142,61 @@ def test_warm_start_goes_on_from_the_plan_before(toy: Any, mode: str, denoiser: 
         plans = by_hand(chosen, random.standard_normal((count, 4, 24), dtype=np.float32), last)
         last = plans[plans.mean(axis=(1, 2)).argmax()]
         np.testing.assert_allclose(plan_of(planner).latents, last, atol=1e-5)
+
+
+class SlowToy:
+    """A clock that goes on by a second with every step, and by half of one with the head."""
+
+    def __init__(self, toy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now_s = 100.0
+        monkeypatch.setattr(ways, "monotonic_s", lambda: self.now_s)
+        for name, seconds in (
+            ("_denoiser", 1.0),
+            ("_head", 0.5),
+        ):  # the first serves both denoisers
+            self._slow(toy, name, seconds)
+
+    def _slow(self, toy: Any, name: str, seconds: float) -> None:
+        answer = getattr(toy, name)
+
+        def slow(**inputs: FloatArray) -> Any:
+            self.now_s += seconds
+            return answer(**inputs)
+
+        object.__setattr__(toy, name, slow)
+
+
+@pytest.mark.parametrize("denoiser", DENOISERS)
+def test_a_plan_is_cut_in_time_and_never_before_its_first_step(
+    toy: Any, denoiser: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SlowToy(toy, monkeypatch)
+    graph = {"full": "denoiser", "distilled": "distilled"}[denoiser]
+    planner = Planner(toy, in_mode("select", denoiser=denoiser, steps=5))
+
+    def plan(time_s: float) -> tuple[int, bool, float]:
+        """Return steps, whether it was cut, and how long it took, if there is so much time."""
+        before, begun_s = len(toy.calls(graph)), clock.now_s
+        decision = planner.plan(LATENT, FIELD, deadline_s=clock.now_s + time_s)
+        assert decision.plan is not None
+        return len(toy.calls(graph)) - before, decision.plan.cut, clock.now_s - begun_s
+
+    assert plan(math.inf) == (5, False, 5.5)
+    assert plan(5.5) == (5, False, 5.5)
+    assert plan(5.4) == (4, True, 4.5)
+    assert plan(2.5) == (2, True, 2.5)
+    assert plan(2.4) == (1, True, 1.5)
+    assert plan(-1.0) == (1, True, 1.5)
+
+
+def test_cut_plans_are_counted_and_acted_on(toy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SlowToy(toy, monkeypatch)
+    guarded = GuardedPlanner(Planner(toy, in_mode("select", steps=3)))
+    for time_s, cut in ((math.inf, 0), (2.0, 1), (9.0, 1), (0.0, 2)):
+        action = guarded.plan(LATENT, FIELD, deadline_s=clock.now_s + time_s)
+        assert toy.contract.allows(action)
+        assert guarded.plans_cut == cut
+    assert guarded.failures == {}
 
 
 def test_a_reset_forgets_the_plan_before(toy: Any) -> None:

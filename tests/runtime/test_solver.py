@@ -105,3 +105,22 @@ def test_denoise_is_called_once_for_each_step() -> None:
     typed: Denoise[Array] = counting
     solve(typed, np.zeros(3), dpm_solver(level_grid(4)))
     assert calls == level_grid(4)[:-1]
+
+
+@pytest.mark.parametrize("allowed", [0, 1, 3])
+def test_solving_ends_with_the_last_clean_plan_where_it_is_enough(allowed: int) -> None:
+    answers: list[Array] = []
+    asked: list[int] = []
+
+    def denoise(plan: Array, level: float) -> Array:
+        answers.append(gaussian_denoise(plan, level))
+        return answers[-1]
+
+    def enough() -> bool:
+        asked.append(len(answers))
+        return len(answers) > allowed
+
+    found = solve(denoise, np.array([0.7, -1.2]), dpm_solver(level_grid(6)), enough)
+    assert len(answers) == allowed + 1  # never before the first step
+    assert asked == list(range(1, allowed + 2))
+    np.testing.assert_array_equal(found, answers[-1])

@@ -1,7 +1,7 @@
 """Our radio against Sionna, an independent implementation of TR 38.901.
 
 The values of Sionna lie in sionna_values.json. The slow test has Sionna compute them again, where it is
-installed: `make test-sionna`.
+installed: `make test-references`.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def test_geometry_agrees_with_sionna() -> None:
 @pytest.mark.slow
 def test_sionna_still_says_what_is_frozen(tmp_path: Path) -> None:
     """Links must agree exactly; the geometry is drawn anew, and may differ by chance."""
-    pytest.importorskip("sionna", reason="Sionna has its own environment: make test-sionna")
+    pytest.importorskip("sionna", reason="Sionna has its own environment: make test-references")
     assert version("sionna-no-rt") == FROZEN["sionna"]
     output = tmp_path / "values.json"
     options = ["--drops", "100", "--seed", "2", "--output", str(output)]
