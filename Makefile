@@ -9,7 +9,7 @@ SETUP := pyproject.toml constraints.txt runtime/pyproject.toml training/pyprojec
 
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: setup demo results test lint types unit test-minimum test-references sionna-values diffusers-values test-baselines baselines train-baselines bundle bench bench-simulator clean
+.PHONY: setup demo results experiments test lint types unit test-minimum test-references sionna-values diffusers-values test-baselines baselines train-baselines bundle bench bench-simulator clean
 
 setup: $(VENV)/.installed
 
@@ -61,6 +61,11 @@ results: setup
 	    --scenario sched/umi200-heavy --scenario sleep/uma500-low --scenario sleep/uma500-high
 	$(BIN)/networld evaluate --all-baselines --bundle bundles/networld
 	$(BIN)/python docs/update_results.py
+
+# Every experiment of benchmarks/experiments, with their models; many hours, goes on where it stopped.
+experiments: setup
+	set -e; for file in benchmarks/experiments/*.toml; do $(BIN)/networld experiment $$file; done
+	$(BIN)/python docs/update_experiments.py
 
 test: lint types unit test-minimum
 

@@ -90,6 +90,21 @@ def test_an_experiment_trains_judges_and_does_neither_twice(
     assert all(path.stat().st_mtime_ns == then for path, then in changed.items())
 
 
+def test_what_plans_by_a_distilled_denoiser_is_distilled(tmp_path: Path) -> None:
+    file, asked = tmp_path / "steps.toml", []
+    planning = 'planner = { mode = "select", denoiser = "distilled" }\n'
+    file.write_text(FILE + f'\n[[variant]]\nname = "quick"\nmodel = "all"\n{planning}')
+    workshop = Workshop(read_experiment(file), tmp_path / "models", tmp_path / "data")
+    workshop.distil_all(lambda *paths: asked.append(paths))
+    data = [tmp_path / "data" / "power-mixed"]
+    assert asked == [(workshop.checkpoint("all", seed), data) for seed in (0, 1)]
+    asked.clear()
+    file.write_text(FILE)
+    workshop = Workshop(read_experiment(file), tmp_path / "models", tmp_path / "data")
+    workshop.distil_all(lambda *paths: asked.append(paths))
+    assert asked == []
+
+
 def test_what_adapts_is_exported_where_no_bundle_is_newer(tmp_path: Path) -> None:
     file, asked = tmp_path / "adaptation.toml", []
     adapting = '[[variant]]\nname = "adapted"\nmodel = "all"\nadaptation = { episodes = 2 }\n'

@@ -55,6 +55,10 @@ def run(arguments: argparse.Namespace) -> int:
     settings = PRESETS[arguments.preset]
     path = arguments.checkpoint.with_name(STUDENT)
     checkpoint = load_checkpoint(arguments.checkpoint)
+    teacher = file_digest(arguments.checkpoint)
+    if is_made(path, settings, teacher, arguments.seed):
+        print(f"distilled denoiser: {path}, made before")
+        return 0
     samplers = read_samplers(arguments.data)
     if samplers.keys() != checkpoint.contracts.keys():
         raise ConfigError(
@@ -62,10 +66,6 @@ def run(arguments: argparse.Namespace) -> int:
             f"data sets of {', '.join(samplers)}, but the checkpoint's tasks are "
             f"{', '.join(checkpoint.contracts)}; name one for each",
         )
-    teacher = file_digest(arguments.checkpoint)
-    if is_made(path, settings, teacher, arguments.seed):
-        print(f"distilled denoiser: {path}, made before")
-        return 0
     model = checkpoint.averaged_model()
     lessons: dict[str, Lessons] = {}
     for task, sampler in samplers.items():

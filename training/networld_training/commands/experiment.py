@@ -47,6 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     experiment = read_experiment(arguments.file)
     workshop = Workshop(experiment, arguments.models, arguments.data)
     workshop.train_all()
+    workshop.distil_all(_distil)
     workshop.export_all(_export)
     if arguments.train_only:
         return 0
@@ -65,9 +66,17 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _distil(checkpoint: Path, data: list[Path]) -> None:
+    _command(checkpoint, "distil", "--checkpoint", str(checkpoint), "--data", *map(str, data))
+
+
 def _export(checkpoint: Path, bundle: Path) -> None:
+    _command(checkpoint, "export", "--checkpoint", str(checkpoint), "--output", str(bundle))
+
+
+def _command(checkpoint: Path, name: str, *options: str) -> None:
+    """Run a command of `networld` on a checkpoint."""
     from networld_training import cli
 
-    code = cli.main(["export", "--checkpoint", str(checkpoint), "--output", str(bundle)])
-    if code != 0:
-        raise NetWorldError(str(checkpoint), "could not be exported; see above")
+    if cli.main([name, *options]) != 0:
+        raise NetWorldError(str(checkpoint), f"`networld {name}` failed; see above")

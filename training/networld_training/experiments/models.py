@@ -42,6 +42,16 @@ class Workshop:
         for number, (name, seed) in enumerate(missing, 1):
             self._train(name, seed, f"model {number} of {len(missing)}, {name}-{seed}")
 
+    def distil_all(self, distil: Callable[[Path, list[Path]], None]) -> None:
+        """Distil what plans by a distilled denoiser; `distil` takes a checkpoint and its data sets."""
+        needed = dict.fromkeys(
+            one.model for one in self.experiment.variants if one.planner.needs_distilled
+        )
+        for seed in self.experiment.training_seeds:
+            for name in needed:
+                tasks = self.experiment.models[name].tasks
+                distil(self.checkpoint(name, seed), [self._folder(task) for task in tasks])
+
     def export_all(self, export: Callable[[Path, Path], None]) -> None:
         """Export what adapts and has no bundle yet; `export` makes a bundle of a checkpoint."""
         adapt = dict.fromkeys(
@@ -76,6 +86,9 @@ class Workshop:
     def _sampler(self, task: str, episodes: int | None) -> WindowSampler:
         """Return the sampler of so many episodes of a task; it is read once."""
         if (task, episodes) not in self._samplers:
-            folder = self._data / f"{task}-mixed"
-            self._samplers[task, episodes] = WindowSampler(folder, episodes)
+            self._samplers[task, episodes] = WindowSampler(self._folder(task), episodes)
         return self._samplers[task, episodes]
+
+    def _folder(self, task: str) -> Path:
+        """Return the folder of a task's data set."""
+        return self._data / f"{task}-mixed"
