@@ -10,6 +10,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from networld_runtime import message
+from networld_runtime.bench.around import filled_inputs
 from networld_runtime.bundle import Bundle, load_bundle
 from networld_runtime.planner import Planner
 from networld_runtime.planner_settings import DENOISERS, MODES, PlannerSettings
@@ -60,9 +61,4 @@ def test_decode_message(benchmark: BenchmarkFixture, bundle: Bundle) -> None:
 
 def test_adaptation_step(benchmark: BenchmarkFixture, bundle: Bundle) -> None:
     session = bundle.session("gradient")
-    inputs, _ = bundle.signature("gradient")
-    feeds = {
-        name: np.full([int(size) for size in shape], 0.1, dtype=np.float32)
-        for name, shape in inputs.items()
-    }
-    benchmark(session.run, **feeds)
+    benchmark(session.run, **filled_inputs(bundle, "gradient"))

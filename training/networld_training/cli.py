@@ -9,13 +9,16 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points, version
+from pathlib import Path
+from typing import TypeVar
 
-from networld_runtime.errors import INTERRUPTED, NetWorldError
+from networld_runtime.errors import INTERRUPTED, ConfigError, NetWorldError
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
+T = TypeVar("T")
 Subparsers = argparse._SubParsersAction  # the only name that argparse has for it
 
 
@@ -50,6 +53,30 @@ def natural(text: str) -> int:
     if value < 0:
         raise argparse.ArgumentTypeError(f"{text}: expected 0 or more")
     return value
+
+
+def add_data_option(parser: argparse.ArgumentParser, purpose: str) -> None:
+    """Add the option that names data sets, one a task."""
+    parser.add_argument(
+        "--data",
+        type=Path,
+        nargs="+",
+        action="extend",
+        required=True,
+        metavar="FOLDER",
+        help=purpose,
+    )
+
+
+def find_preset(presets: Mapping[str, T], name: str) -> T:
+    """Return a preset by name.
+
+    Raises:
+        ConfigError: There is none of this name.
+    """
+    if name not in presets:
+        raise ConfigError("--preset", f"{name!r} is not a preset; known: {', '.join(presets)}")
+    return presets[name]
 
 
 def add_command(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from networld_training.cli import Subparsers, add_command, natural
+from networld_training.cli import Subparsers, add_command, add_data_option, find_preset, natural
 
 
 def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
@@ -23,15 +23,7 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         default=Path("runs/train/checkpoint.safetensors"),
         help="the teacher; what is made is kept beside it",
     )
-    parser.add_argument(
-        "--data",
-        type=Path,
-        nargs="+",
-        action="extend",
-        required=True,
-        metavar="FOLDER",
-        help="data sets of the checkpoint's tasks, whose situations are planned in",
-    )
+    add_data_option(parser, "data sets of the checkpoint's tasks, whose situations are planned in")
     parser.add_argument("--preset", default="default", help="default, or tiny for a quick try")
     parser.add_argument("--seed", type=natural, default=0)
     parser.set_defaults(run=run)
@@ -49,10 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     from networld_training.model.checkpoint import load_checkpoint
     from networld_training.progress import reporting
 
-    if arguments.preset not in PRESETS:
-        known = ", ".join(PRESETS)
-        raise ConfigError("--preset", f"{arguments.preset!r} is not a preset; known: {known}")
-    settings = PRESETS[arguments.preset]
+    settings = find_preset(PRESETS, arguments.preset)
     path = arguments.checkpoint.with_name(STUDENT)
     checkpoint = load_checkpoint(arguments.checkpoint)
     teacher = file_digest(arguments.checkpoint)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from networld_training.cli import Subparsers, add_command, natural
+from networld_training.cli import Subparsers, add_command, add_data_option, find_preset, natural
 
 
 def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
@@ -18,15 +18,7 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         "Train a world model on data sets; a run in an existing folder is resumed exactly.",
         "networld train --data runs/data/power-mixed --output runs/train",
     )
-    parser.add_argument(
-        "--data",
-        type=Path,
-        nargs="+",
-        action="extend",
-        required=True,
-        metavar="FOLDER",
-        help="data sets, one a task; may be repeated",
-    )
+    add_data_option(parser, "data sets, one a task; may be repeated")
     parser.add_argument("--output", type=Path, default=Path("runs/train"), help="run folder")
     parser.add_argument("--preset", default="default", help="default, or tiny for a quick try")
     parser.add_argument("--steps", type=int, help="optimiser steps, instead of the preset's")
@@ -46,14 +38,11 @@ def run(arguments: argparse.Namespace) -> int:
     from networld_training.model.trainer import Trainer
     from networld_training.progress import reporting
 
-    if arguments.preset not in PRESETS:
-        known = ", ".join(PRESETS)
-        raise ConfigError("--preset", f"{arguments.preset!r} is not a preset; known: {known}")
     if arguments.device not in {"cpu", "cuda"}:
         raise ConfigError("--device", f"{arguments.device!r}: expected cpu or cuda")
     if arguments.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("--device", "cuda was asked for, but torch finds no CUDA device; use cpu")
-    settings = PRESETS[arguments.preset]
+    settings = find_preset(PRESETS, arguments.preset)
     if arguments.steps is not None:
         settings = replace(settings, steps=arguments.steps)
 

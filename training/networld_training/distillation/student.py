@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -151,8 +152,7 @@ def save_student(
 def is_made(path: Path, settings: DistillationSettings, teacher: str, seed: int) -> bool:
     """Return whether a file holds the distilled denoiser of these settings, teacher and seed."""
     try:
-        with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})["networld"])
+        header, _ = _read(path)
     except (OSError, SafetensorError, ValueError, KeyError):
         return False
     wanted = {"format": FORMAT, "settings": asdict(settings), "teacher": teacher, "seed": seed}
@@ -174,9 +174,7 @@ def load_student(path: Path, teacher: str, contracts: Mapping[str, Contract]) ->
     if not path.is_file():
         raise DataError(str(path), f"no distilled denoiser there; {repair}")
     try:
-        with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})["networld"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        header, tensors = _read(path)
         if header["format"] != FORMAT:
             raise DataError(str(path), f"format {header['format']!r}, expected {FORMAT}; {repair}")
         if header["teacher"] != teacher:
@@ -198,3 +196,10 @@ def load_student(path: Path, teacher: str, contracts: Mapping[str, Contract]) ->
     if wrong:
         raise DataError(str(path), f"does not fit the tasks {', '.join(wrong)}; {repair}")
     return student.eval()
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return what a file says of itself and its tensors, unchecked."""
+    with safe_open(path, framework="pt") as file:
+        header = json.loads((file.metadata() or {})["networld"])
+        return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
