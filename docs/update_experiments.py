@@ -19,8 +19,8 @@ SECTION = re.compile(r"(<!-- experiments -->\n).*?(<!-- experiments end -->)", r
 def experiment_section(file: Path) -> str:
     """Return title, command, table and picture of an experiment that was run, as Markdown."""
     plan = tomllib.loads(file.read_text())
-    rows = json.loads(file.with_suffix(".json").read_text())["rows"]
-    seeds, episodes = plan["training_seeds"], plan["episodes"]
+    found = json.loads(file.with_suffix(".json").read_text())
+    rows, seeds, episodes = found["rows"], found["training_seeds"], plan["episodes"]
     trained = f"{len(seeds)} training seeds" if len(seeds) > 1 else f"training seed {seeds[0]}"
     variants = [variant["name"] for variant in plan["variant"]]
     place = f"../{file.relative_to(ROOT).as_posix()}"

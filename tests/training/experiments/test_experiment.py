@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +49,7 @@ messages = { deaf = true }
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small data set of the power task."""
     folder = tmp_path_factory.mktemp("data")
-    options = ["--task", "power", "--episodes", "9", "--shard-episodes", "1", "--slots", "20"]
+    options = ["--task", "power", "--episodes", "18", "--shard-episodes", "2", "--slots", "20"]
     code = cli.main(["data", "make", *options, "--output", str(folder / "power-mixed")])
     assert code == 0
     return folder
@@ -81,13 +83,41 @@ def test_an_experiment_trains_judges_and_does_neither_twice(
         raise AssertionError("was judged again")
 
     monkeypatch.setattr(workers.Work, "run", refuse)
-    changed = {
-        path: path.stat().st_mtime_ns for path in (tmp_path / "models").rglob("*.safetensors")
-    }
-    assert len(changed) == 2
+    models = tmp_path / "models"
+    assert len(list(models.rglob("*.safetensors"))) == 2
+    shutil.rmtree(models)  # results outlive their models
     assert cli.main(command) == 0
     assert file.with_suffix(".csv").read_bytes() == first
-    assert all(path.stat().st_mtime_ns == then for path, then in changed.items())
+    assert not models.exists()
+    assert cli.main([*command, "--training-seeds", "1"]) == 0
+    assert {row["episodes"] for row in csv.DictReader(file.with_suffix(".csv").open())} == {"4"}
+    assert json.loads(file.with_suffix(".json").read_text())["training_seeds"] == [0]
+    # another way to train is another model
+    file.write_text(FILE.replace("credit_steps = 2", "credit_steps = 1"))
+    with pytest.raises(AssertionError, match="judged again"):
+        cli.main(command)
+    assert len(list(models.rglob("*.safetensors"))) == 2
+
+
+def test_a_learned_baseline_is_a_variant(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "baselines.toml"
+    file.write_text(
+        FILE.partition("[model.all]")[0].replace("[0, 1]", "[0]")
+        + '[model]\n[[variant]]\nname = "copied"\nbaseline = "bc"\n'
+    )
+    command = ["experiment", str(file), "--baselines", str(tmp_path)]
+    assert cli.main(command) == DataError.exit_code
+    assert "power-bc-0.safetensors" in capsys.readouterr().err
+    policy = tmp_path / "power-bc-0.safetensors"
+    training = ["--task", "power", "--method", "bc", "--data", str(data / "power-mixed")]
+    assert cli.main(["baseline", *training, "--steps", "1", "--output", str(policy)]) == 0
+    assert cli.main(command) == 0
+    rows = {row["policy"]: row for row in csv.DictReader(file.with_suffix(".csv").open())}
+    assert float(rows["copied"]["score_iqm"]) < float(rows["wmmse-pf"]["score_iqm"])
+    policy.unlink()
+    assert cli.main(command) == 0
 
 
 def test_what_plans_by_a_distilled_denoiser_is_distilled(tmp_path: Path) -> None:
@@ -95,13 +125,13 @@ def test_what_plans_by_a_distilled_denoiser_is_distilled(tmp_path: Path) -> None
     planning = 'planner = { mode = "select", denoiser = "distilled" }\n'
     file.write_text(FILE + f'\n[[variant]]\nname = "quick"\nmodel = "all"\n{planning}')
     workshop = Workshop(read_experiment(file), tmp_path / "models", tmp_path / "data")
-    workshop.distil_all(lambda *paths: asked.append(paths))
+    workshop.distil([("all", 0), ("all", 1)], lambda *paths: asked.append(paths))
     data = [tmp_path / "data" / "power-mixed"]
     assert asked == [(workshop.checkpoint("all", seed), data) for seed in (0, 1)]
     asked.clear()
     file.write_text(FILE)
     workshop = Workshop(read_experiment(file), tmp_path / "models", tmp_path / "data")
-    workshop.distil_all(lambda *paths: asked.append(paths))
+    workshop.distil([("all", 0)], lambda *paths: asked.append(paths))
     assert asked == []
 
 
@@ -115,12 +145,12 @@ def test_what_adapts_is_exported_where_no_bundle_is_newer(tmp_path: Path) -> Non
         path.parent.mkdir(parents=True)
         path.touch()
     workshop.checkpoint("all", 0).with_name("bundle").mkdir()
-    workshop.export_all(lambda *paths: asked.append(paths))
+    workshop.export([("all", 0), ("all", 1)], lambda *paths: asked.append(paths))
     assert asked == [(path, path.with_name("bundle"))]
     asked.clear()
     file.write_text(FILE + "\n" + adapting.replace("2 }", "2, whole = true }"))
-    Workshop(read_experiment(file), tmp_path / "models", tmp_path).export_all(
-        lambda *paths: asked.append(paths)
+    Workshop(read_experiment(file), tmp_path / "models", tmp_path).export(
+        [("all", 1)], lambda *paths: asked.append(paths)
     )
     assert asked == []
 
@@ -178,12 +208,12 @@ def test_a_model_may_learn_from_fewer_episodes(data: Path, tmp_path: Path) -> No
     text = FILE.replace("[0, 1]", "[0]") + few + '[[variant]]\nname = "few"\nmodel = "few"\n'
     file.write_text(text)
     workshop = Workshop(read_experiment(file), tmp_path / "models", data)
-    workshop.train_all()
+    workshop.train([("all", 0), ("few", 0)])
     assert len(workshop._sampler("power", 3).actions) == 3
-    assert len(workshop._sampler("power", None).actions) == 9
-    file.write_text(text.replace("episodes = 3", "episodes = 10"))
-    with pytest.raises(DataError, match="has 9 episodes, so not 10"):
-        Workshop(read_experiment(file), tmp_path / "more", data).train_all()
+    assert len(workshop._sampler("power", None).actions) == 18
+    file.write_text(text.replace("episodes = 3", "episodes = 19"))
+    with pytest.raises(DataError, match="has 18 episodes, so not 19"):
+        Workshop(read_experiment(file), tmp_path / "more", data).train([("few", 0)])
 
 
 def test_messages_are_lost_as_often_as_said(power: PowerTask) -> None:

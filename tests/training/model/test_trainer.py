@@ -227,12 +227,12 @@ def test_checkpoint_gives_the_averaged_weights(
 def test_checkpoint_of_another_format_is_refused(tmp_path: Path, whole: bytes) -> None:
     path = tmp_path / CHECKPOINT
     path.write_bytes(whole)
-    assert FORMAT == 3
+    assert FORMAT == 4
     assert load_checkpoint(path).step == TINY.all_steps
-    old = whole.replace(b'\\"format\\": 3,', b'\\"format\\": 2,', 1)
+    old = whole.replace(b'\\"format\\": 4,', b'\\"format\\": 3,', 1)
     assert old != whole
     path.write_bytes(old)
-    with pytest.raises(DataError, match="format 2, expected 3; train again"):
+    with pytest.raises(DataError, match="format 3, expected 4; train again"):
         load_checkpoint(path)
 
 

@@ -14,7 +14,8 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     parser = add_command(
         subparsers,
         "experiment",
-        "Train the models of an experiment's file and compare its variants; goes on where it stopped.",
+        "Compare the variants of an experiment's file; trains models whose results are not known, goes on "
+        "where it stopped.",
         "networld experiment benchmarks/experiments/modes.toml",
     )
     parser.add_argument("file", type=Path, help="the experiment, TOML")
@@ -22,8 +23,30 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         "--data", type=Path, default=Path("runs/data"), help="data sets <task>-mixed"
     )
     parser.add_argument(
-        "--models", type=Path, default=Path("runs/models"), help="models and results"
+        "--models",
+        type=Path,
+        default=Path("runs/models"),
+        help="models, made where they are needed",
     )
+    parser.add_argument(
+        "--baselines",
+        type=Path,
+        default=Path("runs/baselines"),
+        help="learned baselines <task>-<baseline>-<training seed>.safetensors",
+    )
+    parser.add_argument(
+        "--results",
+        type=Path,
+        metavar="FOLDER",
+        help="what was judged before, of every policy; results beside the file if not given",
+    )
+    parser.add_argument(
+        "--training-seeds",
+        type=int,
+        metavar="N",
+        help="take the first N training seeds of the file; all if not given",
+    )
+    parser.add_argument("--device", default="cpu", help="where models are trained: cpu or cuda")
     parser.add_argument("--jobs", type=int, default=1, help="processes that judge; 1 if not given")
     parser.add_argument(
         "--train-only", action="store_true", help="train and export, but do not judge"
@@ -39,23 +62,30 @@ def run(arguments: argparse.Namespace) -> int:
     from networld_training.evaluation.picture import draw_results
     from networld_training.evaluation.results import results_csv, results_json
     from networld_training.evaluation.table import Line, paired_table, policy_table, show
-    from networld_training.experiments.judging import judge
+    from networld_training.experiments.judging import Judging
     from networld_training.experiments.models import Workshop
-    from networld_training.experiments.plan import read_experiment
+    from networld_training.experiments.plan import first_seeds, read_experiment
+    from networld_training.experiments.results_book import ResultsBook
     from networld_training.progress import reporting
 
-    experiment = read_experiment(arguments.file)
-    workshop = Workshop(experiment, arguments.models, arguments.data)
-    workshop.train_all()
-    workshop.distil_all(_distil)
-    workshop.export_all(_export)
+    experiment = first_seeds(read_experiment(arguments.file), arguments.training_seeds)
+    workshop = Workshop(experiment, arguments.models, arguments.data, arguments.device)
+    book = ResultsBook(arguments.results or arguments.file.with_name("results"))
+    judging = Judging(experiment, workshop, arguments.baselines, book)
+    needed = judging.needed
+    workshop.train(needed)
+    workshop.distil(needed, _distil)
+    workshop.export(needed, _export)
     if arguments.train_only:
         return 0
     with reporting("percent", 100) as progress:
-        results = judge(experiment, workshop, arguments.jobs, progress.update)
+        results = judging.run(arguments.jobs, progress.update)
     against = experiment.variants[0].name
+    about = {"training_seeds": experiment.training_seeds}
     write_atomically(arguments.file.with_suffix(".csv"), results_csv(results).encode())
-    write_atomically(arguments.file.with_suffix(".json"), results_json(results, against).encode())
+    write_atomically(
+        arguments.file.with_suffix(".json"), results_json(results, against, about).encode()
+    )
     draw_results(results, arguments.file.with_suffix(".png"))
     console = Console()
     console.print(experiment.title)

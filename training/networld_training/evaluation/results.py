@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any
 
 from networld_training.evaluation.policies import Contender
@@ -143,9 +144,14 @@ def is_ordered(rows: Iterable[Row], names: Sequence[str]) -> bool:
     return all(one.high < other.low for one, other in pairwise(ordered))
 
 
-def results_json(results: Sequence[ScenarioResult], against: str | None = None) -> str:
-    """Return the rows, paired comparisons and scenarios of an evaluation as strict JSON."""
+def results_json(
+    results: Sequence[ScenarioResult],
+    against: str | None = None,
+    about: Mapping[str, Any] = MappingProxyType({}),
+) -> str:
+    """Return the rows, paired comparisons and scenarios of an evaluation, and more about it, as JSON."""
     data = {
+        **about,
         "seed": results[0].seed,
         "scenarios": {result.scenario.id: result.scenario.digest() for result in results},
         "rows": [row.to_json() for result in results for row in result.rows],

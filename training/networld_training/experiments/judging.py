@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from networld_runtime.bundle import file_digest
-from networld_runtime.files import write_atomically
+from networld_runtime.adaptation import AdaptationSettings
+from networld_runtime.errors import DataError
 from networld_training.evaluation.checkpoint_policy import load_policy
 from networld_training.evaluation.episodes import draw_seeds
 from networld_training.evaluation.policies import Contender, find_contenders
@@ -21,10 +19,10 @@ from networld_training.evaluation.results import ScenarioResult
 from networld_training.evaluation.scores import Metrics
 from networld_training.evaluation.workers import Work, run_all
 from networld_training.experiments.adapted_policy import AdaptedPolicy
-from networld_training.experiments.models import Workshop
+from networld_training.experiments.models import Made, Workshop
 from networld_training.experiments.plan import Experiment, Variant
+from networld_training.experiments.results_book import ResultsBook, Subject
 from networld_training.tasks.base import Rule
-from networld_training.tasks.network import Network
 from networld_training.tasks.scenario import Scenario
 
 EPISODE_SEED = 0
@@ -55,40 +53,78 @@ class VariantContender(Contender):
         return load_policy(Path(self.text), self.task, self.variant.planner, self.variant.messages)
 
 
-def judge(
-    experiment: Experiment, workshop: Workshop, jobs: int, progress: Callable[[int], None]
-) -> list[ScenarioResult]:
-    """Return what rules and variants achieved, scenario by scenario.
+@dataclass(frozen=True)
+class Piece:
+    """One policy on the episodes of one network.
 
-    Results of a variant are those of all training seeds one after the other, and those of a rule as often
-    repeated, so that all of them are paired.
+    Attributes:
+        work: What is to be done.
+        subject: Whose result it is.
+        question: What the result depends on beside the policy.
+        note: The same for people.
+        made: Name and training seed of the model that it takes; None if it takes none.
+    """
+
+    work: Work
+    subject: Subject
+    question: Mapping[str, Any]
+    note: str
+    made: Made | None = None
+
+
+class Judging:
+    """What an experiment asks, and what is known of it.
 
     Args:
         experiment: What is compared.
         workshop: Where the models are.
-        jobs: Processes that work at the same time; results do not depend on it.
-        progress: Called with the percent that is done.
-
-    Raises:
-        NetWorldError: A policy cannot act, or there is no score.
+        baselines: Folder of the learned baselines, `<task>-<baseline>-<training seed>.safetensors`.
+        book: Where results are kept.
     """
-    plans = [_Plan(experiment, workshop, scenario) for scenario in experiment.scenarios]
-    missing = [
-        (plan, one, network)
-        for plan in plans
-        for one, network in plan.parts()
-        if not plan.file(one, network).exists()
-    ]
-    total = max(sum(plan.work(one, network).effort for plan, one, network in missing), 1)
-    done = 0
-    for start in range(0, len(missing), KEPT_TOGETHER):
-        some = missing[start : start + KEPT_TOGETHER]
-        works = [plan.work(one, network) for plan, one, network in some]
-        advance = partial(_advance, progress, done, total)
-        for (plan, one, network), metrics in zip(some, run_all(works, jobs, advance), strict=True):
-            plan.keep(one, network, metrics)
-        done += sum(work.effort for work in works)
-    return [plan.result() for plan in plans]
+
+    def __init__(
+        self, experiment: Experiment, workshop: Workshop, baselines: Path, book: ResultsBook
+    ) -> None:
+        self.book = book
+        self._plans = [
+            _Plan(experiment, workshop, baselines, scenario) for scenario in experiment.scenarios
+        ]
+        self.missing = [
+            piece
+            for plan in self._plans
+            for piece in plan.pieces()
+            if book.find(piece.subject, piece.question) is None
+        ]
+
+    @property
+    def needed(self) -> list[Made]:
+        """Names and training seeds of the models that are to be judged yet."""
+        return list(dict.fromkeys(one.made for one in self.missing if one.made is not None))
+
+    def run(self, jobs: int, progress: Callable[[int], None]) -> list[ScenarioResult]:
+        """Return what rules and variants achieved, scenario by scenario.
+
+        Results of a variant are those of all training seeds one after the other, and those of a rule as
+        often repeated, so that all of them are paired.
+
+        Args:
+            jobs: Processes that work at the same time; results do not depend on it.
+            progress: Called with the percent that is done.
+
+        Raises:
+            NetWorldError: A policy cannot act, or there is no score.
+        """
+        total = max(sum(piece.work.effort for piece in self.missing), 1)
+        done = 0
+        for start in range(0, len(self.missing), KEPT_TOGETHER):
+            some = self.missing[start : start + KEPT_TOGETHER]
+            advance = partial(_advance, progress, done, total)
+            found = run_all([piece.work for piece in some], jobs, advance)
+            for piece, metrics in zip(some, found, strict=True):
+                self.book.keep(piece.subject, piece.question, metrics, piece.note)
+            done += sum(piece.work.effort for piece in some)
+        self.missing.clear()
+        return [plan.result(self.book) for plan in self._plans]
 
 
 def _advance(progress: Callable[[int], None], before: int, total: int, done: int) -> None:
@@ -96,88 +132,110 @@ def _advance(progress: Callable[[int], None], before: int, total: int, done: int
 
 
 class _Plan:
-    """One scenario of an experiment: who acts there on which episodes, and what is known already."""
+    """One scenario of an experiment: who acts there on which episodes."""
 
-    def __init__(self, experiment: Experiment, workshop: Workshop, scenario: Scenario) -> None:
-        self.scenario = scenario
+    def __init__(
+        self, experiment: Experiment, workshop: Workshop, baselines: Path, scenario: Scenario
+    ) -> None:
+        self.experiment, self.scenario = experiment, scenario
+        self.workshop, self.baselines = workshop, baselines
         self.seeds = draw_seeds(experiment.episodes, EPISODE_SEED, len(scenario.networks))
-        self.folder = workshop.folder / "results"
-        self.repeats = len(experiment.training_seeds)
         self.rules = [one for one in find_contenders(scenario.task, ()) if one.fits(scenario)]
         self.variants = [
-            [
-                VariantContender(
-                    scenario.task,
-                    str(workshop.checkpoint(variant.model, seed)),
-                    "checkpoint",
-                    variant.name,
-                    "local" if variant.messages.deaf else "mean-field",
-                    variant=variant,
-                )
-                for seed in experiment.training_seeds
-            ]
-            for variant in experiment.variants
-            if scenario.task in experiment.models[variant.model].tasks
+            one
+            for one in experiment.variants
+            if one.baseline or scenario.task in experiment.models[one.model].tasks
         ]
 
-    def parts(self) -> list[tuple[Contender, Network]]:
-        """Return all pieces of work."""
-        contenders = [*self.rules, *(one for many in self.variants for one in many)]
-        networks = [network for network, _ in self.scenario.by_network(self.seeds)]
-        return [(one, network) for one in contenders for network in networks]
+    def pieces(self) -> Iterator[Piece]:
+        """Yield all pieces of work."""
+        for rule in self.rules:
+            yield from self._rule(rule)
+        for variant in self.variants:
+            for seed in self.experiment.training_seeds:
+                yield from self._variant(variant, seed)
 
-    def work(self, one: Contender, network: Network) -> Work:
-        """Return a piece of work."""
-        return Work(one, network, self._episodes(network))
-
-    def file(self, one: Contender, network: Network) -> Path:
-        """Return where its result is kept: named by everything that it depends on."""
-        origin = (
-            _checkpoint_digest(Path(one.text)) if isinstance(one, VariantContender) else one.text
-        )
-        variant = asdict(one.variant) if isinstance(one, VariantContender) and one.variant else {}
-        variant.pop("name", None)
-        key = [self.scenario.digest(), asdict(network), self._episodes(network), origin, variant]
-        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-        return self.folder / f"{digest[:32]}.json"
-
-    def keep(self, one: Contender, network: Network, metrics: Metrics) -> None:
-        """Write a result."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        data = {name: values.tolist() for name, values in metrics.items()}
-        write_atomically(self.file(one, network), json.dumps(data).encode())
-
-    def result(self) -> ScenarioResult:
-        """Return all results, from their files."""
-        metrics = {one.name: _joined([self._read(one)] * self.repeats) for one in self.rules}
+    def result(self, book: ResultsBook) -> ScenarioResult:
+        """Return all results, which are known by now."""
+        seeds = self.experiment.training_seeds
+        metrics = {
+            one.name: _joined([self._found(book, list(self._rule(one)))] * len(seeds))
+            for one in self.rules
+        }
         metrics |= {
-            many[0].name: _joined([self._read(one) for one in many]) for many in self.variants
+            one.name: _joined([self._found(book, list(self._variant(one, seed))) for seed in seeds])
+            for one in self.variants
         }
-        contenders = [*self.rules, *(many[0] for many in self.variants)]
+        contenders = [*self.rules, *(self._contender(one, seeds[0]) for one in self.variants)]
         return ScenarioResult(
-            self.scenario, contenders, metrics, self.seeds * self.repeats, EPISODE_SEED
+            self.scenario, contenders, metrics, self.seeds * len(seeds), EPISODE_SEED
         )
 
-    def _read(self, one: Contender) -> Metrics:
-        parts, ran = [], []
-        for network, seeds in self.scenario.by_network(self.seeds):
-            parts.append(json.loads(self.file(one, network).read_text()))
-            ran += list(seeds)
+    def _rule(self, rule: Contender) -> Iterator[Piece]:
+        subject = Subject(f"{self.scenario.task}-rules", {})
+        yield from self._on_networks(rule, subject, {"rule": rule.text}, rule.name)
+
+    def _variant(self, variant: Variant, seed: int) -> Iterator[Piece]:
+        acting = asdict(variant)
+        for told_elsewhere in ("name", "model", "baseline"):
+            acting.pop(told_elsewhere)
+        if variant.adaptation.episodes:
+            acting["adapter"] = asdict(AdaptationSettings())
+        contender = self._contender(variant, seed)
+        if variant.baseline:
+            name = f"{self.scenario.task}-{variant.baseline}-{seed}"
+            subject, made = Subject(name, {}), None
+        else:
+            origin = self.experiment.models[variant.model].origin(seed)
+            subject, made = Subject(f"{variant.model}-{seed}", origin), (variant.model, seed)
+        yield from self._on_networks(contender, subject, acting, variant.name, made)
+
+    def _on_networks(
+        self,
+        contender: Contender,
+        subject: Subject,
+        acting: Mapping[str, Any],
+        name: str,
+        made: Made | None = None,
+    ) -> Iterator[Piece]:
+        for network, drawn in self.scenario.by_network(self.seeds):
+            seeds = tuple(int(seed) for seed in drawn)
+            question = {
+                "scenario": self.scenario.digest(),
+                "network": asdict(network),
+                "seeds": seeds,
+                "acting": acting,
+            }
+            note = f"{name} in {self.scenario.id}, {len(seeds)} episodes"
+            yield Piece(Work(contender, network, seeds), subject, question, note, made)
+
+    def _contender(self, variant: Variant, seed: int) -> Contender:
+        """Return who acts for a variant."""
+        task = self.scenario.task
+        if variant.baseline:
+            path = self.baselines / f"{task}-{variant.baseline}-{seed}.safetensors"
+            return Contender(task, str(path), "learned", variant.name, "mean-field")
+        return VariantContender(
+            task,
+            str(self.workshop.checkpoint(variant.model, seed)),
+            "checkpoint",
+            variant.name,
+            "local" if variant.messages.deaf else "mean-field",
+            variant=variant,
+        )
+
+    def _found(self, book: ResultsBook, pieces: list[Piece]) -> Metrics:
+        """Return the results of a policy on all networks, in the order of the episodes."""
+        parts: list[Metrics] = []
+        ran: list[int] = []
+        for piece in pieces:
+            found = book.find(piece.subject, piece.question)
+            if found is None:
+                raise DataError(piece.note, "no result; run the experiment again")
+            parts.append(found)
+            ran += piece.work.seeds
         order = [ran.index(seed) for seed in self.seeds]
-        return {
-            name: np.concatenate([np.array(part[name]) for part in parts])[order]
-            for name in parts[0]
-        }
-
-    def _episodes(self, network: Network) -> tuple[int, ...]:
-        found = dict(self.scenario.by_network(self.seeds))
-        return tuple(int(seed) for seed in found[network])
-
-
-@cache
-def _checkpoint_digest(path: Path) -> str:
-    """Return the digest of a checkpoint, which does not change while it is judged."""
-    return file_digest(path)
+        return {name: np.concatenate([part[name] for part in parts])[order] for name in parts[0]}
 
 
 def _joined(parts: list[Metrics]) -> Metrics:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from networld_training.data.windows import WindowSampler
@@ -12,6 +12,9 @@ from networld_training.model.checkpoint import load_checkpoint
 from networld_training.model.trainer import CHECKPOINT, Trainer
 from networld_training.progress import reporting
 
+Made = tuple[str, int]
+"""Name and training seed of a model."""
+
 
 class Workshop:
     """Where models are trained and kept.
@@ -20,66 +23,66 @@ class Workshop:
         experiment: What is needed.
         folder: Where models are kept, each in a folder of its own.
         data: Where the data sets `<task>-mixed` lie.
+        device: Where models are trained, `cpu` or `cuda`.
     """
 
-    def __init__(self, experiment: Experiment, folder: Path, data: Path) -> None:
+    def __init__(
+        self, experiment: Experiment, folder: Path, data: Path, device: str = "cpu"
+    ) -> None:
         self.experiment = experiment
         self.folder = folder
         self._data = data
+        self._device = device
         self._samplers: dict[tuple[str, int | None], WindowSampler] = {}
 
     def checkpoint(self, model: str, seed: int) -> Path:
         """Return the file of a model."""
         return self.folder / f"{model}-{seed}" / CHECKPOINT
 
-    def train_all(self) -> None:
+    def train(self, needed: Collection[Made]) -> None:
         """Train what is not there or not finished.
+
+        Args:
+            needed: Names and training seeds of models.
 
         Raises:
             DataError: A data set or a checkpoint is missing, damaged or of something else.
         """
-        missing = list(self._missing())
+        missing = [one for one in needed if not self._finished(*one)]
         for number, (name, seed) in enumerate(missing, 1):
             self._train(name, seed, f"model {number} of {len(missing)}, {name}-{seed}")
 
-    def distil_all(self, distil: Callable[[Path, list[Path]], None]) -> None:
+    def distil(self, needed: Collection[Made], distil: Callable[[Path, list[Path]], None]) -> None:
         """Distil what plans by a distilled denoiser; `distil` takes a checkpoint and its data sets."""
-        needed = dict.fromkeys(
-            one.model for one in self.experiment.variants if one.planner.needs_distilled
-        )
-        for seed in self.experiment.training_seeds:
-            for name in needed:
+        planning = {one.model for one in self.experiment.variants if one.planner.needs_distilled}
+        for name, seed in needed:
+            if name in planning:
                 tasks = self.experiment.models[name].tasks
                 distil(self.checkpoint(name, seed), [self._folder(task) for task in tasks])
 
-    def export_all(self, export: Callable[[Path, Path], None]) -> None:
+    def export(self, needed: Collection[Made], export: Callable[[Path, Path], None]) -> None:
         """Export what adapts and has no bundle yet; `export` makes a bundle of a checkpoint."""
-        adapt = dict.fromkeys(
+        adapting = {
             one.model
             for one in self.experiment.variants
             if one.adaptation.episodes and not one.adaptation.whole
-        )
-        for seed in self.experiment.training_seeds:
-            for name in adapt:
-                path = self.checkpoint(name, seed)
-                bundle = path.with_name(BUNDLE)
-                if not bundle.exists() or bundle.stat().st_mtime < path.stat().st_mtime:
-                    export(path, bundle)
+        }
+        for name, seed in needed:
+            path = self.checkpoint(name, seed)
+            bundle = path.with_name(BUNDLE)
+            old = not bundle.exists() or bundle.stat().st_mtime < path.stat().st_mtime
+            if name in adapting and old:
+                export(path, bundle)
 
-    def _missing(self) -> Iterator[tuple[str, int]]:
-        needed = dict.fromkeys(one.model for one in self.experiment.variants)
-        for seed in self.experiment.training_seeds:
-            for name in needed:
-                path = self.checkpoint(name, seed)
-                plan = self.experiment.models[name]
-                if not path.exists() or load_checkpoint(path).step < plan.settings.all_steps:
-                    yield name, seed
+    def _finished(self, name: str, seed: int) -> bool:
+        path, settings = self.checkpoint(name, seed), self.experiment.models[name].settings
+        return path.exists() and load_checkpoint(path).step >= settings.all_steps
 
     def _train(self, name: str, seed: int, note: str) -> None:
         plan: ModelPlan = self.experiment.models[name]
         samplers = {task: self._sampler(task, plan.episodes) for task in plan.tasks}
         folder = self.checkpoint(name, seed).parent
-        trainer = Trainer(folder, samplers, plan.settings, seed)
+        trainer = Trainer(folder, samplers, plan.settings, seed, self._device)
         with reporting(note, plan.settings.all_steps, trainer.step) as progress:
             trainer.run(lambda step, _: progress.update(step))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ from networld_runtime.errors import ConfigError
 from networld_runtime.planner_settings import PlannerSettings
 from networld_training.evaluation.conditions import Conditions
 from networld_training.experiments.adapted_policy import Adaptation
+from networld_training.model.checkpoint import FORMAT
 from networld_training.model.settings import PRESETS, TrainingSettings
 from networld_training.tasks.registry import find_contract, find_scenario
 from networld_training.tasks.scenario import Scenario
@@ -35,6 +36,16 @@ class ModelPlan:
     settings: TrainingSettings
     episodes: int | None = None
 
+    def origin(self, seed: int) -> dict[str, Any]:
+        """Return what a model of a training seed is made from, as JSON data."""
+        return {
+            "tasks": list(self.tasks),
+            "episodes": self.episodes,
+            "settings": asdict(self.settings),
+            "checkpoint_format": FORMAT,
+            "seed": seed,
+        }
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -42,10 +53,11 @@ class Variant:
 
     Attributes:
         name: Name in tables.
-        model: Name of the model, a key of the experiment's models.
+        model: Name of the model, a key of the experiment's models; empty for a learned baseline.
         planner: How actions are chosen.
         messages: How messages arrive.
         adaptation: What it adapts to before it is judged, in mode `policy`, with all messages.
+        baseline: Name of the learned baseline that acts instead of a model; empty if none does.
     """
 
     name: str
@@ -53,6 +65,7 @@ class Variant:
     planner: PlannerSettings
     messages: Conditions
     adaptation: Adaptation
+    baseline: str = ""
 
 
 @dataclass(frozen=True)
@@ -136,6 +149,22 @@ def read_experiment(path: Path) -> Experiment:
     )
 
 
+def first_seeds(experiment: Experiment, count: int | None) -> Experiment:
+    """Return an experiment with its first training seeds alone; None takes all.
+
+    Raises:
+        ConfigError: It has not so many.
+    """
+    there = len(experiment.training_seeds)
+    if count is None:
+        return experiment
+    if not 1 <= count <= there:
+        raise ConfigError(
+            "--training-seeds", f"{count}: expected 1 to {there}, as the file has them"
+        )
+    return replace(experiment, training_seeds=experiment.training_seeds[:count])
+
+
 def _model(table: Mapping[str, Any]) -> ModelPlan:
     values = dict(table)
     tasks = tuple(values.pop("tasks"))
@@ -157,15 +186,19 @@ def _variant(table: Mapping[str, Any], models: Mapping[str, object]) -> Variant:
     unknown = table.keys() - {one.name for one in fields(Variant)}
     if unknown:
         raise KeyError(f"unknown keys {', '.join(sorted(unknown))}")
-    if table["model"] not in models:
+    baseline = str(table.get("baseline", ""))
+    if baseline and table.keys() - {"name", "baseline"}:
+        raise ValueError("baseline: only together with a name")
+    if not baseline and table["model"] not in models:
         raise KeyError(f"model {table['model']!r} is none of {', '.join(models)}")
     adaptation = Adaptation(**table.get("adaptation", {}))
     if adaptation.episodes and {"planner", "messages"} & table.keys():
         raise ValueError("adaptation: not together with planner or messages")
     return Variant(
         name=table["name"],
-        model=table["model"],
+        model=table.get("model", ""),
         planner=PlannerSettings(**table.get("planner", {"mode": "policy"})),
         messages=Conditions(**table.get("messages", {})),
         adaptation=adaptation,
+        baseline=baseline,
     )

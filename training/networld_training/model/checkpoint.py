@@ -18,7 +18,8 @@ from networld_training.model.credit import CreditSize
 from networld_training.model.settings import TrainingSettings
 from networld_training.model.world_model import ModelSize, WorldModel
 
-FORMAT = 3
+FORMAT = 4
+"""Raised when networks or losses change: models of another format learned otherwise."""
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ def assign_offsets(module: nn.Module) -> int:
     return offset
 
 
-class Perceptron(nn.Module):
+class AdaptedPerceptron(nn.Module):
     """Adapted linear layers with layer norm and SiLU between them."""
 
     def __init__(self, inputs: int, hidden: int, outputs: int, rank: int, depth: int = 2) -> None:
@@ -98,15 +98,15 @@ def plain_perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
 class Block(nn.Module):
     """A transformer block, modulated by a condition (adaLN-zero, Peebles and Xie 2023)."""
 
-    def __init__(self, width: int, heads: int, rank: int) -> None:
+    def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
         self.norm_attention = nn.LayerNorm(width, elementwise_affine=False)
         self.norm_feed = nn.LayerNorm(width, elementwise_affine=False)
-        self.query_key_value = AdaptedLinear(width, 3 * width, rank)
-        self.merge = AdaptedLinear(width, width, rank)
-        self.expand = AdaptedLinear(width, 4 * width, rank)
-        self.contract = AdaptedLinear(4 * width, width, rank)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.merge = nn.Linear(width, width)
+        self.expand = nn.Linear(width, 4 * width)
+        self.contract = nn.Linear(4 * width, width)
         self.modulation = nn.Linear(width, 6 * width)
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)

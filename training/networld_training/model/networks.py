@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from networld_training.model.layers import (
-    AdaptedLinear,
+    AdaptedPerceptron,
     Block,
-    Perceptron,
     level_features,
     plain_perceptron,
     silu,
@@ -74,19 +73,18 @@ class Denoiser(nn.Module):
         width: int,
         depth: int,
         heads: int,
-        rank: int,
     ) -> None:
         super().__init__()
         self.width = width
-        self.embed = AdaptedLinear(latent_size, width, rank)
+        self.embed = nn.Linear(latent_size, width)
         self.position = nn.Parameter(0.02 * torch.randn(horizon + 1, width))
         self.level = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
         self.condition = nn.Linear(latent_size + mean_field_size, width)
-        self.blocks = nn.ModuleList(Block(width, heads, rank) for _ in range(depth))
+        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.modulation = nn.Linear(width, 2 * width)
-        self.last = AdaptedLinear(width, latent_size, rank)
-        for layer in (self.modulation, self.last.base):
+        self.last = nn.Linear(width, latent_size)
+        for layer in (self.modulation, self.last):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
@@ -122,9 +120,9 @@ class Denoiser(nn.Module):
 class InverseDynamics(nn.Module):
     """Reads the action between two consecutive latents, as logits over bins and choices."""
 
-    def __init__(self, latent_size: int, action_size: int, hidden: int, rank: int) -> None:
+    def __init__(self, latent_size: int, action_size: int, hidden: int) -> None:
         super().__init__()
-        self.net = Perceptron(2 * latent_size, hidden, action_size, rank)
+        self.net = plain_perceptron(2 * latent_size, hidden, action_size)
 
     def forward(self, before: Tensor, after: Tensor) -> Tensor:
         """Map latents `[..., Z]` and `[..., Z]` to logits `[..., A]`."""
@@ -140,7 +138,7 @@ class Policy(nn.Module):
     ) -> None:
         super().__init__()
         self.situation_size = situation_size
-        self.net = Perceptron(situation_size + mean_field_size, hidden, action_size, rank)
+        self.net = AdaptedPerceptron(situation_size + mean_field_size, hidden, action_size, rank)
 
     def forward(self, latent: Tensor, mean_field: Tensor, adapter: Tensor | None = None) -> Tensor:
         """Map latents `[..., Z]` and mean fields `[..., M]` to logits `[..., A]`."""
@@ -165,12 +163,11 @@ class Classifier(nn.Module):
         action_size: int,
         return_size: int,
         hidden: int,
-        rank: int,
     ) -> None:
         super().__init__()
         self.situation_size = situation_size
         inputs = situation_size + mean_field_size + horizon * action_size
-        self.net = Perceptron(inputs, hidden, return_size, rank)
+        self.net = plain_perceptron(inputs, hidden, return_size)
 
     def forward(self, latent: Tensor, mean_field: Tensor, actions: Tensor) -> Tensor:
         """Map `[N, Z]`, `[N, M]` and `[N, H, A]` to return logits `[N, R]`."""

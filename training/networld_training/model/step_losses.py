@@ -55,9 +55,9 @@ class StepLosses:
         parts = [WEIGHTS.get(one.name, 1.0) * getattr(self, one.name) for one in fields(self)]
         return torch.stack(parts).sum()
 
-    def values(self, task: str) -> dict[str, float]:
-        """Return the losses as numbers, named for TensorBoard."""
-        return {f"{task}/{one.name}": getattr(self, one.name).item() for one in fields(self)}
+    def values(self, task: str) -> dict[str, Tensor]:
+        """Return the losses without their graphs, named for TensorBoard."""
+        return {f"{task}/{one.name}": getattr(self, one.name).detach() for one in fields(self)}
 
 
 def step_losses(

@@ -61,7 +61,8 @@ class Trainer:
         judges = {name: _judge(name, sampler, settings) for name, sampler in samplers.items()}
         self.credits = nn.ModuleDict({name: one.credit for name, one in judges.items()}).to(device)
         self.learners = {
-            name: Learner(self.model.for_task(name), one.to(device)) for name, one in judges.items()
+            name: Learner(self.model.for_task(name).to(device), one.to(device))
+            for name, one in judges.items()
         }
         self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.parameters = [*self.model.parameters(), *self.credits.parameters()]
@@ -79,12 +80,12 @@ class Trainer:
         while self.step < self.settings.all_steps:
             values = self.advance()
             if self.step % report_every == 0 or self.step == self.settings.all_steps:
-                report(self.step, values)
+                report(self.step, {name: value.item() for name, value in values.items()})
             if self.step % save_every == 0 or self.step == self.settings.all_steps:
                 self.save()
 
-    def advance(self) -> dict[str, float]:
-        """Take one optimiser step over all tasks; return their losses by name."""
+    def advance(self) -> dict[str, Tensor]:
+        """Take one optimiser step over all tasks; return their losses by name, scalars on the device."""
         settings = self.settings
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.step)
         first = self.step < settings.credit_steps
@@ -94,7 +95,7 @@ class Trainer:
             group["lr"] = settings.learning_rate * max(one_cycle(progress), 1e-3)
         self.optimiser.zero_grad(set_to_none=True)
         self.credits.requires_grad_(first)  # once learned, what slots are worth is only asked
-        values = {}
+        values: dict[str, Tensor] = {}
         for name, learner in self.learners.items():
             window = (
                 self.samplers[name]
@@ -103,7 +104,7 @@ class Trainer:
             )
             if first:
                 loss = credit_loss(learner.imagined.credit, window)
-                values[f"{name}/credit"] = loss.item()
+                values[f"{name}/credit"] = loss.detach()
             else:
                 losses = step_losses(learner, window, settings, generator)
                 loss = losses.total()

@@ -35,7 +35,7 @@ class ModelSize:
         depth: Blocks of the denoiser.
         heads: Attention heads; divides `width`.
         hidden: Hidden width of encoder, inverse dynamics, classifier and policy.
-        rank: Rank of the adapter's branches.
+        rank: Rank of the branches of the policy that an adapter holds.
         trace: Entries of a latent that may show past behaviour.
     """
 
@@ -73,7 +73,7 @@ class WorldModel(nn.Module):
         latent_size, horizon = shared.latent_size, shared.horizon
         field_size, situation = shared.mean_field_size, latent_size - size.trace
         self.denoiser = Denoiser(
-            latent_size, field_size, horizon, size.width, size.depth, size.heads, size.rank
+            latent_size, field_size, horizon, size.width, size.depth, size.heads
         )
         self.task = nn.ParameterDict(
             {name: nn.Parameter(0.1 * torch.randn(size.width)) for name in self.contracts}
@@ -89,9 +89,9 @@ class WorldModel(nn.Module):
             self.encoders[name] = Encoder(
                 contract.observation_size, situation, size.trace, size.hidden, flags
             )
-            self.inverse[name] = InverseDynamics(latent_size, actions, size.hidden // 2, size.rank)
+            self.inverse[name] = InverseDynamics(latent_size, actions, size.hidden // 2)
             self.classifiers[name] = Classifier(
-                situation, field_size, horizon, actions, returns, size.hidden, size.rank
+                situation, field_size, horizon, actions, returns, size.hidden
             )
             self.policies[name] = Policy(situation, field_size, actions, size.hidden, size.rank)
 
@@ -105,8 +105,7 @@ class TaskModel(nn.Module):
 
     Attributes:
         contract: The task's contract.
-        adapter_size: Entries of the adapter vector. Only the policy adapts; the other networks' branches
-            for adapters are never used.
+        adapter_size: Entries of the adapter vector; the policy alone adapts.
     """
 
     centres: Tensor
