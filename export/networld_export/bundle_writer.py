@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from networld_export.graphs import GraphSource, graph_sources
 from networld_export.onnx_export import export_graph, parity
-from networld_runtime.bundle import FORMAT, MANIFEST, file_digest, load_bundle
+from networld_export.quantise import quantise
+from networld_export.work import count_work, weight_bytes
+from networld_runtime.bundle import (
+    FORMAT,
+    INT8,
+    MANIFEST,
+    QUANTISED_GRAPHS,
+    Score,
+    Work,
+    file_digest,
+    load_bundle,
+)
 from networld_runtime.errors import BundleError
 from networld_runtime.planner_settings import PlannerSettings
 from networld_training.distillation.student import Student
@@ -21,6 +34,8 @@ from networld_training.model.judges import checkpoint_judge
 
 PARITY_BOUND = 5e-4
 """Guidance divides a gradient by its own size, which magnifies rounding where it is small."""
+INT8_BOUND = 0.1
+"""What is rounded to a byte is off by percents of the largest value; whether that matters, scores say."""
 PARITY_SAMPLES = 16
 LIBRARIES = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy")
 
@@ -36,12 +51,17 @@ class ExportSettings:
         planner: Planner settings that the bundle recommends; the candidates fix a graph dimension.
         adaptation_batch: Slots in a batch of the gradient graph.
         parity_bound: Largest relative error against torch that is let through.
+        int8_bound: The same for graphs whose weights are int8; of those that choose between plans, half of
+            the choices must be the same.
+        scores: How good ways to choose an action are, for each task.
     """
 
     name: str
     planner: PlannerSettings
     adaptation_batch: int = 32
     parity_bound: float = PARITY_BOUND
+    int8_bound: float = INT8_BOUND
+    scores: Mapping[str, Sequence[Score]] = field(default_factory=dict)
 
 
 def write_bundle(
@@ -88,13 +108,12 @@ def write_bundle(
                 settings.adaptation_batch,
                 student,
             ):
-                file = f"{task}/{source.name}.onnx"
-                error = _export_checked(source, staging / file, settings.parity_bound)
-                errors[f"{task}/{source.name}"] = error
-                digest = file_digest(staging / file)
-                graphs[source.name] = {"file": file, "sha256": digest, "parity": error}
-                size_kb = (staging / file).stat().st_size / 1000
-                report(f"{file}: {size_kb:.0f} kB, relative error {error:.1e}")
+                for graph, entry in _write_graph(source, staging / task, settings).items():
+                    graphs[graph] = {"file": f"{task}/{graph}.onnx", **entry}
+                    errors[f"{task}/{graph}"] = entry["parity"]
+                    size_kb = (staging / task / f"{graph}.onnx").stat().st_size / 1000
+                    error = f"relative error {entry['parity']:.1e}"
+                    report(f"{task}/{graph}.onnx: {size_kb:.0f} kB, {error}")
             tasks[task] = {
                 "contract": contract.to_json(),
                 "contract_hash": contract.digest().hex(),
@@ -104,6 +123,7 @@ def write_bundle(
                 "adapter_size": task_model.adapter_size,
                 "planner": settings.planner.to_json(),
                 "graphs": graphs,
+                "scores": [asdict(score) for score in settings.scores.get(task, ())],
             }
         manifest = {
             "format": FORMAT,
@@ -121,16 +141,39 @@ def write_bundle(
     return errors
 
 
-def _export_checked(source: GraphSource, path: Path, bound: float) -> float:
+def _write_graph(
+    source: GraphSource, folder: Path, settings: ExportSettings
+) -> dict[str, dict[str, Any]]:
+    """Write a graph, and its twin of int8 where there is one; return their entries in the manifest.
+
+    Raises:
+        BundleError: One of them does not export or differs from torch.
+    """
+    path = folder / f"{source.name}.onnx"
     export_graph(source, path)
-    error = parity(source, path, PARITY_SAMPLES)
+    work = count_work(path)
+    error = max(parity(source, path, PARITY_SAMPLES))
+    entries = {source.name: _entry(source.name, path, error, settings.parity_bound, work)}
+    if source.name in QUANTISED_GRAPHS:
+        name = f"{source.name}{INT8}"
+        twin = folder / f"{name}.onnx"
+        quantise(path, twin)
+        errors = parity(source, twin, PARITY_SAMPLES)
+        # A plan that is nearly as good may be chosen instead: then all of what is given differs.
+        error = float(np.median(errors)) if source.chooses else max(errors)
+        work = replace(work, weight_bytes=weight_bytes(twin))
+        entries[name] = _entry(name, twin, error, settings.int8_bound, work)
+    return entries
+
+
+def _entry(name: str, path: Path, error: float, bound: float, work: Work) -> dict[str, Any]:
     if not error <= bound:
         raise BundleError(
-            f"graph {source.name}",
+            f"graph {name}",
             f"relative error {error:.1e} against torch, at most {bound:.0e} is allowed; "
             "the bundle was not written",
         )
-    return error
+    return {"sha256": file_digest(path), "parity": error, "work": asdict(work)}
 
 
 def _check_target(folder: Path) -> None:

@@ -37,6 +37,7 @@ class GraphSource:
         outputs: Names and shapes.
         actions: Components of the task's actions.
         jumps: Whether it draws choices: rounding may then decide a tie, so that all of a sample differs.
+        chooses: Whether it chooses between plans.
     """
 
     name: str
@@ -44,7 +45,8 @@ class GraphSource:
     inputs: dict[str, Shape]
     outputs: dict[str, Shape]
     actions: tuple[Action, ...]
-    jumps: bool
+    jumps: bool = False
+    chooses: bool = False
 
     def example(self, seed: int) -> tuple[Tensor, ...]:
         """Draw inputs of plausible values: within [-1, 1], levels, couplings, masks, shares, weights."""
@@ -99,8 +101,17 @@ def graph_sources(
             adaptation_batch,
             len(judge.credit.floors),
         )
-        actions, jumps = model.contract.actions, name == "gradient"
-        sources.append(GraphSource(name, function, inputs, outputs, actions, jumps))
+        sources.append(
+            GraphSource(
+                name,
+                function,
+                inputs,
+                outputs,
+                model.contract.actions,
+                jumps=name == "gradient",
+                chooses=name.startswith("plan_"),
+            )
+        )
     return tuple(sources)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,17 @@ from networld_runtime.contract import Contract
 from networld_runtime.errors import BundleError
 from networld_runtime.sessions import Session, Shape
 
-FORMAT = 5
+FORMAT = 6
 MANIFEST = "manifest.json"
 GRAPHS = ("encoder", "denoiser", "head", "policy", "gradient")
 """Graphs that every bundle holds."""
 FUSED_STEPS = (1, 2, 4)
 """Steps for which a whole plan by the distilled denoiser is one graph."""
-DISTILLED_GRAPHS = ("distilled", *(f"plan_{steps}" for steps in FUSED_STEPS))
-"""Graphs that a bundle with a distilled denoiser holds as well."""
+INT8 = "_int8"
+"""How the names of graphs end whose weights are int8; they take and give what their originals do."""
+QUANTISED_GRAPHS = ("distilled", *(f"plan_{steps}" for steps in FUSED_STEPS))
+"""Graphs that a bundle with a distilled denoiser holds as well, in float32 and in int8."""
+DISTILLED_GRAPHS = (*QUANTISED_GRAPHS, *(f"{graph}{INT8}" for graph in QUANTISED_GRAPHS))
 CANDIDATES = "candidates"
 """Dimension of graphs that take any number of plans."""
 NEIGHBOURS = 6
@@ -29,6 +32,48 @@ STAR = NEIGHBOURS + 1
 """A cell and its neighbours."""
 MAXIMUM_MANIFEST_BYTES = 1 << 20
 MAXIMUM_GRAPH_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a run of a graph takes at least.
+
+    Attributes:
+        fixed_operations: Multiplications and additions of its matrix products, whatever it is given.
+        plan_operations: The same for each plan that it is given.
+        weight_bytes: Bytes of its weights, all of which are read.
+    """
+
+    fixed_operations: int
+    plan_operations: int
+    weight_bytes: int
+
+    def operations(self, plans: int) -> int:
+        """Return the operations for a number of plans."""
+        return self.fixed_operations + plans * self.plan_operations
+
+
+@dataclass(frozen=True)
+class Score:
+    """How good a way to choose an action is, in the task's reference scenario.
+
+    Attributes:
+        mode: As in `PlannerSettings`, like the next three.
+        denoiser: Which denoiser plans.
+        steps: Denoising steps.
+        candidates: Plans that one is chosen from.
+        value: Interquartile mean of the scores over the episodes.
+        low: Lower end of its 95 % interval.
+        high: Upper end.
+    """
+
+    mode: str
+    denoiser: str
+    steps: int
+    candidates: int
+    value: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -46,6 +91,8 @@ class Bundle:
         couplings: Numbers that say how strongly one cell acts on another (`Q`).
         planner: Planner settings that the bundle recommends, the mode among them.
         graphs: File of each graph.
+        work: What a run of each graph takes.
+        scores: How good the ways to choose an action are that somebody judged; may be empty.
     """
 
     path: Path
@@ -58,6 +105,8 @@ class Bundle:
     couplings: int
     planner: Mapping[str, Any]
     graphs: Mapping[str, Path]
+    work: Mapping[str, Work] = field(default_factory=dict)
+    scores: tuple[Score, ...] = ()
 
     def session(self, graph: str) -> Session:
         """Load a graph and check its inputs and outputs.
@@ -137,7 +186,7 @@ def graph_signature(
             {"in_plan": plans, "in_level": (steps,), "in_factors": (steps, 3), **now, **scale},
             {"out_plan": (1, horizon, size), "out_return": (1,), "out_action": (1, actions)},
         )
-    return signatures[graph]
+    return signatures[graph.removesuffix(INT8)]
 
 
 def load_bundle(path: Path, task: str) -> Bundle:
@@ -178,6 +227,8 @@ def load_bundle(path: Path, task: str) -> Bundle:
             couplings=int(entry["couplings"]),
             planner=dict(entry["planner"]),
             graphs=graphs,
+            work={graph: Work(**entry["graphs"][graph]["work"]) for graph in graphs},
+            scores=tuple(Score(**score) for score in entry["scores"]),
         )
     except OSError as error:
         raise BundleError(str(path), f"cannot be read ({error.strerror})") from error

@@ -77,6 +77,7 @@ class PlannerConfig:
     temperature: float | None = None
     warm_start_level: float | None = None
     solver: str | None = None
+    anytime: bool | None = None
     seed: int = 0
 
     def changes(self) -> dict[str, Any]:
@@ -226,6 +227,7 @@ def _planner(table: Table) -> PlannerConfig:
         temperature=table.number("temperature", None, 0, 2),
         warm_start_level=table.number("warm_start_level", None, 0, 0.99),
         solver=table.choice("solver", tuple(SOLVERS)),
+        anytime=table.flag("anytime", None),
         seed=table.integer("seed", 0, 0, 2**63 - 1) or 0,
     )
 

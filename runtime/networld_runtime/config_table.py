@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, overload
 
 from networld_runtime.topics import NAME_PATTERN
 
@@ -76,10 +76,14 @@ class Table:
         self._wrong(key, value, " or ".join(f'"{choice}"' for choice in choices))
         return None
 
-    def flag(self, key: str, default: bool) -> bool:
-        """Return true or false."""
+    @overload
+    def flag(self, key: str, default: bool) -> bool: ...
+    @overload
+    def flag(self, key: str, default: None) -> bool | None: ...
+    def flag(self, key: str, default: bool | None) -> bool | None:
+        """Return true or false, or what is taken where the key is not given."""
         value = self._take_optional(key, default)
-        if isinstance(value, bool):
+        if value is None or isinstance(value, bool):
             return value
         self._wrong(key, value, "true or false")
         return default

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from networld_runtime.anytime import best_way
 from networld_runtime.bundle import Bundle
 from networld_runtime.contract import BoolArray, FloatArray
 from networld_runtime.errors import ConfigError
 from networld_runtime.planner_settings import PlannerSettings
 from networld_runtime.two_hot import decode_actions
-from networld_runtime.ways import Given, Plan, make_way
+from networld_runtime.ways import Given, Plan
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Decision:
 
     Attributes:
         action: `[C]`, native units.
-        plan: The plan whose first action that is; None in the mode `policy`, which makes none.
+        plan: The plan whose first action that is; None where the policy acts, which makes none.
     """
 
     action: FloatArray
@@ -59,7 +60,7 @@ class Planner:
                 f"for {bundle.candidates}; export it with --candidates {self.settings.candidates}",
             )
         self._encoder = bundle.session("encoder")
-        self._way = make_way(bundle, self.settings)
+        self._way = best_way(bundle, self.settings)
         self._random = np.random.default_rng(seed)
         self._last: Plan | None = None
         self._adapter = np.zeros(bundle.adapter_size, dtype=np.float32)

@@ -11,7 +11,7 @@ from networld_runtime.solver import SOLVERS
 
 MODES = ("policy", "none", "guidance", "select", "guidance-select")
 """Ways to choose an action; `PlannerSettings` says what each does."""
-DENOISERS = ("full", "distilled")
+DENOISERS = ("full", "distilled", "distilled-int8")
 """Networks that denoise plans; `PlannerSettings` says what each does."""
 
 
@@ -27,13 +27,16 @@ class PlannerSettings:
             with guidance.
         denoiser: `full`: the denoiser that was trained on logs; guidance takes the classifier's gradient.
             `distilled`: a smaller one that has learned where the full one ends after many guided steps; one
-            or two steps are enough.
+            or two steps are enough. `distilled-int8`: the same with weights of one byte: smaller and faster,
+            and not quite as exact.
         steps: Denoising steps of a plan that starts from noise.
         candidates: Plans drawn for each decision in the modes that select.
         guidance_scale: Length of the classifier's step in every denoising step, in the modes with guidance.
         temperature: Standard deviation of the initial noise.
         warm_start_level: Level to which the shifted last plan is noised again; 0 always starts afresh.
         solver: `ddim` or `dpm_solver`.
+        anytime: In every slot take the way of the best score in the bundle that the time left allows, in
+            place of `mode`, `denoiser`, `steps` and `candidates`; without warm start.
 
     Raises:
         ConfigError: A value is out of range; lists all of them.
@@ -47,6 +50,7 @@ class PlannerSettings:
     temperature: float = 1.0
     warm_start_level: float = 0.0
     solver: str = "dpm_solver"
+    anytime: bool = False
 
     def __post_init__(self) -> None:
         check_values(
@@ -72,12 +76,17 @@ class PlannerSettings:
     @property
     def needs_full(self) -> bool:
         """Whether plans are denoised by the full denoiser."""
-        return self.mode != "policy" and self.denoiser == "full"
+        return not self.anytime and self.mode != "policy" and self.denoiser == "full"
 
     @property
     def needs_distilled(self) -> bool:
-        """Whether plans are denoised by the distilled denoiser."""
-        return self.mode != "policy" and self.denoiser == "distilled"
+        """Whether plans are denoised by the distilled denoiser, in float32 or int8."""
+        return self.mode != "policy" and self.denoiser != "full"
+
+    @property
+    def quantised(self) -> bool:
+        """Whether plans are denoised by graphs of int8, which only bundles have."""
+        return self.mode != "policy" and self.denoiser == "distilled-int8"
 
     @property
     def plans(self) -> int:

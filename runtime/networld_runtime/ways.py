@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from networld_runtime.bundle import FUSED_STEPS, Bundle
+from networld_runtime.bundle import FUSED_STEPS, INT8, Bundle
 from networld_runtime.contract import FloatArray
 from networld_runtime.levels import level_grid
 from networld_runtime.plan_start import plan_start
@@ -69,9 +69,10 @@ def make_way(bundle: Bundle, settings: PlannerSettings) -> Way:
         return _OnePass(bundle)
     if settings.needs_full:
         return _Stepwise(bundle, settings, "denoiser", bundle.candidates)
+    precision = INT8 if settings.quantised else ""
     if settings.steps in FUSED_STEPS and settings.warm_start_level == 0:
-        return _Fused(bundle, settings)
-    return _Stepwise(bundle, settings, "distilled", settings.plans)
+        return _Fused(bundle, settings, f"plan_{settings.steps}{precision}")
+    return _Stepwise(bundle, settings, f"distilled{precision}", settings.plans)
 
 
 class _OnePass:
@@ -144,11 +145,17 @@ class _Stepwise:
 
 
 class _Fused:
-    """All steps of the distilled denoiser, the choice and the action in one graph."""
+    """All steps of the distilled denoiser, the choice and the action in one graph.
 
-    def __init__(self, bundle: Bundle, settings: PlannerSettings) -> None:
+    Args:
+        bundle: A checked bundle.
+        settings: How actions are chosen.
+        graph: The graph.
+    """
+
+    def __init__(self, bundle: Bundle, settings: PlannerSettings, graph: str) -> None:
         self._settings = settings
-        self._graph = bundle.session(f"plan_{settings.steps}")
+        self._graph = bundle.session(graph)
         self._shape = (bundle.contract.horizon, bundle.contract.latent_size)
         steps = SOLVERS[settings.solver](level_grid(settings.steps))
         factors = [(step.noisy, step.clean, step.previous) for step in steps]

@@ -99,7 +99,7 @@ def exported(task_model: TaskModel, bundle: Bundle) -> dict[str, tuple[GraphSour
 @pytest.mark.parametrize("name", ALL_GRAPHS)
 def test_graph_equals_torch(exported: dict[str, tuple[GraphSource, Path]], name: str) -> None:
     source, path = exported[name]
-    assert onnx_export.parity(source, path, samples=64) <= 1e-4
+    assert max(onnx_export.parity(source, path, samples=64)) <= 1e-4
 
 
 @pytest.fixture(scope="module", params=CONTRACTS)
@@ -121,7 +121,7 @@ def gradient(
 
 def test_gradient_graph_equals_torch(gradient: tuple[str, GraphSource, Path]) -> None:
     _, source, path = gradient
-    assert onnx_export.parity(source, path, samples=16) <= 1e-4
+    assert max(onnx_export.parity(source, path, samples=16)) <= 1e-4
 
 
 def test_gradient_graph_is_autograd_through_what_the_policy_is_trained_by(

@@ -127,6 +127,8 @@ class ToyBundle(Bundle):
         """The same, so that both denoisers are checked by the same sums."""
         return self._denoiser(**inputs)
 
+    _distilled_int8 = _distilled
+
     def _plan_1(
         self,
         in_plan: FloatArray,
@@ -148,7 +150,7 @@ class ToyBundle(Bundle):
         best = np.array([np.argmax(returns)])
         return plan[best], returns[best], actions[best]
 
-    _plan_2 = _plan_4 = _plan_1
+    _plan_2 = _plan_4 = _plan_1_int8 = _plan_2_int8 = _plan_4_int8 = _plan_1
 
     def _head(
         self,

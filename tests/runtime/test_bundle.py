@@ -5,16 +5,25 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from networld_runtime.bundle import DISTILLED_GRAPHS, FORMAT, GRAPHS, file_digest, load_bundle
+from networld_runtime.bundle import (
+    DISTILLED_GRAPHS,
+    FORMAT,
+    GRAPHS,
+    Score,
+    file_digest,
+    load_bundle,
+)
 from networld_runtime.contract import Contract
 from networld_runtime.errors import BundleError
 from networld_runtime.sessions import Shape
 
+SCORE = Score("policy", "full", 2, 8, 101.0, 99.0, 103.0)
 SHIPPED = Path(__file__).parents[2] / "bundles" / "networld"
 
 
@@ -23,11 +32,12 @@ def folder(contract: Contract, tmp_path: Path) -> Path:
     """A bundle whose graphs are no graphs: they are only loaded when they are asked for."""
     folder = tmp_path / "bundle"
     (folder / "power").mkdir(parents=True)
-    graphs = {}
+    graphs: dict[str, dict[str, Any]] = {}
     for graph in GRAPHS:
         file = folder / "power" / f"{graph}.onnx"
         file.write_bytes(graph.encode() * 100)
         graphs[graph] = {"file": f"power/{graph}.onnx", "sha256": file_digest(file)}
+        graphs[graph]["work"] = {"fixed_operations": 5, "plan_operations": 2, "weight_bytes": 9}
     entry = {
         "contract": contract.to_json(),
         "contract_hash": contract.digest().hex(),
@@ -37,6 +47,7 @@ def folder(contract: Contract, tmp_path: Path) -> Path:
         "adapter_size": 3,
         "planner": {"mode": "policy"},
         "graphs": graphs,
+        "scores": [asdict(SCORE)],
     }
     manifest = {"format": FORMAT, "name": "test", "tasks": {"power": entry}}
     (folder / "manifest.json").write_text(json.dumps(manifest))
@@ -50,7 +61,7 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 
 def test_shipped_bundle_is_small() -> None:
-    assert sum(path.stat().st_size for path in SHIPPED.rglob("*")) < 36e6
+    assert sum(path.stat().st_size for path in SHIPPED.rglob("*")) < 40e6
 
 
 @pytest.mark.parametrize("task", ["power", "sched", "sleep"])
@@ -70,6 +81,9 @@ def test_a_bundle_says_what_its_manifest_does(folder: Path, contract: Contract) 
     assert bundle.couplings == 2
     assert bundle.planner == {"mode": "policy"}
     assert set(bundle.graphs) == set(GRAPHS)
+    assert bundle.work["head"].operations(3) == 5 + 3 * 2
+    assert bundle.work.keys() == bundle.graphs.keys()
+    assert bundle.scores == (SCORE,)
 
 
 def test_a_bundle_without_a_distilled_denoiser_says_so(folder: Path) -> None:
@@ -127,7 +141,7 @@ def test_bad_manifest_is_a_clear_error(folder: Path, text: str) -> None:
 
 def test_bundle_of_an_earlier_format_says_what_to_do(folder: Path) -> None:
     edit(folder, lambda manifest: manifest.update(format=2))
-    with pytest.raises(BundleError, match="format 2, expected 5; export it again"):
+    with pytest.raises(BundleError, match="format 2, expected 6; export it again"):
         load_bundle(folder, "power")
 
 

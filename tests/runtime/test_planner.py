@@ -33,6 +33,8 @@ PLANNED_BY = [
     ("distilled", 1, ["plan_1"]),
     ("distilled", 2, ["plan_2"]),
     ("distilled", 4, ["plan_4"]),
+    ("distilled-int8", 3, ["distilled_int8", "head"]),
+    ("distilled-int8", 2, ["plan_2_int8"]),
 ]
 LATENT = np.linspace(-0.6, 0.4, 24, dtype=np.float32)
 FIELD = np.linspace(0.3, -0.2, 17, dtype=np.float32)
@@ -171,7 +173,7 @@ def test_a_plan_is_cut_in_time_and_never_before_its_first_step(
     toy: Any, denoiser: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = SlowToy(toy, monkeypatch)
-    graph = {"full": "denoiser", "distilled": "distilled"}[denoiser]
+    graph = {"full": "denoiser"}.get(denoiser, denoiser.replace("-", "_"))
     planner = Planner(toy, in_mode("select", denoiser=denoiser, steps=5))
 
     def plan(time_s: float) -> tuple[int, bool, float]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import product
 
-from networld_runtime.bundle import DISTILLED_GRAPHS, FUSED_STEPS, Bundle
+from networld_runtime.bundle import DISTILLED_GRAPHS, FUSED_STEPS, INT8, Bundle
 from networld_runtime.planner_settings import PlannerSettings
 
 FULL_STEPS = (1, 2, 4, 10, 50)
@@ -20,7 +21,7 @@ class Case:
 
     Attributes:
         form: `policy`, `fused` or `stepwise`: one pass, a plan in one graph, a graph run for each step.
-        variant: Which denoiser plans; empty for the policy.
+        variant: Which denoiser plans, as in `PlannerSettings`; empty for the policy.
         settings: What the planner is asked for.
     """
 
@@ -32,6 +33,39 @@ class Case:
     def steps(self) -> int:
         """Denoising steps; 0 for the policy."""
         return 0 if self.form == "policy" else self.settings.steps
+
+    def operations(self, bundle: Bundle) -> int:
+        """Return multiplications and additions of the matrix products of one decision."""
+        return sum(
+            times * bundle.work[graph].operations(plans) for graph, times, plans in self._runs
+        )
+
+    def weight_bytes(self, bundle: Bundle) -> int:
+        """Return the bytes of the weights that one decision reads."""
+        return sum(times * bundle.work[graph].weight_bytes for graph, times, _ in self._runs)
+
+    def score(self, bundle: Bundle) -> float | None:
+        """Return what the bundle says of this way; None where nobody judged it."""
+        asked = self.settings
+        known = {
+            (one.mode, one.denoiser, one.steps, one.candidates): one.value for one in bundle.scores
+        }
+        if self.form == "policy":
+            return next((one.value for one in bundle.scores if one.mode == "policy"), None)
+        return known.get((asked.mode, asked.denoiser, asked.steps, asked.candidates))
+
+    @property
+    def _runs(self) -> list[tuple[str, int, int]]:
+        """Return the graphs that run in a decision, how often, and for how many plans."""
+        asked = self.settings
+        precision = INT8 if asked.quantised else ""
+        if self.form == "policy":
+            return [("policy", 1, 0)]
+        if self.form == "fused":
+            return [(f"plan_{asked.steps}{precision}", 1, asked.plans)]
+        if asked.needs_full:
+            return [("denoiser", asked.steps, 0), ("head", 1, asked.plans)]
+        return [(f"distilled{precision}", asked.steps, asked.plans), ("head", 1, asked.plans)]
 
 
 @dataclass(frozen=True)
@@ -51,6 +85,7 @@ class Row:
         p99_ms: 99th percentile.
         p999_ms: 99.9th percentile.
         score: Score of this way in the task's reference scenario; None where nobody measured it.
+        fraction: The least time that one core could take, by its limits, as a share of the median.
     """
 
     task: str
@@ -65,6 +100,7 @@ class Row:
     p99_ms: float
     p999_ms: float
     score: float | None
+    fraction: float
 
 
 def cases(bundle: Bundle, quick: bool) -> list[Case]:
@@ -97,8 +133,7 @@ def _full(bundle: Bundle, steps: Iterable[int]) -> Iterator[Case]:
 
 
 def _distilled(steps: Iterable[int], candidates: Iterable[int]) -> Iterator[Case]:
-    for count in steps:
-        for plans in candidates:
-            settings = PlannerSettings(denoiser="distilled", steps=count, candidates=plans)
-            form = "fused" if count in FUSED_STEPS else "stepwise"
-            yield Case(form, "distilled", settings)
+    for denoiser, count, plans in product(("distilled", "distilled-int8"), steps, candidates):
+        settings = PlannerSettings(denoiser=denoiser, steps=count, candidates=plans)
+        form = "fused" if count in FUSED_STEPS else "stepwise"
+        yield Case(form, denoiser, settings)

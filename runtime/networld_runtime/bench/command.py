@@ -51,7 +51,7 @@ def measure_all(bundles: list[Bundle], quick: bool) -> Results:
     machine = describe_machine()
     limit = measure_limits()
     others = measure_around(bundles[0])
-    rows = [row for bundle in bundles for row in measure(bundle, quick, _show)]
+    rows = [row for bundle in bundles for row in measure(bundle, limit, quick, _show)]
     print(file=sys.stderr)
     named = {"name": bundles[0].name, "digest": bundles[0].digest}
     return Results(machine, named, limit, rows, others, {})

@@ -21,6 +21,8 @@ SIZES = (64, 128, 256, 512)
 """Rows and columns of the matrices that are multiplied: the best size counts."""
 STREAM_BYTES = 128 << 20
 """Larger than any cache."""
+WEIGHT_BYTES = 1 << 20
+"""About as large as the weights of a plan in one graph."""
 MEASURED_S = 0.15
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -32,10 +34,19 @@ class Limits:
     Attributes:
         flop_rate: Floating-point operations a second, float32, a multiply-add counted as two.
         bandwidth: Bytes read from memory a second.
+        cache_bandwidth: Bytes read a second where they are as few as the weights of a plan.
     """
 
     flop_rate: float
     bandwidth: float
+    cache_bandwidth: float
+
+    def least_ms(self, operations: float, weight_bytes: float) -> float:
+        """Return the least time for so many operations and bytes, whichever takes longer (a roofline).
+
+        Weights are taken to lie in a cache, where they do between two plans back to back.
+        """
+        return 1000 * max(operations / self.flop_rate, weight_bytes / self.cache_bandwidth)
 
 
 def measure_limits() -> Limits:
@@ -57,9 +68,9 @@ def _flop_rate() -> float:
     return max(rates)
 
 
-def _bandwidth() -> float:
-    values = np.ones(STREAM_BYTES // 4, dtype=np.float32)
-    return STREAM_BYTES / _fastest_s(values.max)
+def _bandwidth(size_bytes: int) -> float:
+    values = np.ones(size_bytes // 4, dtype=np.float32)
+    return size_bytes / _fastest_s(values.max)
 
 
 def _fastest_s(work: Callable[[], object]) -> float:
@@ -74,4 +85,6 @@ def _fastest_s(work: Callable[[], object]) -> float:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asdict(Limits(_flop_rate(), _bandwidth()))))
+    print(
+        json.dumps(asdict(Limits(_flop_rate(), _bandwidth(STREAM_BYTES), _bandwidth(WEIGHT_BYTES))))
+    )

@@ -11,7 +11,12 @@ from networld_runtime.bench.cases import Row
 from networld_runtime.bench.results import COLUMNS, Results
 
 WIDTH, HEIGHT, EDGE = 760, 380, 56
-COLOURS = {"policy": "#1b7f5c", "distilled": "#2b5fb8", "full": "#b8562b"}
+COLOURS = {
+    "policy": "#1b7f5c",
+    "distilled": "#2b5fb8",
+    "distilled-int8": "#7aa6e8",
+    "full": "#b8562b",
+}
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222 }
 body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
@@ -52,7 +57,7 @@ def _pairs(title: str, values: object) -> str:
 
 
 def _table(rows: Sequence[Row]) -> str:
-    columns = [*COLUMNS[1:], "p999_ms", "score"]
+    columns = [*COLUMNS[1:], "p999_ms", "score", "fraction"]
     head = "".join(f"<th>{escape(name)}</th>" for name in columns)
     body = "".join(
         f"<tr>{''.join(f'<td>{escape(_text(getattr(row, name)))}</td>' for name in columns)}</tr>"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from networld_runtime.bench.cases import Case, Row, cases
+from networld_runtime.bench.limits import Limits
 from networld_runtime.bench.load import hostile_process
 from networld_runtime.bench.timing import Timing, time_work
 from networld_runtime.bundle import Bundle
@@ -38,11 +39,14 @@ class Conditions:
         return hostile_process() if self.load == "hostile" else nullcontext()
 
 
-def measure(bundle: Bundle, quick: bool, progress: Callable[[int, int, str], None]) -> list[Row]:
+def measure(
+    bundle: Bundle, limits: Limits, quick: bool, progress: Callable[[int, int, str], None]
+) -> list[Row]:
     """Return a row for every case of a bundle in all conditions.
 
     Args:
         bundle: A checked bundle.
+        limits: What one core can do at most.
         quick: A few cases, idle only.
         progress: Called with the rows done, their number and what is next.
     """
@@ -54,7 +58,7 @@ def measure(bundle: Bundle, quick: bool, progress: Callable[[int, int, str], Non
     rows = []
     for number, (case, one) in enumerate(todo):
         progress(number, len(todo), f"{bundle.contract.task} {case.form} {case.variant}")
-        rows.append(_row(bundle, case, one, _timed(bundle, case, one, quick)))
+        rows.append(_row(bundle, limits, case, one, _timed(bundle, case, one, quick)))
     return rows
 
 
@@ -88,7 +92,8 @@ def _situations(contract: Contract) -> Iterator[tuple[FloatArray, FloatArray]]:
         yield from drawn
 
 
-def _row(bundle: Bundle, case: Case, conditions: Conditions, timing: Timing) -> Row:
+def _row(bundle: Bundle, limits: Limits, case: Case, conditions: Conditions, timing: Timing) -> Row:
+    least_ms = limits.least_ms(case.operations(bundle), case.weight_bytes(bundle))
     return Row(
         task=bundle.contract.task,
         form=case.form,
@@ -101,5 +106,6 @@ def _row(bundle: Bundle, case: Case, conditions: Conditions, timing: Timing) -> 
         p50_ms=timing.p50_ms,
         p99_ms=timing.p99_ms,
         p999_ms=timing.p999_ms,
-        score=None,
+        score=case.score(bundle),
+        fraction=round(least_ms / timing.p50_ms, 4),
     )

@@ -20,23 +20,25 @@ from networld_runtime.bench.report import html_report
 from networld_runtime.bench.results import Results, compared, comparison_table, read_results
 from networld_runtime.bench.runner import measure
 from networld_runtime.bench.timing import WARM_UP, time_work
-from networld_runtime.bundle import DISTILLED_GRAPHS
+from networld_runtime.bundle import DISTILLED_GRAPHS, GRAPHS, Score, Work
 from networld_runtime.cli import main
 from networld_runtime.errors import DataError
 from networld_runtime.planner import Planner
 
 SHIPPED = Path(__file__).parents[3] / "bundles" / "networld"
-GRAPHS = dict.fromkeys(DISTILLED_GRAPHS, Path())
+FILES = dict.fromkeys(DISTILLED_GRAPHS, Path())
+LIMITS = Limits(1e11, 1e10, 4e10)
+WORK = {graph: Work(1000, 100, 4000) for graph in (*GRAPHS, *DISTILLED_GRAPHS)}
 
 
 def a_row(**changes: Any) -> Row:
-    row = Row("power", "fused", "distilled", 2, 8, 1, 0.0, "idle", 0.4, 0.5, 0.9, None)
+    row = Row("power", "fused", "distilled", 2, 8, 1, 0.0, "idle", 0.4, 0.5, 0.9, None, 0.5)
     return replace(row, **changes)
 
 
 def some_results(*rows: Row) -> Results:
     bundle = {"name": "<b>", "digest": "ab"}
-    return Results(describe_machine(), bundle, Limits(1e11, 1e10), rows, {"start_s": 0.5}, {})
+    return Results(describe_machine(), bundle, LIMITS, rows, {"start_s": 0.5}, {})
 
 
 def test_every_run_counts_but_the_first_few() -> None:
@@ -59,20 +61,22 @@ def test_what_takes_long_shows() -> None:
 
 
 def test_cases_are_of_both_denoisers_and_the_policy(toy: Any) -> None:
-    found = cases(replace(toy, graphs=GRAPHS), quick=False)
+    found = cases(replace(toy, graphs=FILES), quick=False)
     assert [case.form for case in found].count("policy") == 1
     full = [case for case in found if case.variant == "full"]
     assert [case.steps for case in full] == [1, 2, 4, 10, 50]
     assert {case.settings.candidates for case in full} == {toy.candidates}
     distilled = [case for case in found if case.variant == "distilled"]
     assert {case.form for case in distilled} == {"fused"}
+    quantised = [case for case in found if case.variant == "distilled-int8"]
+    assert [case.steps for case in quantised] == [case.steps for case in distilled]
     assert len({(case.steps, case.settings.candidates) for case in distilled}) == len(distilled)
     assert len(cases(toy, quick=False)) == 1 + len(full)
-    assert len(cases(replace(toy, graphs=GRAPHS), quick=True)) < len(found) / 2
+    assert len(cases(replace(toy, graphs=FILES), quick=True)) < len(found) / 2
 
 
 def test_rows_say_what_was_run(toy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    bundle = replace(toy, graphs=GRAPHS)
+    bundle = replace(toy, graphs=FILES, work=WORK)
     monkeypatch.setattr(runner, "BUDGET_S", 0.001)
     monkeypatch.setattr(runner, "QUICK_PACED_RUNS", 3)
     planned: list[Any] = []
@@ -84,7 +88,7 @@ def test_rows_say_what_was_run(toy: Any, monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(Planner, "plan", counting)
     told: list[int] = []
-    rows = measure(bundle, True, lambda *progress: told.append(progress[0]))
+    rows = measure(bundle, LIMITS, True, lambda *progress: told.append(progress[0]))
     wanted = cases(bundle, quick=True)
     assert {(row.form, row.variant, row.k, row.candidates) for row in rows} == {
         (case.form, case.variant, case.steps, case.settings.plans) for case in wanted
@@ -92,6 +96,30 @@ def test_rows_say_what_was_run(toy: Any, monkeypatch: pytest.MonkeyPatch) -> Non
     assert list(dict.fromkeys(planned)) == [case.settings for case in wanted]
     assert told == list(range(len(rows)))
     assert {row.pace_ms for row in rows} == {0.0, 1000 * min(toy.contract.slot_s, 0.02)}
+
+
+def test_a_row_knows_its_work_and_its_score(toy: Any) -> None:
+    work = {**WORK, "head": Work(10, 1, 40), "denoiser": Work(5000, 0, 8000)}
+    known = Score("guidance-select", "distilled-int8", 2, 8, 97.0, 95.0, 99.0)
+    policy = Score("policy", "full", 2, 8, 101.0, 99.0, 103.0)
+    bundle = replace(toy, graphs=FILES, work=work, scores=(known, policy))
+    found = {
+        (case.variant, case.steps, case.settings.plans): case for case in cases(bundle, quick=False)
+    }
+    fused = found["distilled-int8", 2, 8]
+    assert (fused.operations(bundle), fused.weight_bytes(bundle)) == (1000 + 8 * 100, 4000)
+    full = found["full", 4, bundle.candidates]
+    assert full.operations(bundle) == 4 * 5000 + 10 + bundle.candidates
+    assert full.weight_bytes(bundle) == 4 * 8000 + 40
+    one_pass = found["", 0, 0]
+    assert one_pass.operations(bundle) == 1000
+    scores = [case.score(bundle) for case in (fused, full, one_pass)]
+    assert scores == [97.0, None, 101.0]
+
+
+def test_the_least_time_is_that_of_the_scarcer_resource() -> None:
+    assert LIMITS.least_ms(1e8, 4) == pytest.approx(1.0)
+    assert LIMITS.least_ms(1, 4e7) == pytest.approx(1.0)
 
 
 def test_a_hostile_process_shares_one_core_and_goes_away() -> None:
@@ -140,7 +168,7 @@ def test_the_report_shows_every_row_and_needs_no_other_file() -> None:
     assert "0.123" in report
     assert "4.56" in report
     assert "&lt;b&gt;" in report  # names are shown, not interpreted
-    assert report.count("<circle") == 3 + 1  # a legend of three, and what has a score
+    assert report.count("<circle") == 4 + 1  # a legend of four, and what has a score
     assert not [word for word in ("http:", "https:", "src=", "<link") if word in report]
 
 
@@ -148,6 +176,7 @@ def test_limits_are_those_of_one_core() -> None:
     limits = measure_limits()
     assert limits.flop_rate > 1e8
     assert limits.bandwidth > 1e8
+    assert limits.cache_bandwidth > 1e8
 
 
 def test_the_command_measures_the_shipped_bundle(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from networld_runtime.bundle import file_digest
 from networld_runtime.contract import FloatArray
-from networld_runtime.errors import DataError
+from networld_runtime.errors import ConfigError, DataError
 from networld_runtime.plan_start import plan_start
 from networld_runtime.planner_settings import PlannerSettings
 from networld_runtime.solver import SOLVERS, solve
@@ -58,8 +58,12 @@ def load_policy(
 
     Raises:
         DataError: The checkpoint or the distilled denoiser is missing, damaged or of something else.
-        ConfigError: The world model does not learn this task.
+        ConfigError: The world model does not learn this task, or settings ask for a denoiser that only
+            bundles have.
     """
+    if settings is not None and (settings.quantised or settings.anytime):
+        asked = "anytime" if settings.anytime else f"denoiser = {settings.denoiser!r}"
+        raise ConfigError("planner settings", f"{asked}: only bundles have it; export first")
     model = load_task_model(path, task)
     student = None
     if settings is not None and settings.needs_distilled:

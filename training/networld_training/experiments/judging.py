@@ -12,13 +12,14 @@ import numpy as np
 
 from networld_runtime.adaptation import AdaptationSettings
 from networld_runtime.errors import DataError
+from networld_training.evaluation.bundle_policy import BundlePolicy, load_task_bundle
 from networld_training.evaluation.checkpoint_policy import load_policy
 from networld_training.evaluation.episodes import draw_seeds
 from networld_training.evaluation.policies import Contender, find_contenders
 from networld_training.evaluation.results import ScenarioResult
 from networld_training.evaluation.scores import Metrics
 from networld_training.evaluation.workers import Work, run_all
-from networld_training.experiments.adapted_policy import AdaptedPolicy
+from networld_training.experiments.adapted_policy import BUNDLE, AdaptedPolicy
 from networld_training.experiments.models import Made, Workshop
 from networld_training.experiments.plan import Experiment, Variant
 from networld_training.experiments.results_book import ResultsBook, Subject
@@ -45,11 +46,14 @@ class VariantContender(Contender):
 
         Raises:
             DataError: The checkpoint is missing, damaged or without the task.
-            BundleError: The bundle that it adapts with is missing, damaged or of another contract.
+            BundleError: The bundle that it adapts or plans with is missing, damaged or of another contract.
         """
         assert self.variant is not None  # noqa: S101
         if self.variant.adaptation.episodes:
             return AdaptedPolicy(Path(self.text), self.task, self.variant.adaptation)
+        if self.variant.planner.quantised:
+            bundle = load_task_bundle(Path(self.text).with_name(BUNDLE), self.task)
+            return BundlePolicy(bundle, self.variant.planner)
         return load_policy(Path(self.text), self.task, self.variant.planner, self.variant.messages)
 
 
