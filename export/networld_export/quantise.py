@@ -6,7 +6,9 @@ import logging
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import onnx
+from onnx import numpy_helper
 
 import networld_runtime.sessions  # noqa: F401 - turns telemetry off, which must come first
 
@@ -23,6 +25,7 @@ def quantise(source: Path, target: Path) -> None:
 
     model = onnx.load(source)
     del model.graph.value_info[:]
+    _turn_weights(model)
     level = logging.getLogger().level
     logging.getLogger().setLevel(logging.ERROR)  # advice that does not apply here
     try:
@@ -38,3 +41,22 @@ def quantise(source: Path, target: Path) -> None:
             )
     finally:
         logging.getLogger().setLevel(level)
+
+
+def _turn_weights(model: onnx.ModelProto) -> None:
+    """Store transposed weights as they are multiplied: those that several steps share are then turned once.
+
+    ONNX Runtime's own quantiser turns them once for every use, and the second time turns them back.
+    """
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    turned: set[str] = set()
+    for node in model.graph.node:
+        flags = {flag.name: flag for flag in node.attribute}
+        if node.op_type != "Gemm" or "transB" not in flags or not flags["transB"].i:
+            continue
+        name = node.input[1]
+        if name not in turned:
+            values = np.ascontiguousarray(numpy_helper.to_array(weights[name]).T)
+            weights[name].CopyFrom(numpy_helper.from_array(values, name))
+            turned.add(name)
+        flags["transB"].i = 0

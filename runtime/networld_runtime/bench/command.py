@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from networld_runtime.bench.around import measure_around
@@ -14,6 +16,7 @@ from networld_runtime.bench.report import html_report
 from networld_runtime.bench.results import (
     Results,
     comparison_table,
+    peers_table,
     read_results,
     text_table,
 )
@@ -21,6 +24,8 @@ from networld_runtime.bench.runner import measure
 from networld_runtime.bundle import MANIFEST, Bundle, load_bundle
 from networld_runtime.errors import BundleError
 from networld_runtime.files import write_atomically
+
+TimePeers = Callable[[list[Bundle], bool], Mapping[str, float]]
 
 
 def run(options: argparse.Namespace) -> int:
@@ -30,12 +35,31 @@ def run(options: argparse.Namespace) -> int:
         BundleError: The bundle cannot be planned with.
         DataError: What is to be compared with cannot be read.
     """
+    run_with(options)
+    return 0
+
+
+def run_with(options: argparse.Namespace, time_peers: TimePeers | None = None) -> Results:
+    """Measure, other planners as well, and write; return what was found.
+
+    Args:
+        options: As of `options.add_options`.
+        time_peers: Times other planners, quickly or at length; None for none.
+
+    Raises:
+        BundleError: The bundle cannot be planned with.
+        DataError: What is to be compared with cannot be read.
+    """
     before = None if options.compare is None else read_results(options.compare)
     bundles = [load_bundle(options.bundle, task) for task in options.task or _tasks(options.bundle)]
     results = measure_all(bundles, options.quick)
+    if time_peers is not None:
+        results = replace(results, peers=time_peers(bundles, options.quick))
     print(text_table(results.rows))
     for name, value in results.others.items():
         print(f"{name}: {value:g}")
+    if results.peers:
+        print(peers_table(results))
     if before is not None:
         print(comparison_table(before, results))
     write_atomically(options.output, html_report(results).encode())
@@ -43,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json is not None:
         write_atomically(options.json, results.to_json().encode())
         print(f"figures: {options.json}")
-    return 0
+    return results
 
 
 def measure_all(bundles: list[Bundle], quick: bool) -> Results:
@@ -53,7 +77,8 @@ def measure_all(bundles: list[Bundle], quick: bool) -> Results:
     others = measure_around(bundles[0])
     rows = [row for bundle in bundles for row in measure(bundle, limit, quick, _show)]
     print(file=sys.stderr)
-    named = {"name": bundles[0].name, "digest": bundles[0].digest}
+    first = bundles[0]
+    named = {"name": first.name, "digest": first.digest, "candidates": str(first.candidates)}
     return Results(machine, named, limit, rows, others, {})
 
 

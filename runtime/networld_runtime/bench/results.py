@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ class Results:
 
     Attributes:
         machine: Where.
-        bundle: Name and digest of what was measured.
+        bundle: Name, digest and candidates of what was measured.
         limit: What one core can do at most.
         rows: Rows of the table.
         others: Other figures by name: start-up, memory, messages, adaptation.
@@ -41,6 +43,14 @@ class Results:
     def to_json(self) -> str:
         """Return the results as JSON."""
         return json.dumps(asdict(self), indent=1, allow_nan=False) + "\n"
+
+    def to_csv(self) -> str:
+        """Return the rows as CSV."""
+        text = io.StringIO()
+        table = csv.DictWriter(text, [one.name for one in fields(Row)], lineterminator="\n")
+        table.writeheader()
+        table.writerows(asdict(row) for row in self.rows)
+        return text.getvalue()
 
 
 def read_results(path: Path) -> Results:
@@ -90,6 +100,25 @@ def comparison_table(first: Results, second: Results) -> str:
         cells = [_cell(getattr(one, name)) for name in COLUMNS[:7]]
         ratio = f"{other.p50_ms / one.p50_ms:.2f}"
         lines.append((*cells, _cell(one.p50_ms), _cell(other.p50_ms), ratio))
+    return aligned(lines)
+
+
+def peers_table(results: Results) -> str:
+    """Return other planners beside ours: how many times as long they take as each of our whole plans.
+
+    Ours are those of the first task with as many candidates as the bundle's own, back to back.
+    """
+    task, candidates = results.rows[0].task, int(results.bundle["candidates"])
+    ours = [
+        row
+        for row in results.rows
+        if (row.task, row.form, row.pace_ms, row.load) == (task, "fused", 0, "idle")
+        and row.candidates == candidates
+    ]
+    names = [f"{row.variant} K={row.k}, {row.p50_ms:g} ms" for row in ours]
+    lines: list[Sequence[str]] = [("planner in torch", "p50_ms", *names)]
+    for name, p50_ms in results.peers.items():
+        lines.append((name, _cell(p50_ms), *(f"{p50_ms / row.p50_ms:.1f} x" for row in ours)))
     return aligned(lines)
 
 

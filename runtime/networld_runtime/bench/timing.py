@@ -28,7 +28,9 @@ class Timing:
     count: int
 
 
-def time_work(work: Callable[[], object], count: int, pace_s: float = 0.0) -> Timing:
+def time_work(
+    work: Callable[[], object], count: int, pace_s: float = 0.0, warm_up: int = WARM_UP
+) -> Timing:
     """Time something, after a few runs that do not count.
 
     Args:
@@ -36,8 +38,9 @@ def time_work(work: Callable[[], object], count: int, pace_s: float = 0.0) -> Ti
         count: How often.
         pace_s: A run begins so long after the one before did; 0 runs back to back. Caches are cold after
             a pause, so a paced run takes longer, and that is what a base station sees.
+        warm_up: Runs before, that do not count.
     """
-    for _ in range(WARM_UP):
+    for _ in range(warm_up):
         work()
     durations_s = np.zeros(count)
     next_s = time.perf_counter()

@@ -37,7 +37,7 @@ def a_row(**changes: Any) -> Row:
 
 
 def some_results(*rows: Row) -> Results:
-    bundle = {"name": "<b>", "digest": "ab"}
+    bundle = {"name": "<b>", "digest": "ab", "candidates": "8"}
     return Results(describe_machine(), bundle, LIMITS, rows, {"start_s": 0.5}, {})
 
 
