@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from networld_export.graphs import GraphSource, graph_sources
-from networld_export.onnx_export import export_graph, parity
+from networld_export.onnx_export import export_graph, parity, typical
 from networld_export.quantise import quantise
 from networld_export.work import count_work, weight_bytes
 from networld_runtime.bundle import (
@@ -35,7 +35,7 @@ from networld_training.model.judges import checkpoint_judge
 PARITY_BOUND = 5e-4
 """Guidance divides a gradient by its own size, which magnifies rounding where it is small."""
 INT8_BOUND = 0.1
-"""What is rounded to a byte is off by percents of the largest value; whether that matters, scores say."""
+"""What is rounded to a byte is off by percents; whether that matters, scores say."""
 PARITY_SAMPLES = 16
 LIBRARIES = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy")
 
@@ -51,8 +51,8 @@ class ExportSettings:
         planner: Planner settings that the bundle recommends; the candidates fix a graph dimension.
         adaptation_batch: Slots in a batch of the gradient graph.
         parity_bound: Largest relative error against torch that is let through.
-        int8_bound: The same for graphs whose weights are int8; of those that choose between plans, half of
-            the choices must be the same.
+        int8_bound: The same for graphs whose weights are int8, of the mean square's root; of those that
+            choose between plans, half of the choices must be the same.
         scores: How good ways to choose an action are, for each task.
     """
 
@@ -158,7 +158,7 @@ def _write_graph(
         name = f"{source.name}{INT8}"
         twin = folder / f"{name}.onnx"
         quantise(path, twin)
-        errors = parity(source, twin, PARITY_SAMPLES)
+        errors = parity(source, twin, PARITY_SAMPLES, typical)
         # A plan that is nearly as good may be chosen instead: then all of what is given differs.
         error = float(np.median(errors)) if source.chooses else max(errors)
         work = replace(work, weight_bytes=weight_bytes(twin))

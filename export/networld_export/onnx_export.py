@@ -10,7 +10,7 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
 
@@ -23,10 +23,21 @@ from torch.export import Dim
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from networld_export.graphs import GraphSource
+from networld_runtime.contract import FloatArray
 from networld_runtime.errors import BundleError
 from networld_runtime.sessions import Session
 
 OPSET = 18
+
+
+def largest(values: FloatArray) -> float:
+    """Return the largest absolute value."""
+    return float(np.abs(values).max())
+
+
+def typical(values: FloatArray) -> float:
+    """Return the root of the mean square."""
+    return float(np.sqrt(np.square(values).mean()))
 
 
 def export_graph(source: GraphSource, path: Path) -> None:
@@ -68,11 +79,19 @@ def export_graph(source: GraphSource, path: Path) -> None:
     _check(source, path)
 
 
-def parity(source: GraphSource, path: Path, samples: int) -> list[float]:
+def parity(
+    source: GraphSource, path: Path, samples: int, size: Callable[[FloatArray], float] = largest
+) -> list[float]:
     """Return the relative errors of a written graph against torch, one for each sample.
 
-    The error of an output is its largest absolute difference over its largest absolute value, or over
-    1e-3 where all values are smaller. Of a graph that jumps, the worst sample is left out.
+    The error of an output is the size of its difference over its own, or over 1e-3 where that is smaller. Of
+    a graph that jumps, the worst sample is left out.
+
+    Args:
+        source: The graph as torch has it.
+        path: The written graph.
+        samples: How many inputs are drawn.
+        size: Size of an array: its largest value, or `typical`, the root of its mean square.
     """
     session = Session(path, source.inputs, source.outputs)
     errors = []
@@ -86,8 +105,7 @@ def parity(source: GraphSource, path: Path, samples: int) -> list[float]:
         worst = 0.0
         for found, wanted in zip(session.run(**feeds), expected, strict=True):
             reference = wanted.detach().numpy()
-            scale = max(float(np.abs(reference).max()), 1e-3)
-            worst = max(worst, float(np.abs(found - reference).max()) / scale)
+            worst = max(worst, size(found - reference) / max(size(reference), 1e-3))
         errors.append(worst)
     return sorted(errors)[: -1 if source.jumps else None]
 

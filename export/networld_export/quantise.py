@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ PRODUCTS = ["MatMul", "Gemm"]
 
 
 def quantise(source: Path, target: Path) -> None:
-    """Write a copy of a graph whose matrix products take int8 weights, scaled for each matrix.
+    """Write a copy of a graph whose matrix products take int8 weights, scaled column by column.
 
     What comes in is quantised when the graph runs, over its own range (dynamic quantisation). The exporter's
     notes on inner shapes are left out: they name an example's size where any is allowed.
@@ -26,21 +28,41 @@ def quantise(source: Path, target: Path) -> None:
     model = onnx.load(source)
     del model.graph.value_info[:]
     _turn_weights(model)
-    level = logging.getLogger().level
-    logging.getLogger().setLevel(logging.ERROR)  # advice that does not apply here
+    with _quiet(), tempfile.TemporaryDirectory() as folder:
+        bare = Path(folder) / source.name
+        onnx.save(model, bare)
+        quantize_dynamic(
+            bare,
+            target,
+            op_types_to_quantize=PRODUCTS,
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            nodes_to_exclude=_vectors(model),
+            extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
+        )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep advice off the screen that does not apply, and the root logger as it was."""
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    root.setLevel(logging.ERROR)
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            bare = Path(folder) / source.name
-            onnx.save(model, bare)
-            quantize_dynamic(
-                bare,
-                target,
-                op_types_to_quantize=PRODUCTS,
-                weight_type=QuantType.QInt8,
-                extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
-            )
+        yield
     finally:
-        logging.getLogger().setLevel(level)
+        root.setLevel(level)
+        root.handlers[:] = handlers
+
+
+def _vectors(model: onnx.ModelProto) -> list[str]:
+    """Return the products with a vector, which has no columns to scale."""
+    sizes = {tensor.name: len(tensor.dims) for tensor in model.graph.initializer}
+    return [
+        node.name
+        for node in model.graph.node
+        if node.op_type in PRODUCTS and sizes.get(node.input[1], 2) < 2
+    ]
 
 
 def _turn_weights(model: onnx.ModelProto) -> None:

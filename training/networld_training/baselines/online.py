@@ -24,7 +24,13 @@ from networld_runtime.errors import ConfigError
 from networld_runtime.files import write_atomically
 from networld_training.baselines.methods import find_method
 from networld_training.baselines.online_experiment import make_experiment, quiet
-from networld_training.baselines.online_settings import CellPerceptron, OnlineSettings, make_actor
+from networld_training.baselines.online_settings import (
+    VALIDATION_EPISODES,
+    VALIDATION_SEED,
+    CellPerceptron,
+    OnlineSettings,
+    make_actor,
+)
 from networld_training.baselines.policy import BaselinePolicy
 from networld_training.baselines.policy_file import Origin, SavedPolicy, write_policy
 from networld_training.baselines.run_file import resume_run, run_path, save_run
@@ -38,9 +44,6 @@ SAVE_EVERY = 5
 """Iterations after which a run is kept."""
 VALIDATIONS = 10
 """Times that the policy is judged while it learns."""
-VALIDATION_SEED = 2**30
-"""First seed of these episodes: above those of training, below those of data sets and evaluation."""
-VALIDATION_EPISODES = 2
 
 Report = Callable[[int, str], None]
 

@@ -35,7 +35,7 @@ class OnlineSettings:
         ConfigError: A value is out of range; lists all of them.
     """
 
-    steps: int = 2_100_000
+    steps: int = 1_050_000
     share: bool = True
     width: int = 128
     episodes: int = 32
@@ -65,6 +65,12 @@ class OnlineSettings:
             ),
         )
 
+
+VALIDATION_SEED = 2**30
+"""First seed of the episodes that a policy is judged on while it learns: above those of training, below
+those of data sets and evaluation."""
+VALIDATION_EPISODES = 2
+"""Such episodes in each network."""
 
 EPISODES = {"power": 20, "sched": 16, "sleep": 32}
 """Episodes at a time, about 3000 slots in all; other tasks have those of `OnlineSettings`."""
