@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from networld_runtime.bundle import (
     INT8,
     MANIFEST,
     QUANTISED_GRAPHS,
-    Score,
     Work,
     file_digest,
     load_bundle,
@@ -53,7 +52,6 @@ class ExportSettings:
         parity_bound: Largest relative error against torch that is let through.
         int8_bound: The same for graphs whose weights are int8, of the mean square's root; of those that
             choose between plans, half of the choices must be the same.
-        scores: How good ways to choose an action are, for each task.
     """
 
     name: str
@@ -61,7 +59,6 @@ class ExportSettings:
     adaptation_batch: int = 32
     parity_bound: float = PARITY_BOUND
     int8_bound: float = INT8_BOUND
-    scores: Mapping[str, Sequence[Score]] = field(default_factory=dict)
 
 
 def write_bundle(
@@ -123,7 +120,7 @@ def write_bundle(
                 "adapter_size": task_model.adapter_size,
                 "planner": settings.planner.to_json(),
                 "graphs": graphs,
-                "scores": [asdict(score) for score in settings.scores.get(task, ())],
+                "scores": [],
             }
         manifest = {
             "format": FORMAT,

@@ -72,7 +72,8 @@ class Anytime:
         if not bundle.scores:
             raise BundleError(
                 str(bundle.path),
-                "has no scores to choose a way by: export with --scores, or plan without `anytime`",
+                "has no scores to choose a way by: add them with `networld bundle score`, or plan without "
+                "`anytime`",
             )
         self.options: list[Option] = []
         for score in sorted(bundle.scores, key=lambda one: -one.value):

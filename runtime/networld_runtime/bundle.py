@@ -266,6 +266,24 @@ def _check_files(path: Path, entries: Mapping[str, Mapping[str, Any]]) -> dict[s
     return graphs
 
 
+def graphs_digest(path: Path) -> str:
+    """Return one SHA-256 of all graphs of a bundle, which scores in its manifest do not change; hexadecimal.
+
+    Raises:
+        BundleError: The manifest cannot be read.
+    """
+    try:
+        tasks = json.loads((path / MANIFEST).read_text())["tasks"]
+        digests = sorted(
+            f"{task}/{graph} {entry['sha256']}"
+            for task, one in tasks.items()
+            for graph, entry in one["graphs"].items()
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BundleError(str(path / MANIFEST), f"cannot be read ({error})") from error
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
 def file_digest(path: Path) -> str:
     """Return the SHA-256 of a file, hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

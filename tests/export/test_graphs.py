@@ -21,7 +21,6 @@ from networld_runtime.bundle import (
     INT8,
     QUANTISED_GRAPHS,
     Bundle,
-    Score,
     load_bundle,
 )
 from networld_runtime.errors import BundleError
@@ -240,13 +239,6 @@ def test_work_is_that_of_the_networks(bundle: Bundle) -> None:
     assert bundle.work["policy"].fixed_operations > expected
     for name in QUANTISED_GRAPHS:
         assert bundle.work[name + INT8].operations(3) == bundle.work[name].operations(3)
-
-
-def test_a_bundle_keeps_its_scores(tmp_path: Path) -> None:
-    score = Score("policy", "full", 2, 8, 101.0, 99.0, 103.0)
-    settings = replace(SETTINGS, scores={"power": [score]})
-    write_bundle(checkpoint_of(random_model()), tmp_path / "bundle", settings, print)
-    assert load_bundle(tmp_path / "bundle", "power").scores == (score,)
 
 
 def test_an_int8_graph_beyond_its_bound_is_refused(tmp_path: Path) -> None:

@@ -100,5 +100,5 @@ def test_a_way_that_became_slow_is_left_until_it_is_forgotten(toy: Any, clock: C
 
 
 def test_a_bundle_without_scores_says_what_to_do(toy: Any) -> None:
-    with pytest.raises(BundleError, match="no scores to choose a way by: export with --scores"):
+    with pytest.raises(BundleError, match="no scores to choose a way by: add them with"):
         Planner(replace(toy, scores=()), PlannerSettings(anytime=True))

@@ -1,4 +1,4 @@
-"""`networld bundle`: the shipped bundle from nothing, or a look into one."""
+"""`networld bundle`: the shipped bundle from nothing, scores for one, or a look into one."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     parser = add_command(
         subparsers,
         "bundle",
-        "Make the shipped bundle from nothing (data, training, distillation, export), or show one.",
+        "Make the shipped bundle from nothing (data, training, distillation, export), write what an "
+        "experiment found of its ways to choose an action into it, or show one.",
         "networld bundle make --output bundles/networld",
     )
-    parser.add_argument("action", choices=("make", "show"))
+    parser.add_argument("action", choices=("make", "score", "show"))
     parser.add_argument(
         "--output", type=Path, default=Path("bundles/networld"), help="bundle folder"
     )
@@ -29,6 +30,13 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     sizes = ", ".join(f"{episodes} of {task}" for task, (episodes, _) in DATA_SETS.items())
     parser.add_argument(
         "--episodes", type=int, help=f"episodes of each data set; {sizes} if not given"
+    )
+    parser.add_argument(
+        "--experiment",
+        type=Path,
+        default=Path("benchmarks/experiments/steps.toml"),
+        metavar="FILE",
+        help="where scores come from; it must have been run",
     )
     parser.add_argument(
         "--mode", choices=MODES, default="policy", help="how cells choose actions by default"
@@ -41,6 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Make or show a bundle; return 0. An interrupted `make` goes on where it stopped."""
     if arguments.action == "show":
         return _show(arguments.output)
+    if arguments.action == "score":
+        return _score(arguments.output, arguments.experiment)
     from networld_training import cli
 
     steps = make_steps(arguments)
@@ -74,6 +84,25 @@ def make_steps(arguments: argparse.Namespace) -> dict[str, list[str]]:
     command = ["export", *checkpoint]
     steps["export"] = [*command, "--output", str(arguments.output), "--mode", arguments.mode]
     return steps
+
+
+def _score(folder: Path, experiment: Path) -> int:
+    """Write the scores of an experiment into a bundle's manifest."""
+    import json
+    from dataclasses import asdict
+
+    from networld_runtime.bundle import MANIFEST, load_bundle
+    from networld_runtime.files import write_atomically
+    from networld_training.experiments.scored_ways import scored_ways
+
+    scores = scored_ways(experiment, folder)
+    manifest = json.loads((folder / MANIFEST).read_text())
+    for task, entry in manifest["tasks"].items():
+        load_bundle(folder, task)
+        entry["scores"] = [asdict(score) for score in scores.get(task, [])]
+        print(f"{task}: {len(entry['scores'])} ways have scores")
+    write_atomically(folder / MANIFEST, f"{json.dumps(manifest, indent=1)}\n".encode())
+    return 0
 
 
 def _show(folder: Path) -> int:

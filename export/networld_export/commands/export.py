@@ -23,12 +23,6 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("--output", type=Path, default=Path("runs/bundle"), help="bundle folder")
     parser.add_argument("--name", help="name of the bundle; the folder's name if not given")
-    parser.add_argument(
-        "--scores",
-        type=Path,
-        metavar="FILE",
-        help="an experiment of the checkpoint's ways to choose an action; its results go into the bundle",
-    )
     add_planner_options(parser)
     parser.set_defaults(run=run)
 
@@ -68,7 +62,6 @@ def run(arguments: argparse.Namespace) -> int:
     from networld_export.bundle_writer import ExportSettings, write_bundle
     from networld_runtime.bundle import file_digest
     from networld_training.distillation.student import STUDENT, load_student
-    from networld_training.experiments.scored_ways import scored_ways
     from networld_training.model.checkpoint import load_checkpoint
 
     planner = PlannerSettings(
@@ -79,10 +72,8 @@ def run(arguments: argparse.Namespace) -> int:
         guidance_scale=arguments.guidance_scale,
         temperature=arguments.temperature,
     )
+    settings = ExportSettings(arguments.name or arguments.output.name, planner)
     checkpoint = load_checkpoint(arguments.checkpoint)
-    scores = {} if arguments.scores is None else scored_ways(arguments.scores, checkpoint)
-    name = arguments.name or arguments.output.name
-    settings = ExportSettings(name, planner, scores=scores)
     path = arguments.checkpoint.with_name(STUDENT)
     student = None
     if path.exists() or planner.needs_distilled:

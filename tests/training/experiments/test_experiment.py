@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from networld_runtime.bundle import graphs_digest
 from networld_runtime.errors import ConfigError, DataError
 from networld_training import cli
 from networld_training.evaluation import workers
@@ -118,6 +119,29 @@ def test_a_learned_baseline_is_a_variant(
     assert float(rows["copied"]["score_iqm"]) < float(rows["wmmse-pf"]["score_iqm"])
     policy.unlink()
     assert cli.main(command) == 0
+
+
+def test_a_bundle_is_a_model_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped = Path(__file__).parents[3] / "bundles" / "networld"
+    file = tmp_path / "steps.toml"
+    text = FILE.partition("[model.all]")[0].replace("[0, 1]", "[0]").replace("umi200", "umi100")
+    text += f'[model.shipped]\ntasks = ["power"]\nbundle = "{shipped}"\n'
+    variant = '[[variant]]\nname = "{}"\nmodel = "shipped"\nplanner = {{ {} }}\n'
+    int8 = 'mode = "select", denoiser = "distilled-int8", steps = 1, candidates = 2'
+    text += variant.format("policy", 'mode = "policy"') + variant.format("int8", int8)
+    file.write_text(text)
+    command = ["experiment", str(file), "--models", str(tmp_path / "models")]
+    assert cli.main(command) == 0
+    found = json.loads(file.with_suffix(".json").read_text())
+    assert found["bundles"] == {"shipped": graphs_digest(shipped)}
+    scores = {row["policy"]: row["score"]["iqm"] for row in found["rows"]}
+    assert scores["policy"] != scores["int8"]
+    assert not (tmp_path / "models").exists()
+    monkeypatch.setattr(workers.Work, "run", None)  # nothing is judged twice
+    assert cli.main(command) == 0
+    file.write_text(text + "messages = { deaf = true }\n")
+    with pytest.raises(ConfigError, match="a bundle acts with all messages"):
+        read_experiment(file)
 
 
 def test_what_plans_by_a_distilled_denoiser_is_distilled(tmp_path: Path) -> None:

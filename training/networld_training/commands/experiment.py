@@ -58,6 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run an experiment; return 0. CSV, JSON and picture lie beside its file."""
     from rich.console import Console
 
+    from networld_runtime.bundle import graphs_digest
     from networld_runtime.files import write_atomically
     from networld_training.evaluation.picture import draw_results
     from networld_training.evaluation.results import results_csv, results_json
@@ -81,7 +82,14 @@ def run(arguments: argparse.Namespace) -> int:
     with reporting("percent", 100) as progress:
         results = judging.run(arguments.jobs, progress.update)
     against = experiment.variants[0].name
-    about = {"training_seeds": experiment.training_seeds}
+    about = {
+        "training_seeds": experiment.training_seeds,
+        "bundles": {
+            name: graphs_digest(model.bundle)
+            for name, model in experiment.models.items()
+            if model.bundle is not None
+        },
+    }
     write_atomically(arguments.file.with_suffix(".csv"), results_csv(results).encode())
     write_atomically(
         arguments.file.with_suffix(".json"), results_json(results, against, about).encode()

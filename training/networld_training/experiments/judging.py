@@ -19,7 +19,7 @@ from networld_training.evaluation.policies import Contender, find_contenders
 from networld_training.evaluation.results import ScenarioResult
 from networld_training.evaluation.scores import Metrics
 from networld_training.evaluation.workers import Work, run_all
-from networld_training.experiments.adapted_policy import BUNDLE, AdaptedPolicy
+from networld_training.experiments.adapted_policy import AdaptedPolicy
 from networld_training.experiments.models import Made, Workshop
 from networld_training.experiments.plan import Experiment, Variant
 from networld_training.experiments.results_book import ResultsBook, Subject
@@ -51,9 +51,8 @@ class VariantContender(Contender):
         assert self.variant is not None  # noqa: S101
         if self.variant.adaptation.episodes:
             return AdaptedPolicy(Path(self.text), self.task, self.variant.adaptation)
-        if self.variant.planner.quantised:
-            bundle = load_task_bundle(Path(self.text).with_name(BUNDLE), self.task)
-            return BundlePolicy(bundle, self.variant.planner)
+        if self.kind == "bundle":
+            return BundlePolicy(load_task_bundle(Path(self.text), self.task), self.variant.planner)
         return load_policy(Path(self.text), self.task, self.variant.planner, self.variant.messages)
 
 
@@ -190,8 +189,11 @@ class _Plan:
             name = f"{self.scenario.task}-{variant.baseline}-{seed}"
             subject, made = Subject(name, {}), None
         else:
-            origin = self.experiment.models[variant.model].origin(seed)
-            subject, made = Subject(f"{variant.model}-{seed}", origin), (variant.model, seed)
+            plan = self.experiment.models[variant.model]
+            bundled = plan.bundle is not None
+            name = variant.model if bundled else f"{variant.model}-{seed}"
+            subject = Subject(name, plan.origin(seed))
+            made = None if bundled else (variant.model, seed)
         yield from self._on_networks(contender, subject, acting, variant.name, made)
 
     def _on_networks(
@@ -219,10 +221,11 @@ class _Plan:
         if variant.baseline:
             path = self.baselines / f"{task}-{variant.baseline}-{seed}.safetensors"
             return Contender(task, str(path), "learned", variant.name, "mean-field")
+        bundle = self.experiment.models[variant.model].bundle
         return VariantContender(
             task,
-            str(self.workshop.checkpoint(variant.model, seed)),
-            "checkpoint",
+            str(bundle or self.workshop.checkpoint(variant.model, seed)),
+            "checkpoint" if bundle is None else "bundle",
             variant.name,
             "local" if variant.messages.deaf else "mean-field",
             variant=variant,

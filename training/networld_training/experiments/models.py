@@ -61,17 +61,17 @@ class Workshop:
                 distil(self.checkpoint(name, seed), [self._folder(task) for task in tasks])
 
     def export(self, needed: Collection[Made], export: Callable[[Path, Path], None]) -> None:
-        """Export what needs a bundle and has none yet; `export` makes a bundle of a checkpoint."""
-        acting = {
+        """Export what adapts and has no bundle yet; `export` makes a bundle of a checkpoint."""
+        adapting = {
             one.model
             for one in self.experiment.variants
-            if one.planner.quantised or (one.adaptation.episodes and not one.adaptation.whole)
+            if one.adaptation.episodes and not one.adaptation.whole
         }
         for name, seed in needed:
             path = self.checkpoint(name, seed)
             bundle = path.with_name(BUNDLE)
             old = not bundle.exists() or bundle.stat().st_mtime < path.stat().st_mtime
-            if name in acting and old:
+            if name in adapting and old:
                 export(path, bundle)
 
     def _finished(self, name: str, seed: int) -> bool:

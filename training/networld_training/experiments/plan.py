@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import tomllib
 
+from networld_runtime.bundle import graphs_digest
 from networld_runtime.errors import ConfigError
 from networld_runtime.planner_settings import PlannerSettings
 from networld_training.evaluation.conditions import Conditions
@@ -24,20 +25,28 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ModelPlan:
-    """A model of an experiment, trained once for each training seed.
+    """A model of an experiment: trained once for each training seed, or a bundle that is there.
 
     Attributes:
         tasks: What it learns.
         settings: How it is trained.
         episodes: Episodes of each task's data set that it learns from; None takes all.
+        bundle: Folder of the bundle that acts as it is, whatever the training seed; None trains.
     """
 
     tasks: tuple[str, ...]
     settings: TrainingSettings
     episodes: int | None = None
+    bundle: Path | None = None
 
     def origin(self, seed: int) -> dict[str, Any]:
-        """Return what a model of a training seed is made from, as JSON data."""
+        """Return what a model of a training seed is made from, as JSON data.
+
+        Raises:
+            BundleError: The bundle's manifest cannot be read.
+        """
+        if self.bundle is not None:
+            return {"bundle": graphs_digest(self.bundle)}
         return {
             "tasks": list(self.tasks),
             "episodes": self.episodes,
@@ -122,7 +131,7 @@ def read_experiment(path: Path) -> Experiment:
 
     scenarios = [attempt("scenarios", partial(find_scenario, text)) for text in data["scenarios"]]
     models = {
-        name: attempt(f"model.{name}", partial(_model, table))
+        name: attempt(f"model.{name}", partial(_model, table, path.parent))
         for name, table in data["model"].items()
     }
     variants = [
@@ -165,11 +174,15 @@ def first_seeds(experiment: Experiment, count: int | None) -> Experiment:
     return replace(experiment, training_seeds=experiment.training_seeds[:count])
 
 
-def _model(table: Mapping[str, Any]) -> ModelPlan:
+def _model(table: Mapping[str, Any], folder: Path) -> ModelPlan:
     values = dict(table)
     tasks = tuple(values.pop("tasks"))
     for task in tasks:
         find_contract(task)
+    if "bundle" in values:
+        if values.keys() != {"bundle"}:
+            raise ValueError("bundle: only together with tasks, since nothing is trained")
+        return ModelPlan(tasks, PRESETS["default"], bundle=folder / values["bundle"])
     episodes = values.pop("episodes", None)
     if episodes is not None and not (type(episodes) is int and episodes >= 1):
         raise ValueError(f"episodes = {episodes!r}: expected a whole number from 1")
@@ -191,6 +204,10 @@ def _variant(table: Mapping[str, Any], models: Mapping[str, object]) -> Variant:
         raise ValueError("baseline: only together with a name")
     if not baseline and table["model"] not in models:
         raise KeyError(f"model {table['model']!r} is none of {', '.join(models)}")
+    model = models.get(table.get("model", ""))
+    plain = {"name", "model", "planner"}
+    if isinstance(model, ModelPlan) and model.bundle is not None and table.keys() - plain:
+        raise ValueError("a bundle acts with all messages and without adaptation")
     adaptation = Adaptation(**table.get("adaptation", {}))
     if adaptation.episodes and {"planner", "messages"} & table.keys():
         raise ValueError("adaptation: not together with planner or messages")
