@@ -1,11 +1,19 @@
-"""Graphs that take any number of plans: one step of the distilled denoiser, a whole plan, and the head."""
+"""Graphs that take any number of plans: one step of the distilled denoiser, a whole plan, and the head.
+
+A graph as small as these is ruled by the number of its nodes, each of which costs a microsecond or two: what is
+alike for all plans goes through the first layers once, and is added to what differs.
+"""
 
 from __future__ import annotations
+
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from networld_training.distillation.student import Student
+from networld_training.distillation.student import LEVEL_FEATURES, Student
+from networld_training.model.components import action_probabilities
+from networld_training.model.layers import level_features
 from networld_training.model.world_model import TaskModel
 
 
@@ -18,15 +26,31 @@ class Head(nn.Module):
 
     def __init__(self, model: TaskModel) -> None:
         super().__init__()
-        self.model = model
+        self.contract = model.contract
+        self.inverse = model.inverse.net
+        self.centres = nn.Buffer(model.centres)
+        first, *rest = model.classifier.net
+        first = cast(nn.Linear, first)
+        situation = model.classifier.situation_size
+        field = model.contract.mean_field_size
+        # Of the latent, only the situation counts: zeros for its traces spare a cut.
+        given = torch.zeros(first.out_features, model.contract.latent_size + field)
+        given[:, :situation] = first.weight[:, :situation]
+        given[:, model.contract.latent_size :] = first.weight[:, situation : situation + field]
+        self.given = _linear(given, first.bias)
+        self.actions = _linear(first.weight[:, situation + field :], None)
+        self.rest = nn.Sequential(*rest)
 
     def forward(self, plan: Tensor, latent: Tensor, field: Tensor) -> tuple[Tensor, ...]:
         """Return expected returns `[N]` and action probabilities `[N, A]` of plans `[N, H, Z]`."""
-        rows = plan.shape[0]
-        latent, field = latent.expand(rows, -1), field.expand(rows, -1)
-        actions = self.model.actions(plan, latent)
-        logits = self.model.classifier(latent, field, actions)
-        return torch.softmax(logits, dim=-1) @ self.model.centres, actions[:, 0]
+        now = latent.unsqueeze(1).expand(plan.shape[0], -1, -1)
+        before = torch.cat([now, plan[:, :-1]], dim=1)
+        # In two dimensions a layer is one node, product and bias.
+        logits = self.inverse(torch.cat([before, plan], dim=-1).flatten(0, 1))
+        actions = action_probabilities(logits, self.contract.actions).reshape(plan.shape[0], -1)
+        hidden = self.actions(actions) + self.given(torch.cat([latent, field], dim=-1))
+        returns = torch.softmax(self.rest(hidden), dim=-1) @ self.centres
+        return returns, actions[:, : self.contract.action_size]
 
 
 class DistilledStep(nn.Module):
@@ -52,7 +76,7 @@ class DistilledStep(nn.Module):
 class FusedPlan(nn.Module):
     """A whole plan by the distilled denoiser: all steps, the classifier's choice, its first action.
 
-    What does not depend on the plans is computed once, for all steps together.
+    What does not depend on the plans is computed once, for all steps together; plans stay flat until the head.
 
     Args:
         model: The task's networks.
@@ -62,10 +86,16 @@ class FusedPlan(nn.Module):
 
     def __init__(self, model: TaskModel, student: Student, steps: int) -> None:
         super().__init__()
-        self.task = model.contract.task
+        contract = model.contract
+        self.shape = (contract.horizon, contract.latent_size)
         self.student = student
         self.head = Head(model)
         self.steps = steps
+        weight, known = student.given.weight, contract.latent_size + contract.mean_field_size
+        bias = student.given.bias + student.task[contract.task]
+        self.given = _linear(weight[:, :known], bias)
+        self.level = _linear(weight[:, known : known + LEVEL_FEATURES], None)
+        self.scale = nn.Buffer(weight[:, -1].detach().clone())
 
     def forward(
         self,
@@ -86,18 +116,30 @@ class FusedPlan(nn.Module):
             field: Mean field `[1, M]`.
             scale: Guidance scale `[1]`.
         """
-        rows = (level.shape[0], -1)
-        term = self.student.term(
-            self.task, level, latent.expand(rows), field.expand(rows), scale.expand(level.shape[0])
-        )
-        previous = torch.zeros_like(plan)
-        for step in range(self.steps):
-            clean = torch.clamp(self.student.jump(plan, term[step : step + 1]), -1.0, 1.0)
-            noisy, new, old = factors[step].unbind()
-            plan = noisy * plan + new * clean
+        given = self.given(torch.cat([latent, field], dim=-1)) + scale * self.scale
+        terms = self.level(level_features(level, LEVEL_FEATURES)) + given
+        parts = factors.flatten().split(1)
+        moved = plan.flatten(1)
+        previous = moved
+        for step, term in enumerate(terms.split(1)):
+            noisy, new, old = parts[3 * step : 3 * step + 3]
+            clean = torch.clamp(self.student.rest(self.student.plan(moved) + term), -1.0, 1.0)
+            moved = noisy * moved + new * clean
             if step > 0:
-                plan = plan + old * previous
+                moved = moved + old * previous
             previous = clean
+        plan = moved.unflatten(1, self.shape)
         returns, actions = self.head(plan, latent, field)
         best = torch.argmax(returns, dim=0, keepdim=True)
-        return plan[best], returns[best], actions[best]
+        chosen = (one.index_select(0, best) for one in (plan, returns, actions))
+        return tuple(chosen)
+
+
+def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    """Return a layer with these weights."""
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
+    with torch.no_grad():
+        layer.weight.copy_(weight)
+        if bias is not None:
+            layer.bias.copy_(bias)
+    return layer
