@@ -1,7 +1,7 @@
 """Graphs that take any number of plans: one step of the distilled denoiser, a whole plan, and the head.
 
-A graph as small as these is ruled by the number of its nodes, each of which costs a microsecond or two: what is
-alike for all plans goes through the first layers once, and is added to what differs.
+Graphs as small as these are ruled by the number of their nodes, each of which costs a microsecond or two:
+what is alike for all plans goes through the first layers once, and is added to what differs.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class DistilledStep(nn.Module):
 class FusedPlan(nn.Module):
     """A whole plan by the distilled denoiser: all steps, the classifier's choice, its first action.
 
-    What does not depend on the plans is computed once, for all steps together; plans stay flat until the head.
+    What does not depend on the plans is computed once, for all steps together; plans are flat until the head.
 
     Args:
         model: The task's networks.

@@ -27,8 +27,8 @@ from networld_training.tasks.base import Rule
 from networld_training.tasks.scenario import Scenario
 
 EPISODE_SEED = 0
-KEPT_TOGETHER = 4
-"""Pieces of work after which results are written, so that an interrupted run loses little."""
+KEPT_TOGETHER = 2
+"""Pieces of work for each process after which results are written, so that an interrupted run loses little."""
 
 
 @dataclass(frozen=True)
@@ -119,8 +119,9 @@ class Judging:
         """
         total = max(sum(piece.work.effort for piece in self.missing), 1)
         done = 0
-        for start in range(0, len(self.missing), KEPT_TOGETHER):
-            some = self.missing[start : start + KEPT_TOGETHER]
+        together = 1 if jobs == 1 else KEPT_TOGETHER * jobs
+        for start in range(0, len(self.missing), together):
+            some = self.missing[start : start + together]
             advance = partial(_advance, progress, done, total)
             found = run_all([piece.work for piece in some], jobs, advance)
             for piece, metrics in zip(some, found, strict=True):
