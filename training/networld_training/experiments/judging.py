@@ -28,7 +28,7 @@ from networld_training.tasks.scenario import Scenario
 
 EPISODE_SEED = 0
 KEPT_TOGETHER = 2
-"""Pieces of work for each process after which results are written, so that an interrupted run loses little."""
+"""Pieces of work for each of several processes after which results are written: little is lost then."""
 
 
 @dataclass(frozen=True)
