@@ -17,10 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
+from networld_runtime.planner_settings import PlannerSettings
 from networld_training.baselines.online_settings import VALIDATION_EPISODES, VALIDATION_SEED
 from networld_training.data.manifest import read_finished_manifest
 from networld_training.environments.rollout import run_policy
 from networld_training.evaluation.checkpoint_policy import load_policy
+from networld_training.model.checkpoint import load_checkpoint
 from networld_training.model.trainer import CHECKPOINT
 from networld_training.tasks.registry import TASKS, find_scenario
 
@@ -82,14 +84,20 @@ def curves(folder: Path) -> Iterator[Point]:
 
 
 def ours(models: Path, data: Path) -> Iterator[Point]:
-    """Yield a point for each model and task, on the episodes that baselines are validated on."""
+    """Yield a point for each finished model and task, on the episodes that baselines are validated on."""
     for path in sorted(models.glob(f"all-[0-9]/{CHECKPOINT}")):
-        seed = int(path.parent.name.rpartition("-")[2])
+        checkpoint = load_checkpoint(path)
+        if checkpoint.step < checkpoint.settings.all_steps:
+            continue
+        seed = checkpoint.seed
         for task, entry in TASKS.items():
             values = []
             for network in find_scenario(f"{task}/train").networks:
                 seeds = range(VALIDATION_SEED, VALIDATION_SEED + VALIDATION_EPISODES)
-                found = run_policy(entry.make(network, seeds), load_policy(path, task))
+                found = run_policy(
+                    entry.make(network, seeds),
+                    load_policy(path, task, PlannerSettings(mode="policy")),
+                )
                 values.append(found[entry.spec.kpis[0].name])
             yield Point(
                 task, NETWORLD, seed, _logged_steps(data / f"{task}-mixed"), float(np.mean(values))
