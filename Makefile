@@ -9,7 +9,7 @@ SETUP := pyproject.toml constraints.txt runtime/pyproject.toml training/pyprojec
 
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: setup demo results experiments test lint types unit test-minimum test-references sionna-values diffusers-values test-baselines baselines train-baselines bundle bench bench-simulator clean
+.PHONY: setup demo results experiments test lint types unit test-minimum test-references sionna-values diffusers-values test-baselines baselines train-baselines bundle bench bench-parts bench-simulator clean
 
 setup: $(VENV)/.installed
 
@@ -119,7 +119,15 @@ diffusers-values: $(REFERENCES)/.installed
 bundle: setup
 	$(BIN)/networld bundle make
 
+# Latency, scores and other planners: the report, and the figures and picture of README.md; wants an idle machine.
+QUICK ?=
 bench: setup
+	$(BIN)/networld bench --bundle bundles/networld $(QUICK) --output bench.html --json docs/bench.json \
+	    --csv docs/bench.csv --picture docs/bench.png
+	$(BIN)/python docs/update_bench.py
+
+# Each part of a slot by itself, with pytest-benchmark.
+bench-parts: setup
 	$(BIN)/pytest benchmarks --benchmark-columns=min,median,iqr,ops
 
 # The simulator's speed beside mobile-env, for docs/: wants an idle machine.

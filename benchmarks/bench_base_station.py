@@ -1,4 +1,4 @@
-"""What a slot costs a base station: encode, plan, message, adaptation step. Run `make bench`."""
+"""What a slot costs a base station: encode, plan, message, adaptation step. Run `make bench-parts`."""
 
 from __future__ import annotations
 

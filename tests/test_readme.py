@@ -76,9 +76,10 @@ def test_every_program_is_known() -> None:
     assert {Path(shlex.split(command)[0]).name for command in COMMANDS} <= known
 
 
-def test_results_are_those_of_the_measured_file() -> None:
-    path = ROOT / "docs" / "update_results.py"
-    specification = importlib.util.spec_from_file_location("update_results", path)
+@pytest.mark.parametrize("script", ["update_results", "update_bench"])
+def test_figures_are_those_of_the_measured_file(script: str) -> None:
+    path = ROOT / "docs" / f"{script}.py"
+    specification = importlib.util.spec_from_file_location(script, path)
     assert specification is not None
     assert specification.loader is not None
     module = importlib.util.module_from_spec(specification)
