@@ -118,17 +118,17 @@ class FusedPlan(nn.Module):
         """
         given = self.given(torch.cat([latent, field], dim=-1)) + scale * self.scale
         terms = self.level(level_features(level, LEVEL_FEATURES)) + given
-        parts = factors.flatten().split(1)
+        parts = torch.split(factors.flatten(), 1)
         moved = plan.flatten(1)
         previous = moved
-        for step, term in enumerate(terms.split(1)):
+        for step, term in enumerate(torch.split(terms, 1)):
             noisy, new, old = parts[3 * step : 3 * step + 3]
             clean = torch.clamp(self.student.rest(self.student.plan(moved) + term), -1.0, 1.0)
             moved = noisy * moved + new * clean
             if step > 0:
                 moved = moved + old * previous
             previous = clean
-        plan = moved.unflatten(1, self.shape)
+        plan = moved.reshape(-1, *self.shape)
         returns, actions = self.head(plan, latent, field)
         best = torch.argmax(returns, dim=0, keepdim=True)
         chosen = (one.index_select(0, best) for one in (plan, returns, actions))
