@@ -28,7 +28,7 @@ from networld_runtime.planner import Planner
 from networld_runtime.planner_settings import DENOISERS, MODES, PlannerSettings
 from networld_runtime.sessions import Session
 from networld_runtime.ways import _Stepwise
-from networld_training.distillation.student import PlanShape, Student
+from networld_training.distillation.student import LEVEL_FEATURES, PlanShape, Student
 from networld_training.model.checkpoint import Checkpoint
 from networld_training.model.credit import Situation
 from networld_training.model.imagination import Imagined, imagined_loss, masked_logits
@@ -230,7 +230,11 @@ def test_work_is_that_of_the_networks(bundle: Bundle) -> None:
     assert works[1].plan_operations - works[0].plan_operations == step
     assert works[2].plan_operations - works[1].plan_operations == 2 * step
     assert works[0].plan_operations == step + bundle.work["head"].plan_operations
-    assert works[1].fixed_operations == 2 * works[0].fixed_operations > 0
+    level = 2 * LEVEL_FEATURES * hidden
+    given = 2 * (SIZE + FIELD_SIZE) * hidden + bundle.work["head"].fixed_operations
+    assert [work.fixed_operations for work in works] == [
+        given + steps * level for steps in FUSED_STEPS
+    ]
     assert bundle.work["policy"].plan_operations == 0
     sizes = PRESETS["tiny"].size
     situation = SIZE - sizes.trace
