@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from networld_runtime.bench import runner
+from networld_runtime.bench.around import measure_around
 from networld_runtime.bench.cases import Row, cases
 from networld_runtime.bench.limits import Limits, measure_limits
 from networld_runtime.bench.load import hostile_process
@@ -20,7 +21,7 @@ from networld_runtime.bench.report import html_report
 from networld_runtime.bench.results import Results, compared, comparison_table, read_results
 from networld_runtime.bench.runner import measure
 from networld_runtime.bench.timing import WARM_UP, time_work
-from networld_runtime.bundle import DISTILLED_GRAPHS, GRAPHS, Score, Work
+from networld_runtime.bundle import DISTILLED_GRAPHS, GRAPHS, Score, Work, load_bundle
 from networld_runtime.cli import main
 from networld_runtime.errors import DataError
 from networld_runtime.planner import Planner
@@ -205,3 +206,12 @@ def test_a_mistake_ends_with_its_exit_code(
     assert main(command) == 4
     assert "cannot be read" in capsys.readouterr().err
     assert main([*command, "--compare", str(tmp_path / "none.json")]) == 6
+
+
+def test_memory_is_that_of_the_process_alone() -> None:
+    """A process that is started by a large one does not count what that one had."""
+    ballast = bytearray(300 << 20)
+    ballast[:: 1 << 12] = b"x" * len(ballast[:: 1 << 12])
+    found = measure_around(load_bundle(SHIPPED, "power"))
+    assert 20 < found["memory_mb"] < 200
+    del ballast
