@@ -6,6 +6,7 @@ An action is coded component by component, side by side: numbers two-hot, choice
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -31,8 +32,7 @@ def encode(values: npt.ArrayLike, low: float, high: float, count: int) -> FloatA
 def decode(weights: npt.ArrayLike, low: float, high: float) -> FloatArray:
     """Return the expectation `[...]` of two-hot weights or probabilities `[..., count]`."""
     weights = np.asarray(weights, dtype=np.float32)
-    centres = np.linspace(low, high, weights.shape[-1], dtype=np.float32)
-    return np.asarray(weights @ centres, dtype=np.float32)
+    return np.asarray(weights @ _centres(low, high, weights.shape[-1]), dtype=np.float32)
 
 
 def encode_return(returns: npt.ArrayLike, bins: ReturnBins) -> FloatArray:
@@ -116,6 +116,14 @@ def decode_bins(probabilities: npt.ArrayLike, bins: ActionBins) -> FloatArray:
     if bins.off is not None:
         value = np.where(probabilities[..., 0] >= 0.5, np.float32(bins.off), value)
     return np.asarray(value, dtype=np.float32)
+
+
+@lru_cache(maxsize=64)
+def _centres(low: float, high: float, count: int) -> FloatArray:
+    """Return the values of bins `[count]`, which every decision asks for."""
+    centres = np.linspace(low, high, count, dtype=np.float32)
+    centres.flags.writeable = False
+    return centres
 
 
 def _one_hot(index: FloatArray, choice: Choice) -> FloatArray:
