@@ -75,7 +75,10 @@ def export_graph(source: GraphSource, path: Path) -> None:
         if program is None:
             raise BundleError(source.name, "the exporter returned nothing")
         program.save(path, external_data=False)
-    _name_dimensions(source, path)
+    model = onnx.load(path)
+    _name_dimensions(source, model)
+    leave_out_notes(model)
+    onnx.save(model, path)
     _check(source, path)
 
 
@@ -110,9 +113,8 @@ def parity(
     return sorted(errors)[: -1 if source.jumps else None]
 
 
-def _name_dimensions(source: GraphSource, path: Path) -> None:
+def _name_dimensions(source: GraphSource, model: onnx.ModelProto) -> None:
     """Give dimensions of any size the names that they have in the bundle, not the exporter's own."""
-    model = onnx.load(path)
     for values, shapes in (
         (model.graph.input, source.inputs),
         (model.graph.output, source.outputs),
@@ -122,7 +124,23 @@ def _name_dimensions(source: GraphSource, path: Path) -> None:
             for size, wanted in zip(sizes, shapes.get(value.name, ()), strict=False):
                 if isinstance(wanted, str) and not size.HasField("dim_value"):
                     size.dim_param = wanted
-    onnx.save(model, path)
+
+
+def leave_out_notes(model: onnx.ModelProto) -> None:
+    """Remove what the exporter notes of each node: lines of source, with paths of this computer."""
+    graph = model.graph
+    noted = (
+        model,
+        graph,
+        *graph.node,
+        *graph.input,
+        *graph.output,
+        *graph.value_info,
+        *graph.initializer,
+    )
+    for one in noted:
+        del one.metadata_props[:]
+        one.doc_string = ""
 
 
 def _zeros(size: list[int], order: list[int], **_: object) -> Tensor:

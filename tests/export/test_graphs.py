@@ -263,6 +263,15 @@ def test_operators_are_standard_and_nothing_is_random(
         assert not {node.op_type for node in nodes} & {"RandomNormal", "RandomUniform", "Loop"}
 
 
+@pytest.mark.parametrize("folder_of", ["exported", "shipped"])
+def test_graphs_tell_nothing_of_the_computer_that_made_them(bundle: Bundle, folder_of: str) -> None:
+    top = bundle.path if folder_of == "exported" else Path(__file__).parents[2] / "bundles"
+    for path in top.rglob("*.onnx"):
+        content = path.read_bytes()
+        assert b"networld_export/" not in content, path
+        assert b"stack_trace" not in content, path
+
+
 @pytest.mark.parametrize("denoiser", DENOISERS)
 @pytest.mark.parametrize("mode", MODES)
 def test_bundle_decides_in_every_mode(bundle: Bundle, mode: str, denoiser: str) -> None:

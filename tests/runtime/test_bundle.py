@@ -61,7 +61,7 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 
 def test_shipped_bundle_is_small() -> None:
-    assert sum(path.stat().st_size for path in SHIPPED.rglob("*")) < 40e6
+    assert sum(path.stat().st_size for path in SHIPPED.rglob("*")) < 36e6
 
 
 @pytest.mark.parametrize("task", ["power", "sched", "sleep"])
