@@ -92,10 +92,8 @@ def _check(options: argparse.Namespace) -> int:
     bundle, planner = load_model(config)
     adaptation_settings(config)
     planner.warm_up(runs=1)
-    print(
-        f"OK: {config.path}, bundle {bundle.name}, task {bundle.contract.task}, "
-        f"mode {planner.settings.mode}"
-    )
+    mode = "anytime" if planner.settings.anytime else planner.settings.mode
+    print(f"OK: {config.path}, bundle {bundle.name}, task {bundle.contract.task}, mode {mode}")
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 
 from networld_runtime import cli, startup
 from networld_runtime.contract import Contract
+
+SHIPPED = Path(__file__).parents[2] / "bundles" / "networld"
 
 
 @pytest.mark.parametrize("command", [[], ["run"], ["check"], ["adapt"]])
@@ -53,6 +56,19 @@ def test_missing_bundle_ends_with_4(
 ) -> None:
     assert cli.main([command, "--config", str(config_file)]) == 4
     assert "manifest.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("planner", "mode"),
+    [("", "policy"), ('mode = "select"', "select"), ("anytime = true", "anytime")],
+)
+def test_check_says_how_the_cell_will_act(
+    planner: str, mode: str, config_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = re.sub(r'path = ".*"', f'path = "{SHIPPED}"', config_file.read_text(), count=1)
+    config_file.write_text(f"{text}\n[planner]\n{planner}\n")
+    assert cli.main(["check", "--config", str(config_file)]) == 0
+    assert capsys.readouterr().out.rstrip().endswith(f"mode {mode}")
 
 
 def test_no_broker_ends_with_5_and_names_the_address(
