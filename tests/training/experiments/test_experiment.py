@@ -15,8 +15,10 @@ from networld_runtime.errors import ConfigError, DataError
 from networld_training import cli
 from networld_training.evaluation import workers
 from networld_training.evaluation.conditions import Conditions
+from networld_training.experiments.judging import Judging
 from networld_training.experiments.models import Workshop
 from networld_training.experiments.plan import read_experiment
+from networld_training.experiments.results_book import ResultsBook
 from networld_training.tasks.power.network import PowerNetwork
 from networld_training.tasks.power.task import PowerTask
 
@@ -44,6 +46,9 @@ name = "deaf"
 model = "all"
 messages = { deaf = true }
 """
+
+
+UMI200 = "networld/power/umi200-v0"
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +103,20 @@ def test_an_experiment_trains_judges_and_does_neither_twice(
     with pytest.raises(AssertionError, match="judged again"):
         cli.main(command)
     assert len(list(models.rglob("*.safetensors"))) == 2
+
+
+def test_options_that_are_off_change_no_older_question(tmp_path: Path) -> None:
+    """Else every result would be forgotten when planner settings get an option more."""
+    file = tmp_path / "messages.toml"
+    file.write_text(FILE)
+    experiment = read_experiment(file)
+    workshop = Workshop(experiment, tmp_path / "models", tmp_path)
+    judging = Judging(experiment, workshop, tmp_path, ResultsBook(tmp_path / "results"))
+    asked = {piece.note: piece.question["acting"] for piece in judging.missing if piece.made}
+    arrive, deaf = (asked[f"{name} in {UMI200}, 4 episodes"] for name in ("all arrive", "deaf"))
+    assert arrive["planner"]["mode"] == "policy"
+    assert not arrive["planner"].keys() & {"anytime", "warm_start_level"}
+    assert (arrive["messages"], deaf["messages"]) == ({}, {"deaf": True})
 
 
 def test_a_learned_baseline_is_a_variant(

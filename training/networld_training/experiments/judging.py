@@ -180,9 +180,10 @@ class _Plan:
         yield from self._on_networks(rule, subject, {"rule": rule.text}, rule.name)
 
     def _variant(self, variant: Variant, seed: int) -> Iterator[Piece]:
-        acting = asdict(variant)
-        for told_elsewhere in ("name", "model", "baseline"):
-            acting.pop(told_elsewhere)
+        acting = {
+            name: _switched_on(asdict(getattr(variant, name)))
+            for name in ("planner", "messages", "adaptation")
+        }
         if variant.adaptation.episodes:
             acting["adapter"] = asdict(AdaptationSettings())
         contender = self._contender(variant, seed)
@@ -244,6 +245,11 @@ class _Plan:
             ran += piece.work.seeds
         order = [ran.index(seed) for seed in self.seeds]
         return {name: np.concatenate([part[name] for part in parts])[order] for name in parts[0]}
+
+
+def _switched_on(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that are not off, so that an option that comes to be changes no older question."""
+    return {name: value for name, value in values.items() if value}
 
 
 def _joined(parts: list[Metrics]) -> Metrics:
