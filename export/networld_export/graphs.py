@@ -90,7 +90,7 @@ def graph_sources(
     }
     if student is not None:
         functions["distilled"] = DistilledStep(model, student)
-        functions |= {f"plan_{steps}": FusedPlan(model, student, steps) for steps in FUSED_STEPS}
+        functions |= {f"plan_{steps}": FusedPlan(model, student) for steps in FUSED_STEPS}
     sources = []
     for name, function in functions.items():
         inputs, outputs = graph_signature(

@@ -81,16 +81,14 @@ class FusedPlan(nn.Module):
     Args:
         model: The task's networks.
         student: The distilled denoiser.
-        steps: Denoising steps.
     """
 
-    def __init__(self, model: TaskModel, student: Student, steps: int) -> None:
+    def __init__(self, model: TaskModel, student: Student) -> None:
         super().__init__()
         contract = model.contract
         self.shape = (contract.horizon, contract.latent_size)
         self.student = student
         self.head = Head(model)
-        self.steps = steps
         weight, known = student.given.weight, contract.latent_size + contract.mean_field_size
         bias = student.given.bias + student.task[contract.task]
         self.given = _linear(weight[:, :known], bias)

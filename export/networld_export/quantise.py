@@ -13,8 +13,7 @@ import onnx
 from onnx import numpy_helper
 
 import networld_runtime.sessions  # noqa: F401 - turns telemetry off, which must come first
-
-PRODUCTS = ["MatMul", "Gemm"]
+from networld_export.work import PRODUCTS
 
 
 def quantise(source: Path, target: Path) -> None:
@@ -34,7 +33,7 @@ def quantise(source: Path, target: Path) -> None:
         quantize_dynamic(
             bare,
             target,
-            op_types_to_quantize=PRODUCTS,
+            op_types_to_quantize=sorted(PRODUCTS),
             weight_type=QuantType.QInt8,
             per_channel=True,
             nodes_to_exclude=_vectors(model),

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from networld_export.bench.others import Plan
 from networld_export.plan_graphs import FusedPlan
 from networld_runtime.contract import Contract
 from networld_runtime.levels import level_grid
@@ -15,13 +16,11 @@ from networld_training.distillation.settings import DistillationSettings
 from networld_training.distillation.student import PlanShape, Student
 from networld_training.model.world_model import ModelSize, TaskModel, WorldModel
 
-Plan = Callable[[], Tensor]
-
 
 def distilled_plan(contract: Contract, steps: int, candidates: int, compiled: bool) -> Plan:
     """Return what the graph of a whole plan does, eager or compiled by torch; weights are random."""
     model, student = _networks(contract)
-    module = FusedPlan(model, student, steps).eval().requires_grad_(False)
+    module = FusedPlan(model, student).eval().requires_grad_(False)
     grid = dpm_solver(level_grid(steps))
     given = (
         torch.tensor([step.level for step in grid]),

@@ -6,9 +6,8 @@ import sys
 from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor
 
-from networld_export.bench.others import OTHERS
+from networld_export.bench.others import OTHERS, Plan
 from networld_export.bench.ours import distilled_plan, guided_plan
 from networld_runtime.bench.timing import time_work
 from networld_runtime.bundle import Bundle
@@ -18,8 +17,6 @@ BUDGET_S = {False: 6.0, True: 1.0}
 """How long a planner is timed, at length or quickly."""
 FEWEST_RUNS, MOST_RUNS = 3, 1000
 STEPS = (1, 2)
-
-Plan = Callable[[], Tensor]
 
 
 def time_peers(bundles: list[Bundle], quick: bool) -> dict[str, float]:
