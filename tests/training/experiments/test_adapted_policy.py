@@ -59,7 +59,7 @@ def test_logs_are_what_the_cells_saw_as_others_can_read_it(checkpoint: Path) -> 
     random = np.random.default_rng((adapted_policy.SEED_DOMAIN, 0))
     task = entry.make(network, random.choice(2**31, size=2, replace=False).tolist())
     task.reset()
-    policy = CheckpointPolicy(model)
+    policy = CheckpointPolicy(model, adapted_policy.ACTING)
     policy.reset()
     for slot in range(3):
         for cell, parts in enumerate(logs.values()):
@@ -151,6 +151,21 @@ def test_every_cell_acts_by_its_own_adapter_in_its_own_network(
     policy.reset()
     policy.act(other)
     assert len(met) == 2
+
+
+def test_neither_logs_nor_adapted_cells_are_planned(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def plan(*_: object) -> None:
+        raise AssertionError("planned, though the policy is what adapts")
+
+    monkeypatch.setattr(CheckpointPolicy, "_plan_all", plan)
+    monkeypatch.setattr("networld_training.experiments.fine_tuning.STEPS", 1)
+    policy = AdaptedPolicy(checkpoint, "sched", Adaptation(episodes=1, whole=True))
+    task = TASKS["sched"].make(TASKS["sched"].scenarios["umi200-moderate"].networks[0], [1])
+    task.reset()
+    policy.reset()
+    policy.act(task)
 
 
 def test_fine_tuning_lowers_the_loss_that_it_follows(

@@ -17,8 +17,8 @@ from networld_runtime.solver import SOLVERS, solve
 from networld_runtime.two_hot import decode_actions
 from networld_training.distillation.student import STUDENT, Student, load_student
 from networld_training.evaluation.conditions import Conditions
+from networld_training.evaluation.mailbox import Mailbox
 from networld_training.model.checkpoint import load_checkpoint
-from networld_training.model.mean_field import mean_field
 from networld_training.model.world_model import TaskModel
 from networld_training.tasks.base import Task
 from networld_training.tasks.registry import find_contract
@@ -97,13 +97,14 @@ class CheckpointPolicy:
     ) -> None:
         self.model = model
         self._student = student
-        self.messages = messages or Conditions()
+        self._mailbox = Mailbox(messages or Conditions())
         self.settings = settings or PlannerSettings()
         self._told: Tensor | None = None
         self._last: FloatArray | None = None
 
     def reset(self) -> None:
         """Forget the last batch of episodes."""
+        self._mailbox.reset()
         self._told = self._last = None
 
     def act(self, task: Task) -> FloatArray:
@@ -127,12 +128,9 @@ class CheckpointPolicy:
 
     def _mean_field(self, latent: Tensor, task: Task) -> Tensor:
         """Return what the cells heard of the slot before `[E, K, M]`; zeros in the first."""
-        neighbours = torch.from_numpy(task.neighbours)
         if self._told is None:
             return torch.zeros(*latent.shape[:2], self.model.contract.mean_field_size)
-        heard = self.messages.heard(task)
-        arrived = None if heard is None else torch.from_numpy(heard).float()
-        return mean_field(self._told, neighbours, arrived)
+        return self._mailbox.receive(self._told, task)
 
     def _plan_all(self, latent: Tensor, field: Tensor, task: Task) -> Tensor:
         """Return the action probabilities `[E K, A]` of the plans taken, and remember the plans."""

@@ -16,7 +16,7 @@ class Conditions:
     """How messages arrive.
 
     Attributes:
-        loss: Chance that a message to one neighbour is lost.
+        loss: Chance that a message to one neighbour is lost; an older one stands in (`Mailbox`).
         silent: Cells that tell nothing in the whole episode, though they act; the first ones, whose place
             says nothing.
         deaf: Whether no message arrives at all.

@@ -17,6 +17,7 @@ from networld_runtime.bundle import Bundle
 from networld_runtime.contract import FloatArray
 from networld_runtime.episode_log import EpisodeLog
 from networld_runtime.errors import check_values
+from networld_runtime.planner_settings import PlannerSettings
 from networld_training.evaluation.bundle_policy import load_task_bundle
 from networld_training.evaluation.checkpoint_policy import CheckpointPolicy, load_task_model
 from networld_training.experiments.fine_tuning import fine_tuned
@@ -30,6 +31,7 @@ from networld_training.tasks.registry import TASKS
 # Keeps the episodes that cells adapt to apart from those that they are judged on.
 SEED_DOMAIN = 0x61646170
 BUNDLE = "bundle"
+ACTING = PlannerSettings(mode="policy")
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class AdaptedPolicy(CheckpointPolicy):
     name = "networld-adapted"
 
     def __init__(self, checkpoint: Path, task: str, adaptation: Adaptation) -> None:
-        super().__init__(load_task_model(checkpoint, task))
+        super().__init__(load_task_model(checkpoint, task), ACTING)
         self._base = self.model
         self._checkpoint = checkpoint
         self._adaptation = adaptation
@@ -122,7 +124,7 @@ def log_episodes(
     seeds = random.choice(2**31, size=adaptation.episodes, replace=False).tolist()
     task = TASKS[model.contract.task].make(network, seeds)
     task.reset()
-    policy = CheckpointPolicy(model)
+    policy = CheckpointPolicy(model, ACTING)
     policy.reset()
     seen, coupling, masks = [], [], []
     done = False

@@ -29,9 +29,22 @@ def mean_field(message: Tensor, neighbours: Tensor, heard: Tensor | None = None)
     received = quantise(message)[:, neighbours]
     if heard is None:
         heard = torch.ones(received.shape[:3], device=message.device)
+    return average(received, heard)
+
+
+def average(received: Tensor, heard: Tensor) -> Tensor:
+    """Average what each cell has of its neighbours.
+
+    Args:
+        received: Messages `[B, K, n, M]`.
+        heard: 1 where a message counts, else 0 `[B, K, n]`.
+
+    Returns:
+        As `mean_field`.
+    """
     count = heard.sum(dim=2)
     mean = (received * heard.unsqueeze(-1)).sum(dim=2) / torch.clamp(count, min=1).unsqueeze(-1)
-    return torch.cat([mean, (count / neighbours.shape[1]).unsqueeze(-1)], dim=-1)
+    return torch.cat([mean, (count / heard.shape[2]).unsqueeze(-1)], dim=-1)
 
 
 def lose_messages(shape: tuple[int, ...], share: float, generator: torch.Generator) -> Tensor:
