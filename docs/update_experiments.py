@@ -21,6 +21,7 @@ def experiment_section(file: Path) -> str:
     plan = tomllib.loads(file.read_text())
     found = json.loads(file.with_suffix(".json").read_text())
     rows, seeds, episodes = found["rows"], found["training_seeds"], plan["episodes"]
+    paired = {(row["scenario"], row["policy"]): row["difference"] for row in found["paired"]}
     trained = f"{len(seeds)} training seeds" if len(seeds) > 1 else f"training seed {seeds[0]}"
     variants = [variant["name"] for variant in plan["variant"]]
     place = f"../{file.relative_to(ROOT).as_posix()}"
@@ -37,13 +38,23 @@ def experiment_section(file: Path) -> str:
     ]
     for scenario in dict.fromkeys(row["scenario"] for row in rows):
         here = {row["policy"]: row for row in rows if row["scenario"] == scenario}
-        lines.append(_line(scenario, here, variants))
+        differences = {name: paired[scenario, name] for name in here if (scenario, name) in paired}
+        lines.append(_line(scenario, here, differences, variants))
     return "\n".join(lines)
 
 
-def _line(scenario: str, here: dict[str, dict[str, Any]], variants: list[str]) -> str:
+def _line(
+    scenario: str,
+    here: dict[str, dict[str, Any]],
+    differences: dict[str, dict[str, float]],
+    variants: list[str],
+) -> str:
     """Return the line of a scenario; cells of variants that do not act in it stay empty."""
-    told = [with_interval(here[name]["score"]) if name in here else "" for name in variants]
+    first = variants[0]
+    told = [
+        "" if name not in here else _cell(here[name], None if name == first else differences[name])
+        for name in variants
+    ]
     rules = [
         row
         for name, row in here.items()
@@ -54,6 +65,14 @@ def _line(scenario: str, here: dict[str, dict[str, Any]], variants: list[str]) -
     name = scenario.removeprefix("networld/").rpartition("-v")[0]
     cells = [f"`{name}`", *told, f"{with_interval(best['score'])} `{best['policy']}`", ceiling]
     return f"| {' | '.join(cells)} |"
+
+
+def _cell(row: dict[str, Any], difference: dict[str, float] | None) -> str:
+    """Return a score with its interval, or with its difference to the first variant where there is one."""
+    if difference is None:
+        return with_interval(row["score"])
+    value, low, high = (difference[name] for name in ("value", "low", "high"))
+    return f"{row['score']['iqm']:.1f}, {value:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
 def updated_page() -> str:

@@ -16,7 +16,9 @@ from networld_export.imagined_gradient import imagined_gradient
 from networld_export.plan_graphs import DistilledStep, FusedPlan, Head
 from networld_runtime.bundle import FUSED_STEPS, graph_signature
 from networld_runtime.contract import Action, mask_size
+from networld_runtime.levels import level_features, level_grid
 from networld_runtime.sessions import Shape
+from networld_runtime.solver import Step, dpm_solver
 from networld_runtime.two_hot import encode_mask
 from networld_training.distillation.student import Student
 from networld_training.model.imagination import Imagined
@@ -37,7 +39,6 @@ class GraphSource:
         outputs: Names and shapes.
         actions: Components of the task's actions.
         jumps: Whether it draws choices: rounding may then decide a tie, so that all of a sample differs.
-        chooses: Whether it chooses between plans.
     """
 
     name: str
@@ -46,7 +47,6 @@ class GraphSource:
     outputs: dict[str, Shape]
     actions: tuple[Action, ...]
     jumps: bool = False
-    chooses: bool = False
 
     def example(self, seed: int) -> tuple[Tensor, ...]:
         """Draw inputs of plausible values: within [-1, 1], levels, couplings, masks, shares, weights."""
@@ -109,7 +109,6 @@ def graph_sources(
                 outputs,
                 model.contract.actions,
                 jumps=name == "gradient",
-                chooses=name.startswith("plan_"),
             )
         )
     return tuple(sources)
@@ -149,9 +148,21 @@ def _draw(
     }
     if name == "in_around":
         return torch.softmax(4 * normal, dim=-1)
+    if name == "in_step":
+        features = torch.from_numpy(level_features([step.level for step in _steps(shape[0])]))
+        return torch.nn.functional.pad(features, (0, 1), value=0.3)
+    if name == "in_factors":
+        moves = _steps(shape[0] // 3 + 1)[:-1]
+        return torch.tensor([(one.noisy, one.clean, one.previous) for one in moves]).flatten()
+    if name == "in_asked":
+        return torch.eye(shape[-1])[uniform.argsort(dim=-1)[..., 0]]
     if name == "in_mask":
         return torch.maximum((uniform < 0.7).float(), _always(actions))
     return special.get(name, 2 * uniform - 1)
+
+
+def _steps(count: int) -> list[Step]:
+    return dpm_solver(level_grid(count))
 
 
 def _always(actions: tuple[Action, ...]) -> Tensor:

@@ -31,6 +31,7 @@ def imagined_gradient(
         mask: Tensor,
         uniform: Tensor,
         weight: Tensor,
+        asked: Tensor,
         adapter: Tensor,
     ) -> tuple[Tensor, ...]:
         given = Situation(observation, coupling, around, weight)
@@ -43,7 +44,7 @@ def imagined_gradient(
             return masked_logits(model.policy(latent, field, vector), mask)
 
         def loss(vector: Tensor) -> Tensor:
-            return imagined_loss(judge, given, logits(vector), temperature, uniform)
+            return imagined_loss(judge, given, logits(vector), temperature, uniform, asked)
 
         slope, value = torch.func.grad_and_value(loss)(adapter)
         return value.reshape(1), judge.worth(given, logits(adapter)), slope

@@ -11,9 +11,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from networld_training.distillation.student import LEVEL_FEATURES, Student
+from networld_training.distillation.student import Student
 from networld_training.model.components import action_probabilities
-from networld_training.model.layers import level_features
 from networld_training.model.world_model import TaskModel
 
 
@@ -74,9 +73,10 @@ class DistilledStep(nn.Module):
 
 
 class FusedPlan(nn.Module):
-    """A whole plan by the distilled denoiser: all steps, the classifier's choice, its first action.
+    """A whole plan by the distilled denoiser: all steps, what the classifier expects, the actions.
 
-    What does not depend on the plans is computed once, for all steps together; plans are flat until the head.
+    What does not depend on the plans is computed once, for all steps together; products take what is added to
+    them as their third operand. Plans are flat. Which of them is taken is left to who asked.
 
     Args:
         model: The task's networks.
@@ -86,51 +86,70 @@ class FusedPlan(nn.Module):
     def __init__(self, model: TaskModel, student: Student) -> None:
         super().__init__()
         contract = model.contract
-        self.shape = (contract.horizon, contract.latent_size)
-        self.student = student
+        self.size = contract.latent_size
         self.head = Head(model)
+        self.noisy = nn.Buffer(student.plan.weight.detach().T.clone())
         weight, known = student.given.weight, contract.latent_size + contract.mean_field_size
         bias = student.given.bias + student.task[contract.task]
-        self.given = _linear(weight[:, :known], bias)
-        self.level = _linear(weight[:, known : known + LEVEL_FEATURES], None)
-        self.scale = nn.Buffer(weight[:, -1].detach().clone())
+        # What latent and mean field add to both first layers, that of the denoiser and the classifier's.
+        self.given = _linear(
+            torch.cat([weight[:, :known], self.head.given.weight]),
+            torch.cat([bias, self.head.given.bias]),
+        )
+        self.widths = [len(bias), len(self.head.given.bias)]
+        self.step = nn.Buffer(weight[:, known:].detach().T.clone())
+        *body, last = student.rest
+        self.body = nn.Sequential(*body)
+        last = cast(nn.Linear, last)
+        self.last = nn.Buffer(last.weight.detach().T.clone())
+        self.bias = nn.Buffer(last.bias.detach()[None].clone())
+        # Columns of zeros, for the latent itself: the inverse dynamics asks for pairs of latents.
+        self.chain = nn.Buffer(nn.functional.pad(self.last, (contract.latent_size, 0)))
+        self.weighed = nn.Buffer(self.head.actions.weight.detach().T.clone())
 
     def forward(
         self,
         plan: Tensor,
-        level: Tensor,
-        factors: Tensor,
+        step: Tensor,
         latent: Tensor,
         field: Tensor,
-        scale: Tensor,
+        factors: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        """Return the best plan `[1, H, Z]`, its expected return `[1]` and first action `[1, A]`.
+        """Return plans `[N, H Z]`, expected returns `[N]` and probabilities of their first actions `[N, A]`.
 
         Args:
-            plan: Where the plans start `[N, H, Z]`.
-            level: Level of each step `[K]`.
-            factors: Factors of noisy, clean and previous clean plan of each step `[K, 3]`.
+            plan: Where the plans start `[N, H Z]`.
+            step: Features of each step's level, then the guidance scale `[K, LEVEL_FEATURES + 1]`.
             latent: Current latent `[1, Z]`.
             field: Mean field `[1, M]`.
-            scale: Guidance scale `[1]`.
+            factors: Factors of noisy, clean and previous clean plan of each step but the last, whose result
+                is the clean plan itself `[3 (K - 1)]`; None for one step.
         """
-        given = self.given(torch.cat([latent, field], dim=-1)) + scale * self.scale
-        terms = self.level(level_features(level, LEVEL_FEATURES)) + given
-        parts = torch.split(factors.flatten(), 1)
-        moved = plan.flatten(1)
-        previous = moved
-        for step, term in enumerate(torch.split(terms, 1)):
-            noisy, new, old = parts[3 * step : 3 * step + 3]
-            clean = torch.clamp(self.student.rest(self.student.plan(moved) + term), -1.0, 1.0)
+        given = self.given(torch.cat([latent, field], dim=-1))
+        given, judged = torch.split(given, self.widths, dim=-1)
+        together = torch.addmm(given, step, self.step)
+        terms = (together,) if factors is None else torch.split(together, 1)
+        parts = () if factors is None else torch.split(factors, 1)
+        moved = previous = plan
+        for index, term in enumerate(terms[:-1]):
+            noisy, new, old = parts[3 * index : 3 * index + 3]
+            hidden = self.body(torch.addmm(term, moved, self.noisy))
+            clean = torch.clamp(torch.addmm(self.bias, hidden, self.last), -1.0, 1.0)
             moved = noisy * moved + new * clean
-            if step > 0:
+            if index > 0:
                 moved = moved + old * previous
             previous = clean
-        plan = moved.reshape(-1, *self.shape)
-        returns, actions = self.head(plan, latent, field)
-        best = torch.argmax(returns, dim=0, keepdim=True)
-        chosen = (one.index_select(0, best) for one in (plan, returns, actions))
-        return tuple(chosen)
+        hidden = self.body(torch.addmm(terms[-1], moved, self.noisy))
+        chain = torch.addmm(torch.cat([latent, self.bias], dim=-1), hidden, self.chain)
+        chain = torch.clamp(chain, -1.0, 1.0)  # latents are within it
+        plan, before = chain[:, self.size :], chain[:, : -self.size]
+        pairs = torch.cat([one.reshape(-1, self.size) for one in (before, plan)], dim=-1)
+        components = self.head.contract.actions
+        actions = action_probabilities(self.head.inverse(pairs), components)
+        actions = actions.reshape(-1, self.weighed.shape[0])
+        hidden = self.head.rest(torch.addmm(judged, actions, self.weighed))
+        returns = torch.softmax(hidden, dim=-1) @ self.head.centres
+        return plan, returns, actions[:, : self.head.contract.action_size]
 
 
 def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:

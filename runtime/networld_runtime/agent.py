@@ -125,6 +125,7 @@ class Agent:
         action = self._guarded.plan(latent, mean_field, observation.mask, deadline_s)
         self._radio.act(observation, action)
         self._measure(observation, started_s)
+        self._planner.draw_ahead()
         if self.collecting:
             self._remember(observation)
 

@@ -9,6 +9,7 @@ import numpy as np
 from networld_runtime.bundle import Bundle, Score
 from networld_runtime.contract import FloatArray
 from networld_runtime.errors import BundleError
+from networld_runtime.noise_source import NoiseSource
 from networld_runtime.planner_settings import PlannerSettings
 from networld_runtime.realtime import monotonic_s
 from networld_runtime.ways import Given, Inputs, Plan, Way, make_way
@@ -83,14 +84,14 @@ class Anytime:
                 self.options.append(option)
 
     def choose(
-        self, now: Inputs, given: Given, random: np.random.Generator, last: Plan | None
+        self, now: Inputs, given: Given, noise: NoiseSource, last: Plan | None
     ) -> tuple[FloatArray, Plan | None]:
         """Return the probabilities of the action `[A]` and the plan that they were read from."""
         begin_s = monotonic_s()
         left_s = given.deadline_s - begin_s
         in_time = (option for option in self.options if option.duration_s <= left_s)
         option = next(in_time, None) or min(self.options, key=lambda one: one.duration_s)
-        chosen = option.way.choose(now, given, random, last)
+        chosen = option.way.choose(now, given, noise, last)
         option.took(monotonic_s() - begin_s)
         for other in self.options:
             if other is not option:
@@ -117,9 +118,9 @@ def _measure(option: Option, bundle: Bundle) -> None:
         "in_mean_field": np.zeros((1, contract.mean_field_size), dtype=np.float32),
     }
     given = Given(np.zeros(bundle.adapter_size, dtype=np.float32))
-    random = np.random.default_rng(0)
+    noise = NoiseSource(0)
     for run in range(FIRST_RUNS):
         begin_s = monotonic_s()
-        option.way.choose(now, given, random, None)
+        option.way.choose(now, given, noise, None)
         if run:
             option.usual_s = option.duration_s = max(option.usual_s, monotonic_s() - begin_s)

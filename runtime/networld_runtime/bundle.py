@@ -11,9 +11,10 @@ from typing import Any
 
 from networld_runtime.contract import Contract
 from networld_runtime.errors import BundleError
+from networld_runtime.levels import LEVEL_FEATURES
 from networld_runtime.sessions import Session, Shape
 
-FORMAT = 6
+FORMAT = 7
 MANIFEST = "manifest.json"
 GRAPHS = ("encoder", "denoiser", "head", "policy", "gradient")
 """Graphs that every bundle holds."""
@@ -30,6 +31,8 @@ NEIGHBOURS = 6
 """Neighbours that the gradient graph judges a cell with; a cell that has fewer fills up with none."""
 STAR = NEIGHBOURS + 1
 """A cell and its neighbours."""
+ASKED = 1
+"""Cells of a star whose alternatives a step of adaptation weighs in a slot, which is most of its work."""
 MAXIMUM_MANIFEST_BYTES = 1 << 20
 MAXIMUM_GRAPH_BYTES = 256 << 20
 
@@ -93,6 +96,7 @@ class Bundle:
         graphs: File of each graph.
         work: What a run of each graph takes.
         scores: How good the ways to choose an action are that somebody judged; may be empty.
+        adaptation: Adaptation settings that the bundle recommends for the task.
     """
 
     path: Path
@@ -107,6 +111,7 @@ class Bundle:
     graphs: Mapping[str, Path]
     work: Mapping[str, Work] = field(default_factory=dict)
     scores: tuple[Score, ...] = ()
+    adaptation: Mapping[str, Any] = field(default_factory=dict)
 
     def session(self, graph: str) -> Session:
         """Load a graph and check its inputs and outputs.
@@ -172,6 +177,7 @@ def graph_signature(
                 "in_mask": (batch, STAR, actions),
                 "in_uniform": (batch, STAR, actions),
                 "in_weight": (batch, STAR),
+                "in_asked": (batch, ASKED, STAR),
                 **adapter,
             },
             {"out_loss": (1,), "out_worth": (batch,), "out_gradient": (adapter_size,)},
@@ -181,10 +187,16 @@ def graph_signature(
             {"out_plan": plans},
         ),
     }
+    flat: Shape = (CANDIDATES, horizon * size)
     for steps in FUSED_STEPS:
+        moves: dict[str, Shape] = {} if steps == 1 else {"in_factors": (3 * (steps - 1),)}
         signatures[f"plan_{steps}"] = (
-            {"in_plan": plans, "in_level": (steps,), "in_factors": (steps, 3), **now, **scale},
-            {"out_plan": (1, horizon, size), "out_return": (1,), "out_action": (1, actions)},
+            {"in_plan": flat, "in_step": (steps, LEVEL_FEATURES + 1), **now, **moves},
+            {
+                "out_plan": flat,
+                "out_return": (CANDIDATES,),
+                "out_action": (CANDIDATES, actions),
+            },
         )
     return signatures[graph.removesuffix(INT8)]
 
@@ -229,6 +241,7 @@ def load_bundle(path: Path, task: str) -> Bundle:
             graphs=graphs,
             work={graph: Work(**entry["graphs"][graph]["work"]) for graph in graphs},
             scores=tuple(Score(**score) for score in entry["scores"]),
+            adaptation=dict(entry["adaptation"]),
         )
     except OSError as error:
         raise BundleError(str(path), f"cannot be read ({error.strerror})") from error

@@ -90,7 +90,7 @@ def _check(options: argparse.Namespace) -> int:
 
     config = load_config(options.config)
     bundle, planner = load_model(config)
-    adaptation_settings(config)
+    adaptation_settings(config, bundle)
     planner.warm_up(runs=1)
     mode = "anytime" if planner.settings.anytime else planner.settings.mode
     print(f"OK: {config.path}, bundle {bundle.name}, task {bundle.contract.task}, mode {mode}")
@@ -115,7 +115,7 @@ def _adapt(options: argparse.Namespace) -> int:
     folder = config.state.directory
     logs = options.logs or folder / LOGS
     output = options.output or folder / ADAPTER
-    settings = adaptation_settings(config)
+    settings = adaptation_settings(config, bundle)
     name, seed = config.cell.name, config.planner.seed
     print(json.dumps(adapt(bundle, name, logs, output, settings, seed).to_json()))
     return 0

@@ -95,7 +95,7 @@ class TimingConfig:
 
 @dataclass(frozen=True)
 class AdaptationConfig:
-    """`[adaptation]`: adaptation on the device; None keeps the default of `adaptation`.
+    """`[adaptation]`: adaptation on the device; None keeps the bundle's.
 
     `capacity_slots` is how much experience is kept in memory, of the cell and of each neighbour. `gather_s`
     is how long the neighbours' logs are waited for.

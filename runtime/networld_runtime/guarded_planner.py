@@ -42,6 +42,10 @@ class PlannerLike(Protocol):
         """Plan with another adapter `[P]` from now on."""
         ...
 
+    def draw_ahead(self) -> None:
+        """Draw what the next plan needs and no observation says."""
+        ...
+
     def warm_up(self, runs: int = 20) -> None:
         """Run the model a few times."""
         ...

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
+import numpy as np
+
+from networld_runtime.contract import FloatArray
+
+LEVEL_FEATURES = 16
+"""Numbers by which a network that plans in one graph knows a level."""
 HIGHEST_LEVEL = 0.98
 LOWEST_LEVEL = 0.02
 """Levels that are learned from are uniform between the two, in training and in adaptation."""
@@ -30,3 +37,10 @@ def level_grid(steps: int, start: float = HIGHEST_LEVEL) -> list[float]:
     if not 0 < start < 1:
         raise ValueError(f"start = {start}: a level strictly between 0 and 1 is needed")
     return [start * (1 - step / steps) for step in range(steps + 1)]
+
+
+def level_features(levels: Sequence[float]) -> FloatArray:
+    """Return sines and cosines `[K, LEVEL_FEATURES]` of levels, as they are trained with."""
+    rates = np.exp(np.linspace(0.0, math.log(1000.0), LEVEL_FEATURES // 2, dtype=np.float32))
+    angles = np.asarray(levels, dtype=np.float32)[:, None] * rates
+    return np.concatenate([np.sin(angles), np.cos(angles)], axis=-1).astype(np.float32)

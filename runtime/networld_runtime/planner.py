@@ -12,6 +12,7 @@ from networld_runtime.anytime import best_way
 from networld_runtime.bundle import Bundle
 from networld_runtime.contract import BoolArray, FloatArray
 from networld_runtime.errors import ConfigError
+from networld_runtime.noise_source import NoiseSource
 from networld_runtime.planner_settings import PlannerSettings
 from networld_runtime.two_hot import decode_actions
 from networld_runtime.ways import Given, Plan
@@ -61,7 +62,7 @@ class Planner:
             )
         self._encoder = bundle.session("encoder")
         self._way = best_way(bundle, self.settings)
-        self._random = np.random.default_rng(seed)
+        self._noise = NoiseSource(seed)
         self._last: Plan | None = None
         self._adapter = np.zeros(bundle.adapter_size, dtype=np.float32)
         if adapter is not None:
@@ -73,7 +74,7 @@ class Planner:
         It shares the loaded graphs, and begins with the adapter that this one has now.
         """
         other = copy.copy(self)
-        other._random = np.random.default_rng(seed)
+        other._noise = NoiseSource(seed)
         other.reset()
         return other
 
@@ -110,9 +111,13 @@ class Planner:
         """
         now = {"in_latent": latent[None], "in_mean_field": mean_field[None]}
         given = Given(self._adapter, deadline_s)
-        probabilities, self._last = self._way.choose(now, given, self._random, self._last)
+        probabilities, self._last = self._way.choose(now, given, self._noise, self._last)
         action = decode_actions(probabilities, self.contract.actions, mask)
         return Decision(action, self._last)
+
+    def draw_ahead(self) -> None:
+        """Draw the noise of the next plan: done between two slots, it is no part of the time to an action."""
+        self._noise.draw_ahead()
 
     def warm_up(self, runs: int = 20) -> None:
         """Run the graphs a few times: the first runs are two to three times slower."""

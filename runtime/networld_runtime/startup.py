@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from networld_runtime.adaptation import AdaptationSettings
+from networld_runtime.adaptation import AdaptationSettings, settings_for
 from networld_runtime.bundle import Bundle, load_bundle
 from networld_runtime.config import Config
 from networld_runtime.errors import BundleError
@@ -25,10 +25,11 @@ def load_model(config: Config) -> tuple[Bundle, Planner]:
     return bundle, Planner(bundle, settings, config.planner.seed)
 
 
-def adaptation_settings(config: Config) -> AdaptationSettings:
-    """Return the defaults of adaptation, changed by the configuration.
+def adaptation_settings(config: Config, bundle: Bundle) -> AdaptationSettings:
+    """Return the bundle's settings of adaptation, changed by the configuration.
 
     Raises:
+        BundleError: The bundle recommends something that is no setting.
         ConfigError: A value is out of range.
     """
-    return AdaptationSettings(**config.adaptation.changes())
+    return settings_for(bundle, config.adaptation.changes())

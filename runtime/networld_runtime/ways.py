@@ -11,7 +11,8 @@ import numpy as np
 
 from networld_runtime.bundle import FUSED_STEPS, INT8, Bundle
 from networld_runtime.contract import FloatArray
-from networld_runtime.levels import level_grid
+from networld_runtime.levels import level_features, level_grid
+from networld_runtime.noise_source import NoiseSource
 from networld_runtime.plan_start import plan_start
 from networld_runtime.planner_settings import PlannerSettings
 from networld_runtime.realtime import monotonic_s
@@ -53,7 +54,7 @@ class Way(Protocol):
     """A way to choose an action; it holds graphs and settings and remembers nothing of a cell."""
 
     def choose(
-        self, now: Inputs, given: Given, random: np.random.Generator, last: Plan | None
+        self, now: Inputs, given: Given, noise: NoiseSource, last: Plan | None
     ) -> tuple[FloatArray, Plan | None]:
         """Return the probabilities of the action `[A]` and the plan that they were read from."""
         ...
@@ -82,9 +83,9 @@ class _OnePass:
         self._policy = bundle.session("policy")
 
     def choose(
-        self, now: Inputs, given: Given, random: np.random.Generator, last: Plan | None
+        self, now: Inputs, given: Given, noise: NoiseSource, last: Plan | None
     ) -> tuple[FloatArray, None]:
-        del random, last  # nothing is drawn, and there are no plans
+        del noise, last  # nothing is drawn, and there are no plans
         (probabilities,) = self._policy.run(in_adapter=given.adapter, **now)
         return probabilities[0], None
 
@@ -105,14 +106,15 @@ class _Stepwise:
         self._head = bundle.session("head")
         self._shape = (bundle.contract.horizon, bundle.contract.latent_size)
         self._rows = rows
-        self._guidance_scale = _guidance_scale(settings)
+        self._guidance_scale = np.array([_guidance_scale(settings)], dtype=np.float32)
         self._step_s = self._head_s = 0.0  # how long they took last
 
     def choose(
-        self, now: Inputs, given: Given, random: np.random.Generator, last: Plan | None
+        self, now: Inputs, given: Given, noise: NoiseSource, last: Plan | None
     ) -> tuple[FloatArray, Plan]:
         settings = self._settings
-        start, levels = _start(settings, self._shape, random, last)
+        draw = noise.draw((settings.plans, *self._shape))
+        start, levels = plan_start(settings, draw, None if last is None else last.latents)
         steps = SOLVERS[settings.solver](levels)
         taken, asked_s = 0, monotonic_s()
 
@@ -145,45 +147,43 @@ class _Stepwise:
 
 
 class _Fused:
-    """All steps of the distilled denoiser, the choice and the action in one graph.
+    """All steps of the distilled denoiser and what is to be said of the plans, in one graph.
 
     Args:
         bundle: A checked bundle.
         settings: How actions are chosen.
         graph: The graph.
+
+    Raises:
+        ValueError: The solver's last step is not to the clean plan, which the graph takes for granted.
     """
 
     def __init__(self, bundle: Bundle, settings: PlannerSettings, graph: str) -> None:
-        self._settings = settings
+        contract = bundle.contract
         self._graph = bundle.session(graph)
-        self._shape = (bundle.contract.horizon, bundle.contract.latent_size)
-        steps = SOLVERS[settings.solver](level_grid(settings.steps))
-        factors = [(step.noisy, step.clean, step.previous) for step in steps]
-        self._constant = {
-            "in_level": np.array([step.level for step in steps], dtype=np.float32),
-            "in_factors": np.array(factors, dtype=np.float32),
-            "in_guidance_scale": _guidance_scale(settings),
-        }
+        self._noise = (settings.plans, contract.horizon * contract.latent_size)
+        self._temperature = np.float32(settings.temperature)
+        self._shape = (contract.horizon, contract.latent_size)
+        *moves, last = SOLVERS[settings.solver](level_grid(settings.steps))
+        if (last.noisy, last.clean, last.previous) != (0, 1, 0):
+            raise ValueError(f"solver {settings.solver!r}: its last step is not to the clean plan")
+        features = level_features([step.level for step in (*moves, last)])
+        scale = np.full((len(features), 1), _guidance_scale(settings))
+        self._constant = {"in_step": np.hstack([features, scale]).astype(np.float32)}
+        if moves:
+            factors = [(step.noisy, step.clean, step.previous) for step in moves]
+            self._constant["in_factors"] = np.array(factors, dtype=np.float32).ravel()
 
     def choose(
-        self, now: Inputs, given: Given, random: np.random.Generator, last: Plan | None
+        self, now: Inputs, given: Given, noise: NoiseSource, last: Plan | None
     ) -> tuple[FloatArray, Plan]:
-        del given  # a graph that runs cannot be cut
-        start, _ = _start(self._settings, self._shape, random, last)
-        plan, expected, action = self._graph.run(in_plan=start, **self._constant, **now)
-        return action[0], Plan(plan[0], float(expected[0]))
+        del given, last  # a graph that runs cannot be cut, and starts from noise alone
+        start = self._temperature * noise.draw(self._noise)
+        plans, returns, actions = self._graph.run(in_plan=start, **self._constant, **now)
+        best = int(returns.argmax())
+        plan = Plan(plans[best].reshape(self._shape), float(returns[best]))
+        return actions[best], plan
 
 
-def _guidance_scale(settings: PlannerSettings) -> FloatArray:
-    return np.array([settings.guidance_scale if settings.guides else 0.0], dtype=np.float32)
-
-
-def _start(
-    settings: PlannerSettings,
-    shape: tuple[int, int],
-    random: np.random.Generator,
-    last: Plan | None,
-) -> tuple[FloatArray, list[float]]:
-    """Return where the plans start `[N, H, Z]`, and the levels to go through."""
-    draw = random.standard_normal((settings.plans, *shape), dtype=np.float32)
-    return plan_start(settings, draw, None if last is None else last.latents)
+def _guidance_scale(settings: PlannerSettings) -> float:
+    return settings.guidance_scale if settings.guides else 0.0

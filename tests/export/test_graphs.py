@@ -24,11 +24,13 @@ from networld_runtime.bundle import (
     load_bundle,
 )
 from networld_runtime.errors import BundleError
+from networld_runtime.levels import LEVEL_FEATURES, level_features
 from networld_runtime.planner import Planner
 from networld_runtime.planner_settings import DENOISERS, MODES, PlannerSettings
 from networld_runtime.sessions import Session
 from networld_runtime.ways import _Stepwise
-from networld_training.distillation.student import LEVEL_FEATURES, PlanShape, Student
+from networld_training.distillation.student import PlanShape, Student
+from networld_training.model import layers
 from networld_training.model.checkpoint import Checkpoint
 from networld_training.model.credit import Situation
 from networld_training.model.imagination import Imagined, imagined_loss, masked_logits
@@ -158,7 +160,8 @@ def test_gradient_graph_is_autograd_through_what_the_policy_is_trained_by(
         field = torch.cat([heard, rounded[..., -1:]], dim=-1)
         asked = model.policy(model.encode(rows["in_observation"]), field, adapter)
         logits = masked_logits(asked, rows["in_mask"])
-        expected = imagined_loss(imagined, given, logits, TEMPERATURE, rows["in_uniform"])
+        weighed = rows["in_asked"]
+        expected = imagined_loss(imagined, given, logits, TEMPERATURE, rows["in_uniform"], weighed)
         expected.backward()  # type: ignore[no-untyped-call]
         assert adapter.grad is not None
         wanted = adapter.grad.numpy()
@@ -230,7 +233,7 @@ def test_work_is_that_of_the_networks(bundle: Bundle) -> None:
     assert works[1].plan_operations - works[0].plan_operations == step
     assert works[2].plan_operations - works[1].plan_operations == 2 * step
     assert works[0].plan_operations == step + bundle.work["head"].plan_operations
-    level = 2 * LEVEL_FEATURES * hidden
+    level = 2 * (LEVEL_FEATURES + 1) * hidden
     given = 2 * (SIZE + FIELD_SIZE) * hidden + bundle.work["head"].fixed_operations
     assert [work.fixed_operations for work in works] == [
         given + steps * level for steps in FUSED_STEPS
@@ -243,6 +246,12 @@ def test_work_is_that_of_the_networks(bundle: Bundle) -> None:
     assert bundle.work["policy"].fixed_operations > expected
     for name in QUANTISED_GRAPHS:
         assert bundle.work[name + INT8].operations(3) == bundle.work[name].operations(3)
+
+
+def test_a_level_has_the_features_in_a_graph_that_it_was_trained_with() -> None:
+    levels = [0.02, 0.3, 0.98]
+    trained = layers.level_features(torch.tensor(levels), LEVEL_FEATURES).numpy()
+    np.testing.assert_allclose(level_features(levels), trained, atol=1e-4)
 
 
 def test_an_int8_graph_beyond_its_bound_is_refused(tmp_path: Path) -> None:

@@ -132,23 +132,22 @@ class ToyBundle(Bundle):
     def _plan_1(
         self,
         in_plan: FloatArray,
-        in_level: FloatArray,
-        in_factors: FloatArray,
+        in_step: FloatArray,
         in_latent: FloatArray,
         in_mean_field: FloatArray,
-        in_guidance_scale: FloatArray,
+        in_factors: FloatArray | None = None,
     ) -> tuple[FloatArray, ...]:
-        """All steps, and the best plan by the head."""
-        plan, previous = in_plan, np.zeros_like(in_plan)
-        for level, (noisy, clean, before) in zip(in_level, in_factors, strict=True):
-            (answer,) = self._denoiser(
-                plan, level[None], in_latent, in_mean_field, in_guidance_scale
-            )
+        """All steps, and what the head says of all plans."""
+        moves = np.zeros((0, 3)) if in_factors is None else in_factors.reshape(-1, 3)
+        plan = in_plan.reshape(len(in_plan), self.contract.horizon, -1)
+        previous = np.zeros_like(plan)
+        last = [(0.0, 1.0, 0.0)]
+        for step, (noisy, clean, before) in zip(in_step, [*moves, *last], strict=True):
+            level = np.arcsin(step[:1])  # the first feature is its sine
+            (answer,) = self._denoiser(plan, level, in_latent, in_mean_field, step[-1:])
             plan = noisy * plan + clean * answer + before * previous
             previous = answer
-        returns, actions = self._head(plan, in_latent, in_mean_field)
-        best = np.array([np.argmax(returns)])
-        return plan[best], returns[best], actions[best]
+        return plan.reshape(len(plan), -1), *self._head(plan, in_latent, in_mean_field)
 
     _plan_2 = _plan_4 = _plan_1_int8 = _plan_2_int8 = _plan_4_int8 = _plan_1
 

@@ -21,7 +21,7 @@ from networld_runtime.adaptation import (
 )
 from networld_runtime.contract import Contract
 from networld_runtime.episode_log import EpisodeLog
-from networld_runtime.errors import ConfigError, DataError
+from networld_runtime.errors import BundleError, ConfigError, DataError
 from networld_runtime.log_file import write_logs
 from networld_runtime.optimiser import AdamW, one_cycle
 
@@ -108,18 +108,29 @@ def test_adapter_that_does_not_help_is_thrown_away(
     assert not output.exists()
 
 
-def test_a_gain_within_its_error_is_not_believed(toy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An adapter that helps in some stretches of slots and harms as much in others."""
+def test_only_a_loss_beyond_its_error_is_believed(
+    toy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An adapter that helps in some stretches of slots and harms as much in others, or harms in all."""
     logs = made_logs(toy.contract, 101, ("a",))
     logs["a"][0].observation[:] = np.where(np.arange(101) // 5 % 2, 10.0, -10.0)[:, None]
     some = np.zeros(toy.adapter_size, dtype=np.float32)
-    some[:6] = 0.02
+    some[:6] = -0.02
     monkeypatch.setattr(adaptation._Trainer, "train", lambda *_: some)
     _, report = adapt_to_logs(toy, "a", logs, QUICK)
-    assert 0 < report.worth_after - report.worth_before < report.gain_error
-    assert not report.accepted
+    assert -report.gain_error < report.worth_after - report.worth_before < 0
+    assert report.accepted
     logs["a"][0].observation[:] = 10.0
-    assert adapt_to_logs(toy, "a", logs, QUICK)[1].accepted
+    assert not adapt_to_logs(toy, "a", logs, QUICK)[1].accepted
+
+
+def test_a_bundle_recommends_settings_that_somebody_may_change(toy: Any) -> None:
+    assert adaptation.settings_for(toy) == AdaptationSettings()
+    recommending = replace(toy, adaptation={"steps": 7, "learning_rate": 0.01})
+    found = adaptation.settings_for(recommending, {"steps": 9})
+    assert found == AdaptationSettings(steps=9, learning_rate=0.01)
+    with pytest.raises(BundleError, match=r"adaptation settings: .*speed.*; export again"):
+        adaptation.settings_for(replace(toy, adaptation={"speed": 7}))
 
 
 def test_too_few_slots_say_how_many_are_needed(toy: Any) -> None:
@@ -148,6 +159,18 @@ def test_actions_of_every_kind_are_drawn_and_masked(hybrid_toy: Any) -> None:
     assert not calls[-1]["in_weight"][:, 3:].any()
     drawn = np.stack([call["in_uniform"] for call in calls])
     assert ((drawn >= 0) & (drawn < 1)).all()
+
+
+def test_alternatives_of_a_known_cell_are_weighed_in_each_slot_of_a_step() -> None:
+    random = np.random.default_rng(0)
+    asked = adaptation._some_cells(random, 400, np.array([1, 0, 1, 1, 0, 1, 1], dtype=np.float32))
+    assert asked.shape == (400, 1, 7)
+    assert (asked.sum(axis=2) == 1).all()
+    counts = asked.sum(axis=(0, 1))
+    assert not counts[[1, 4]].any()
+    assert (np.abs(counts[[0, 2, 3, 5, 6]] - 80) < 30).all()
+    alone = adaptation._some_cells(random, 50, np.array([1, 0, 0, 0, 0, 0, 0], dtype=np.float32))
+    assert (alone[:, 0, 0] == 1).all()
 
 
 @pytest.mark.parametrize("content", [b"", b"junk", b"\xff" * 200])

@@ -48,6 +48,7 @@ class StubPlanner:
     fields: list[FloatArray] = field(default_factory=list)
     masks: list[BoolArray | None] = field(default_factory=list)
     deadlines: list[float] = field(default_factory=list)
+    drawn_ahead: list[int] = field(default_factory=list)
 
     def encode(self, observation: FloatArray) -> FloatArray:
         if self.raises:
@@ -68,6 +69,9 @@ class StubPlanner:
         self.masks.append(mask)
         del latent
         return Decision(-20 * mean_field[:1])
+
+    def draw_ahead(self) -> None:
+        self.drawn_ahead.append(len(self.fields))
 
     def reset(self) -> None:
         self.resets += 1
@@ -353,6 +357,12 @@ def test_deadline_of_the_slot_reaches_the_planner(site: Site) -> None:
     (deadline_s,) = site.planners["a"].deadlines
     assert before_s + 60 <= deadline_s <= monotonic_s() + 60  # what the radio gives
     assert site.agents["a"].counters()["plans_cut"] == 0
+
+
+def test_noise_is_drawn_after_the_action_went_out(site: Site) -> None:
+    site.slot(0)
+    site.slot(1)
+    assert site.planners["a"].drawn_ahead == [1, 2]
 
 
 def test_held_action_that_the_mask_forbids_gives_way_to_the_safe_one(

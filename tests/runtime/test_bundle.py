@@ -46,6 +46,7 @@ def folder(contract: Contract, tmp_path: Path) -> Path:
         "couplings": 2,
         "adapter_size": 3,
         "planner": {"mode": "policy"},
+        "adaptation": {"steps": 7},
         "graphs": graphs,
         "scores": [asdict(SCORE)],
     }
@@ -61,7 +62,7 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 
 def test_shipped_bundle_is_small() -> None:
-    assert sum(path.stat().st_size for path in SHIPPED.rglob("*")) < 36e6
+    assert sum(path.stat().st_size for path in SHIPPED.rglob("*")) < 40e6
 
 
 @pytest.mark.parametrize("task", ["power", "sched", "sleep"])
@@ -141,7 +142,7 @@ def test_bad_manifest_is_a_clear_error(folder: Path, text: str) -> None:
 
 def test_bundle_of_an_earlier_format_says_what_to_do(folder: Path) -> None:
     edit(folder, lambda manifest: manifest.update(format=2))
-    with pytest.raises(BundleError, match="format 2, expected 6; export it again"):
+    with pytest.raises(BundleError, match="format 2, expected 7; export it again"):
         load_bundle(folder, "power")
 
 
@@ -190,8 +191,14 @@ def test_signatures_follow_from_the_contract(folder: Path) -> None:
     )
     for steps in (1, 2, 4):
         inputs, outputs = bundle.signature(f"plan_{steps}")
-        assert inputs == {**given, **any_number, "in_level": (steps,), "in_factors": (steps, 3)}
-        assert outputs == {**acted, "out_plan": (1, 4, 24), "out_return": (1,)}
+        factors: dict[str, Shape] = {"in_factors": (3 * (steps - 1),)} if steps > 1 else {}
+        flat: Shape = ("candidates", 4 * 24)
+        assert inputs == {"in_plan": flat, "in_step": (steps, 17), **now, **factors}
+        assert outputs == {
+            "out_plan": flat,
+            "out_return": ("candidates",),
+            "out_action": ("candidates", 22),
+        }
     inputs, outputs = bundle.signature("gradient")
     assert inputs == {
         "in_observation": (32, 7, 6),
@@ -201,6 +208,7 @@ def test_signatures_follow_from_the_contract(folder: Path) -> None:
         "in_mask": (32, 7, 22),
         "in_uniform": (32, 7, 22),
         "in_weight": (32, 7),
+        "in_asked": (32, 1, 7),
         "in_adapter": (3,),
     }
     assert outputs == {"out_loss": (1,), "out_worth": (32,), "out_gradient": (3,)}

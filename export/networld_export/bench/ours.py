@@ -10,7 +10,7 @@ from torch import Tensor
 from networld_export.bench.others import Plan
 from networld_export.plan_graphs import FusedPlan
 from networld_runtime.contract import Contract
-from networld_runtime.levels import level_grid
+from networld_runtime.levels import level_features, level_grid
 from networld_runtime.solver import dpm_solver
 from networld_training.distillation.settings import DistillationSettings
 from networld_training.distillation.student import PlanShape, Student
@@ -22,18 +22,20 @@ def distilled_plan(contract: Contract, steps: int, candidates: int, compiled: bo
     model, student = _networks(contract)
     module = FusedPlan(model, student).eval().requires_grad_(False)
     grid = dpm_solver(level_grid(steps))
+    features = torch.from_numpy(level_features([step.level for step in grid]))
+    factors = [(step.noisy, step.clean, step.previous) for step in grid[:-1]]
     given = (
-        torch.tensor([step.level for step in grid]),
-        torch.tensor([(step.noisy, step.clean, step.previous) for step in grid]),
+        torch.nn.functional.pad(features, (0, 1), value=0.3),
         *_situation(contract),
-        torch.tensor([0.3]),
+        *([torch.tensor(factors).flatten()] if factors else []),
     )
     run: Callable[..., tuple[Tensor, ...]] = torch.compile(module) if compiled else module
-    shape = (candidates, contract.horizon, contract.latent_size)
+    shape = (candidates, contract.horizon * contract.latent_size)
 
     def plan() -> Tensor:
         with torch.no_grad():
-            return run(torch.randn(shape), *given)[2]
+            _, returns, actions = run(torch.randn(shape), *given)
+            return actions[returns.argmax()]
 
     return plan
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -15,6 +16,7 @@ from networld_runtime.contract import Action, ActionBins, Choice
 from networld_training.model.credit import BINS, CreditModel, CreditSize, Situation
 from networld_training.model.holding import Held
 from networld_training.model.imagination import (
+    FORBIDDEN,
     LARGEST_REGRET,
     OUT_OF_TURN,
     Imagined,
@@ -377,3 +379,27 @@ def test_another_depth_is_no_change_out_of_turn() -> None:
     logits = torch.zeros(1, 2, 16)
     light = torch.cat([hot(1, 2, of=3), torch.zeros(1, 2, 13)], dim=-1)
     assert advantages(imagined, given, logits, light, uniform(logits))[0].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("action", [BRANCH, POWER])
+def test_each_cell_asked_alone_leads_on_average_where_all_do(action: Action) -> None:
+    imagined = imagined_of(
+        (action,), lambda _, coded: coded[..., :1].sum(dim=1).square() + coded[..., 1]
+    )
+    given = situation(4, 3)
+    given = replace(given, weight=torch.tensor([1.0, 1.0, 1.0]).repeat(4, 1))
+    logits = torch.randn(4, 3, action.size, generator=draws(1))
+    logits[0, 0, 1] = FORBIDDEN
+    logits.requires_grad_()
+    drawn = uniform(logits)
+
+    def slope(asked: Tensor | None) -> Tensor:
+        loss = imagined_loss(imagined, given, logits, 0.1, drawn, asked)
+        found: Tensor = torch.autograd.grad(loss, logits)[0]
+        return found
+
+    alone = [slope(torch.eye(3)[cell].expand(4, 1, 3)) for cell in range(3)]
+    assert not torch.allclose(alone[0], alone[1])
+    torch.testing.assert_close(torch.stack(alone).mean(dim=0), slope(None))
+    pair = torch.eye(3)[[2, 0]].expand(4, 2, 3)
+    torch.testing.assert_close(slope(pair), (alone[0] + alone[2]) / 2)

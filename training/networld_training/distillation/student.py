@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from networld_runtime.contract import Contract
 from networld_runtime.errors import ConfigError, DataError
 from networld_runtime.files import write_atomically
+from networld_runtime.levels import LEVEL_FEATURES
 from networld_training.distillation.settings import DistillationSettings
 from networld_training.model.layers import level_features
 
 STUDENT = "distilled.safetensors"
 """Name of its file, beside the checkpoint that it was made from."""
 FORMAT = 1
-LEVEL_FEATURES = 16
 
 
 @dataclass(frozen=True)

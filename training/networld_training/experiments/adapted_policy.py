@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from networld_runtime.adaptation import AdaptationSettings, adapt_to_logs
+from networld_runtime.adaptation import adapt_to_logs, settings_for
 from networld_runtime.bundle import Bundle
 from networld_runtime.contract import FloatArray
 from networld_runtime.episode_log import EpisodeLog
@@ -167,7 +167,7 @@ def adapt_cells(
     adapters = []
     for name in list(logs)[: 1 if alike else None]:
         star = {one: logs[one] for one in stars[name]}
-        adapter, _ = adapt_to_logs(bundle, name, star, AdaptationSettings(), seed)
+        adapter, _ = adapt_to_logs(bundle, name, star, settings_for(bundle), seed)
         adapters.append(base if adapter is None else adapter)
     return adapters * len(logs) if alike else adapters
 

@@ -24,6 +24,7 @@ from networld_training.experiments.models import Made, Workshop
 from networld_training.experiments.plan import Experiment, Variant
 from networld_training.experiments.results_book import ResultsBook, Subject
 from networld_training.tasks.base import Rule
+from networld_training.tasks.registry import LEARNING
 from networld_training.tasks.scenario import Scenario
 
 EPISODE_SEED = 0
@@ -184,8 +185,11 @@ class _Plan:
             name: _switched_on(asdict(getattr(variant, name)))
             for name in ("planner", "messages", "adaptation")
         }
-        if variant.adaptation.episodes:
-            acting["adapter"] = asdict(AdaptationSettings())
+        if variant.adaptation.episodes and not variant.adaptation.whole:
+            learning = LEARNING[self.scenario.task]
+            acting["adapter"] = asdict(
+                AdaptationSettings(learning.adaptation_steps, learning.adaptation_rate)
+            )
         contender = self._contender(variant, seed)
         if variant.baseline:
             name = f"{self.scenario.task}-{variant.baseline}-{seed}"

@@ -12,9 +12,8 @@ from networld_runtime.contract import Action
 
 def action_probabilities(logits: Tensor, actions: Sequence[Action]) -> Tensor:
     """Return the probabilities `[..., A]` of logits `[..., A]`; those of each component add up to 1."""
-    return torch.cat(
-        [torch.softmax(part, dim=-1) for part in split_components(logits, actions)], dim=-1
-    )
+    parts = [torch.softmax(part, dim=-1) for part in split_components(logits, actions)]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
 
 
 def action_cross_entropy(logits: Tensor, target: Tensor, actions: Sequence[Action]) -> Tensor:
@@ -25,4 +24,6 @@ def action_cross_entropy(logits: Tensor, target: Tensor, actions: Sequence[Actio
 
 def split_components(values: Tensor, actions: Sequence[Action]) -> tuple[Tensor, ...]:
     """Return the part of each component of `[..., A]`."""
+    if len(actions) == 1:
+        return (values,)
     return torch.split(values, [action.size for action in actions], dim=-1)

@@ -72,7 +72,12 @@ def masked_logits(logits: Tensor, mask: Tensor) -> Tensor:
 
 
 def imagined_loss(
-    imagined: Imagined, given: Situation, logits: Tensor, temperature: float, uniform: Tensor
+    imagined: Imagined,
+    given: Situation,
+    logits: Tensor,
+    temperature: float,
+    uniform: Tensor,
+    asked: Tensor | None = None,
 ) -> Tensor:
     """Return how far the policy is from what all cells would gain most by; differentiable in `logits`.
 
@@ -88,6 +93,8 @@ def imagined_loss(
         logits: The policy's logits `[B, K, A]`, masked.
         temperature: What a choice loses, in typical credits, that is e times less likely than the best.
         uniform: Numbers between 0 and 1 that draw the choices `[B, K, A]`.
+        asked: The cells whose alternatives are weighed, one-hot `[B, m, K]`; None weighs those of all. Most
+            of the work is there; drawn evenly, some of the cells lead where all do.
     """
     held, actions = imagined.held, imagined.actions
     coded = _decided(logits, actions, uniform)
@@ -99,19 +106,24 @@ def imagined_loss(
     if any(isinstance(action, ActionBins) for action in actions):
         worth = imagined.credits(given, torch.cat(coded, dim=-1)) / imagined.credit.scale
         loss = loss - logits.shape[1] * worth
-    asked = _alternatives(split_components(logits, actions)[0], actions[0])
-    if asked is None:
+    if held is not None:
+        begun = split_components(logits, actions)[0]
+        likelihood = (kept * torch.log_softmax(begun, dim=-1)).sum(dim=-1)
+        loss = loss - (1 - turn) * likelihood
+    choice = _alternatives(split_components(logits, actions)[0], actions[0])
+    if choice is None:
         return given.mean(loss)
-    first, alternatives = asked
+    first, alternatives = choice
     allowed = first > FORBIDDEN / 2
     with torch.no_grad():
-        regret = _regret(imagined, given, coded, alternatives, allowed)
-    wrong = torch.where(allowed, temperature * first + regret, 0.0)
-    loss = loss + turn * wrong.square().sum(dim=-1)
-    if held is not None:
-        likelihood = (kept * torch.log_softmax(first, dim=-1)).sum(dim=-1)
-        loss = loss - (1 - turn) * likelihood
-    return given.mean(loss)
+        regret = _regret(imagined, given, coded, alternatives, allowed, asked)
+    first, allowed, turn = (_of(asked, one) for one in (first, allowed.to(first), turn[..., None]))
+    wrong = torch.where(allowed > 0, temperature * first + regret, 0.0)
+    weighed = turn[..., 0] * wrong.square().sum(dim=-1)
+    if given.weight is None:
+        return given.mean(loss) + weighed.mean()
+    weight = _of(asked, given.weight[..., None])[..., 0]
+    return given.mean(loss) + (weighed * weight).sum() / weight.sum().clamp(min=1e-6)
 
 
 def advantages(
@@ -174,8 +186,9 @@ def _regret(
     coded: Sequence[Tensor],
     alternatives: Tensor,
     allowed: Tensor,
+    asked: Tensor | None = None,
 ) -> Tensor:
-    """Return what each alternative of each cell loses against its best allowed one `[B, K, n]`.
+    """Return what each alternative of each cell loses against its best allowed one `[B, m, n]`.
 
     What the other cells do is as in `coded`; credits of all cells count.
 
@@ -185,10 +198,16 @@ def _regret(
         coded: What all cells do, component by component.
         alternatives: Codes of each cell's alternatives in the first component `[B, K, n, a]`.
         allowed: Which of them are.
+        asked: Those cells, one-hot `[B, m, K]`; None for all.
     """
-    networks, cells, choices, _ = alternatives.shape
-    own = torch.eye(cells, device=allowed.device)[:, None, :, None]
-    joint = torch.where(own > 0, alternatives[:, :, :, None], coded[0][:, None, None])
+    networks, cells, choices, size = alternatives.shape
+    own = torch.eye(cells, device=allowed.device).expand(networks, -1, -1)
+    own = own if asked is None else asked
+    cells = own.shape[1]
+    alternatives = _of(asked, alternatives.flatten(2)).reshape(networks, cells, choices, size)
+    joint = torch.where(
+        own[:, :, None, :, None] > 0, alternatives[:, :, :, None], coded[0][:, None, None]
+    )
     order = joint.flatten(0, 2)
     rest = [part.repeat_interleave(cells * choices, dim=0) for part in coded[1:]]
     worth = imagined.total(given.repeated(cells * choices), torch.cat([order, *rest], dim=-1))
@@ -196,9 +215,16 @@ def _regret(
     if imagined.held is not None:
         resting = 1 - torch.eye(choices, device=worth.device)[SERVE]
         wrong_depth = resting - imagined.held.rest(given.observation)
-        worth = worth - OUT_OF_TURN * wrong_depth
+        worth = worth - OUT_OF_TURN * _of(asked, wrong_depth)
+    if asked is not None:
+        allowed = _of(asked, allowed.to(worth)) > 0
     best = torch.where(allowed, worth, -torch.inf).amax(dim=-1, keepdim=True)
     return (best - worth).clamp(0.0, LARGEST_REGRET)
+
+
+def _of(asked: Tensor | None, values: Tensor) -> Tensor:
+    """Return the values `[B, m, x]` of the cells asked, of those of all cells `[B, K, x]`."""
+    return values if asked is None else asked @ values
 
 
 def _decided(logits: Tensor, actions: Sequence[Action], uniform: Tensor) -> list[Tensor]:

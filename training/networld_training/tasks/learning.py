@@ -41,12 +41,16 @@ class Learning:
         floors: For each coupling, how much of it does not matter.
         behaviour: Features that show what was done before; the policy is blind to them.
         holding: States that last; None if every slot stands for itself.
+        adaptation_steps: Steps of an adaptation on the device, by experiment.
+        adaptation_rate: Their peak learning rate: the higher, the more the credit model is trusted.
     """
 
     activity: tuple[float, ...]
     floors: tuple[float, ...]
     behaviour: tuple[str, ...] = ()
     holding: Holding | None = None
+    adaptation_steps: int = 200
+    adaptation_rate: float = 5e-4
 
 
 def bin_activity(bins: ActionBins) -> tuple[float, ...]:

@@ -72,6 +72,8 @@ POWER_LEARNING = Learning(
         "interference",
         *(feature.name for feature in POWER_CONTRACT.features if feature.name.endswith("_ago")),
     ),
+    adaptation_steps=600,
+    adaptation_rate=1e-3,
 )
 
 POWER_SPEC = TaskSpec(
