@@ -13,6 +13,9 @@ from update_results import AS_INFORMED, CEILING, with_interval
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "experiments.md"
 FOLDER = ROOT / "benchmarks" / "experiments"
+LEARNING = ROOT / "docs" / "learning.md"
+CHOICE = ROOT / "docs" / "choice.json"
+CHOSEN = re.compile(r"(<!-- choice -->\n).*?(<!-- choice end -->)", re.DOTALL)
 SECTION = re.compile(r"(<!-- experiments -->\n).*?(<!-- experiments end -->)", re.DOTALL)
 
 
@@ -82,5 +85,34 @@ def updated_page() -> str:
     return SECTION.sub(lambda found: f"{found[1]}\n{section}\n\n{found[2]}", PAGE.read_text())
 
 
+def choice_table(found: dict[str, Any]) -> str:
+    """Return the scores of the models that one was chosen from, as Markdown."""
+    scores: dict[str, dict[str, dict[str, float]]] = {}
+    for row in found["rows"]:
+        if row["policy"].startswith("seed-"):
+            scores.setdefault(row["policy"], {})[row["task"]] = row["score"]
+    tasks = list(next(iter(scores.values())))
+    lines = [
+        f"| | {' | '.join(f'`{task}`' for task in tasks)} | mean |",
+        f"|---{'|---' * len(tasks)}|---|",
+    ]
+    for name, one in sorted(scores.items()):
+        mean = sum(score["iqm"] for score in one.values()) / len(one)
+        cells = [
+            name.replace("-", " "),
+            *(with_interval(one[task]) for task in tasks),
+            f"{mean:.1f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def updated_learning() -> str:
+    """Return docs/learning.md with the scores of the models that one was chosen from."""
+    table = choice_table(json.loads(CHOICE.read_text()))
+    return CHOSEN.sub(lambda found: f"{found[1]}\n{table}\n\n{found[2]}", LEARNING.read_text())
+
+
 if __name__ == "__main__":
     PAGE.write_text(updated_page())
+    LEARNING.write_text(updated_learning())

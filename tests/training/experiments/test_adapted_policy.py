@@ -106,6 +106,7 @@ def test_every_cell_learns_from_its_star_and_one_for_all_where_stars_are_alike(
 
 class _Bundle:
     adapter_size = 4
+    adaptation: Mapping[str, Any] = {}
 
 
 BUNDLE: Bundle = _Bundle()  # type: ignore[assignment]
