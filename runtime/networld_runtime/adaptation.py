@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,9 @@ class AdaptationSettings:
     """How the adapter is trained.
 
     Attributes:
-        steps: Optimiser steps.
+        steps: Optimiser steps, at most.
+        passes: How often a slot is drawn on average, at most: fewer slots take fewer steps, or they would be
+            learned by heart.
         learning_rate: Peak of a one-cycle schedule that ends at zero.
         weight_decay: AdamW's pull towards zero, the base model.
         gradient_norm: Largest gradient norm; longer gradients are scaled down.
@@ -66,6 +68,7 @@ class AdaptationSettings:
     gradient_norm: float = 1.0
     query_share: float = 0.25
     minimum_slots: int = 64
+    passes: int = 40
 
     def __post_init__(self) -> None:
         check_values(
@@ -77,6 +80,7 @@ class AdaptationSettings:
                 ("weight_decay", 0 <= self.weight_decay <= 1, "0 to 1"),
                 ("gradient_norm", self.gradient_norm > 0, "above 0"),
                 ("query_share", 0.05 <= self.query_share <= 0.9, "0.05 to 0.9"),
+                ("passes", 1 <= self.passes <= 100_000, "1 to 100000"),
                 ("minimum_slots", self.minimum_slots >= 2 * BLOCKS, f"at least {2 * BLOCKS}"),
             ),
         )
@@ -190,6 +194,8 @@ def adapt_to_logs(
     trainer = _Trainer(bundle.session("gradient"), bundle.adaptation_batch)
     base = np.zeros(bundle.adapter_size, dtype=np.float32)
     before = trainer.worth(base, star.some(query))
+    steps = min(settings.steps, math.ceil(settings.passes * len(support) / trainer.batch))
+    settings = replace(settings, steps=steps)
     adapter = trainer.train(base, star.some(support), settings, seed)
     after = trainer.worth(adapter, star.some(query))
 

@@ -110,6 +110,7 @@ class AdaptationConfig:
     gradient_norm: float | None = None
     query_share: float | None = None
     minimum_slots: int | None = None
+    passes: int | None = None
 
     def changes(self) -> dict[str, Any]:
         """Return the training settings that differ from the defaults."""
@@ -252,6 +253,7 @@ def _adaptation(table: Table) -> AdaptationConfig:
         gradient_norm=table.number("gradient_norm", None, 1e-9, 1e9),
         query_share=table.number("query_share", None, 0.05, 0.9),
         minimum_slots=table.integer("minimum_slots", None, 16, 1 << 20),
+        passes=table.integer("passes", None, 1, 100_000),
     )
 
 

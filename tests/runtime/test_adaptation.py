@@ -133,6 +133,13 @@ def test_a_bundle_recommends_settings_that_somebody_may_change(toy: Any) -> None
         adaptation.settings_for(replace(toy, adaptation={"speed": 7}))
 
 
+def test_few_slots_take_few_steps(toy: Any) -> None:
+    logs = made_logs(toy.contract, 100)
+    settings = AdaptationSettings(steps=50, passes=2)  # 73 slots to train on, batches of 8
+    assert adapt_to_logs(toy, "a", logs, settings)[1].steps == 19
+    assert adapt_to_logs(toy, "a", logs, replace(settings, passes=9))[1].steps == 50
+
+
 def test_too_few_slots_say_how_many_are_needed(toy: Any) -> None:
     adapter, report = adapt_to_logs(toy, "a", made_logs(toy.contract, 30), QUICK)
     assert adapter is None

@@ -11,14 +11,16 @@ from pathlib import Path
 
 import numpy as np
 
+from networld_runtime.bench.load import adapting_process, filled_inputs, one_core
 from networld_runtime.bench.timing import time_work
 from networld_runtime.bundle import Bundle, load_bundle
-from networld_runtime.contract import FloatArray
 from networld_runtime.message import MeanFieldMessage, decode, encode
 from networld_runtime.planner import Planner
 
 RUNS = 500
 ADAPTATION_RUNS = 20
+PACED_RUNS, PACE_S = 2000, 0.005
+FEW_PLANS, MANY_PLANS = 1000, 100_000
 START = "from networld_runtime.bench.around import start; start({path!r}, {task!r}, {begin_s!r})"
 
 
@@ -38,12 +40,31 @@ def measure_around(bundle: Bundle) -> dict[str, float]:
     }
 
 
-def filled_inputs(bundle: Bundle, graph: str) -> dict[str, FloatArray]:
-    """Return inputs for a graph of static shapes; what is in them changes no time."""
-    inputs, _ = bundle.signature(graph)
+def measure_at_length(bundle: Bundle) -> dict[str, float]:
+    """Return what takes longer: planning beside an adaptation, and whether memory grows with plans."""
+    planner = Planner(bundle)
+    latent = np.zeros(bundle.contract.latent_size, dtype=np.float32)
+    field = np.zeros(bundle.contract.mean_field_size, dtype=np.float32)
+
+    def plan() -> None:
+        planner.plan(latent, field)
+
+    def p99_ms() -> float:
+        return time_work(plan, PACED_RUNS, PACE_S, afterwards=planner.draw_ahead).p99_ms
+
+    with one_core():
+        alone_ms = p99_ms()
+    with adapting_process(bundle):
+        beside_ms = p99_ms()
+    for _ in range(FEW_PLANS):
+        plan()
+    before_mb = _memory_mb("VmRSS")
+    for _ in range(MANY_PLANS):
+        plan()
     return {
-        name: np.full([int(size) for size in shape], 0.1, dtype=np.float32)
-        for name, shape in inputs.items()
+        "paced_plan_p99_ms": alone_ms,
+        "paced_plan_beside_adaptation_p99_ms": beside_ms,
+        "memory_growth_of_100000_plans_mb": round(_memory_mb("VmRSS") - before_mb, 3),
     }
 
 
@@ -63,14 +84,17 @@ def start(path: str, task: str, begin_s: float) -> None:
     latent = planner.encode(np.zeros(contract.observation_size, dtype=np.float32))
     planner.plan(latent, np.zeros(contract.mean_field_size, dtype=np.float32))
     taken_s = time.monotonic() - begin_s
-    print(json.dumps({"start_s": round(taken_s, 3), "memory_mb": round(_largest_memory_mb(), 1)}))
+    print(json.dumps({"start_s": round(taken_s, 3), "memory_mb": round(_memory_mb("VmHWM"), 1)}))
 
 
-def _largest_memory_mb() -> float:
-    """Return the most memory that this process had; what its parent had before it began does not count."""
+def _memory_mb(name: str) -> float:
+    """Return memory of this process, `VmRSS` now or `VmHWM` at most.
+
+    What its parent had before it began does not count, as it does in what `getrusage` says.
+    """
     try:
         status = Path("/proc/self/status").read_text()
     except OSError:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
     lines = dict(line.split(":", 1) for line in status.splitlines())
-    return int(lines["VmHWM"].split()[0]) * 1024 / 1e6
+    return int(lines[name].split()[0]) * 1024 / 1e6

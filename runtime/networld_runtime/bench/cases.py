@@ -81,7 +81,7 @@ class Row:
         threads: Threads of ONNX Runtime.
         pace_ms: A plan begins so long after the one before; 0 is back to back.
         load: One of `LOADS`: alone on its core, or beside a busy process.
-        p50_ms: Median of the time from latent and mean field to action.
+        p50_ms: Median of the time from latent and mean field to action; the noise is drawn before.
         p99_ms: 99th percentile.
         p999_ms: 99.9th percentile.
         score: Score of this way in the task's reference scenario; None where nobody measured it.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from networld_runtime.bench.around import measure_around
+from networld_runtime.bench.around import measure_around, measure_at_length
 from networld_runtime.bench.limits import measure_limits
 from networld_runtime.bench.machine import describe_machine
 from networld_runtime.bench.report import html_report
@@ -75,6 +75,8 @@ def measure_all(bundles: list[Bundle], quick: bool) -> Results:
     machine = describe_machine()
     limit = measure_limits()
     others = measure_around(bundles[0])
+    if not quick:
+        others |= measure_at_length(bundles[0])
     rows = [row for bundle in bundles for row in measure(bundle, limit, quick, _show)]
     print(file=sys.stderr)
     first = bundles[0]

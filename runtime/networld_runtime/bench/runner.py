@@ -72,10 +72,10 @@ def _timed(bundle: Bundle, case: Case, conditions: Conditions, quick: bool) -> T
     if conditions.pace_s:
         count = QUICK_PACED_RUNS if quick else PACED_RUNS
     else:
-        once_s = time_work(plan, FEWEST_RUNS).p50_ms / 1000
+        once_s = time_work(plan, FEWEST_RUNS, afterwards=planner.draw_ahead).p50_ms / 1000
         count = int(np.clip(BUDGET_S / once_s, FEWEST_RUNS, MOST_RUNS))
     with conditions.surroundings():
-        return time_work(plan, count, conditions.pace_s)
+        return time_work(plan, count, conditions.pace_s, afterwards=planner.draw_ahead)
 
 
 def _situations(contract: Contract) -> Iterator[tuple[FloatArray, FloatArray]]:

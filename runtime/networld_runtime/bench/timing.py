@@ -29,7 +29,11 @@ class Timing:
 
 
 def time_work(
-    work: Callable[[], object], count: int, pace_s: float = 0.0, warm_up: int = WARM_UP
+    work: Callable[[], object],
+    count: int,
+    pace_s: float = 0.0,
+    warm_up: int = WARM_UP,
+    afterwards: Callable[[], object] | None = None,
 ) -> Timing:
     """Time something, after a few runs that do not count.
 
@@ -39,9 +43,12 @@ def time_work(
         pace_s: A run begins so long after the one before did; 0 runs back to back. Caches are cold after
             a pause, so a paced run takes longer, and that is what a base station sees.
         warm_up: Runs before, that do not count.
+        afterwards: What is done after each run and is no part of its time.
     """
     for _ in range(warm_up):
         work()
+        if afterwards is not None:
+            afterwards()
     durations_s = np.zeros(count)
     next_s = time.perf_counter()
     for index in range(count):
@@ -51,6 +58,8 @@ def time_work(
         begin_s = time.perf_counter()
         work()
         durations_s[index] = time.perf_counter() - begin_s
+        if afterwards is not None:
+            afterwards()
     p50, p99, p999 = (
         round(1000 * float(one), 4) for one in np.percentile(durations_s, (50, 99, 99.9))
     )

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from networld_runtime.bench import runner
+from networld_runtime.bench import around, runner
 from networld_runtime.bench.around import measure_around
 from networld_runtime.bench.cases import Row, cases
 from networld_runtime.bench.limits import Limits, measure_limits
-from networld_runtime.bench.load import hostile_process
+from networld_runtime.bench.load import adapting_process, hostile_process
 from networld_runtime.bench.machine import describe_machine
 from networld_runtime.bench.report import html_report
 from networld_runtime.bench.results import Results, compared, comparison_table, read_results
@@ -54,6 +54,18 @@ def test_paced_runs_begin_a_slot_apart() -> None:
     before = time.perf_counter()
     time_work(lambda: begun.append(time.perf_counter()), 6, pace_s=0.01)
     assert begun[-1] - before >= 6 * 0.01
+
+
+def test_what_is_done_afterwards_takes_no_time_of_a_run() -> None:
+    order: list[str] = []
+
+    def afterwards() -> None:
+        order.append("after")
+        time.sleep(0.005)
+
+    timing = time_work(lambda: order.append("run"), 5, warm_up=1, afterwards=afterwards)
+    assert order == ["run", "after"] * 6
+    assert timing.p50_ms < 4
 
 
 def test_what_takes_long_shows() -> None:
@@ -130,6 +142,31 @@ def test_a_hostile_process_shares_one_core_and_goes_away() -> None:
         alone = time_work(lambda: sum(range(200_000)), 30)
     assert os.sched_getaffinity(0) == allowed
     assert alone.p999_ms > 0
+
+
+def test_an_adapting_process_yields_and_goes_away() -> None:
+    bundle = load_bundle(SHIPPED, "sched")
+    allowed = os.sched_getaffinity(0)
+    with adapting_process(bundle):
+        (child,) = children_of(os.getpid())
+        assert os.sched_getscheduler(child) == os.SCHED_IDLE
+        assert os.sched_getaffinity(child) == {min(allowed)}
+    assert children_of(os.getpid()) == []
+    assert os.sched_getaffinity(0) == allowed
+
+
+def test_planning_is_measured_beside_an_adaptation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(around, "PACED_RUNS", 20)
+    monkeypatch.setattr(around, "MANY_PLANS", 2000)
+    found = around.measure_at_length(load_bundle(SHIPPED, "sched"))
+    assert 0 < found["paced_plan_p99_ms"] < 1000
+    assert 0 < found["paced_plan_beside_adaptation_p99_ms"] < 1000
+    assert abs(found["memory_growth_of_100000_plans_mb"]) < 20
+
+
+def children_of(pid: int) -> list[int]:
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(child) for child in text.split()]
 
 
 def test_results_survive_their_file(tmp_path: Path) -> None:
