@@ -51,8 +51,8 @@ class ExportSettings:
         planner: Planner settings that the bundle recommends; the candidates fix a graph dimension.
         adaptation_batch: Slots in a batch of the gradient graph.
         parity_bound: Largest relative error against torch that is let through.
-        int8_bound: The same for graphs whose weights are int8, of the mean square's root; of those that
-            choose between plans, half of the choices must be the same.
+        int8_bound: The same for graphs whose weights are int8, of the mean square's root, in the median of
+            the samples.
     """
 
     name: str
