@@ -48,11 +48,13 @@ class ExportSettings:
 
     Attributes:
         name: Name of the bundle.
-        planner: Planner settings that the bundle recommends; the candidates fix a graph dimension.
+        planner: Planner settings that the bundle recommends, but for the temperature; the candidates fix a
+            graph dimension.
         adaptation_batch: Slots in a batch of the gradient graph.
         parity_bound: Largest relative error against torch that is let through.
         int8_bound: The same for graphs whose weights are int8, of the mean square's root, in the median of
             the samples.
+        temperature: Of the noise that plans start from; None takes each task's own.
     """
 
     name: str
@@ -60,6 +62,14 @@ class ExportSettings:
     adaptation_batch: int = 32
     parity_bound: float = PARITY_BOUND
     int8_bound: float = INT8_BOUND
+    temperature: float | None = None
+
+    def planner_in(self, task: str) -> PlannerSettings:
+        """Return the planner settings that the bundle recommends in a task."""
+        own = LEARNING[task].plan_temperature
+        return replace(
+            self.planner, temperature=own if self.temperature is None else self.temperature
+        )
 
 
 def write_bundle(
@@ -119,7 +129,7 @@ def write_bundle(
                 "adaptation_batch": settings.adaptation_batch,
                 "couplings": len(judge.credit.floors),
                 "adapter_size": task_model.adapter_size,
-                "planner": settings.planner.to_json(),
+                "planner": settings.planner_in(task).to_json(),
                 "adaptation": {
                     "steps": LEARNING[task].adaptation_steps,
                     "learning_rate": LEARNING[task].adaptation_rate,

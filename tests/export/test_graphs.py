@@ -39,7 +39,7 @@ from networld_training.model.mean_field import mean_field
 from networld_training.model.settings import PRESETS
 from networld_training.model.world_model import TaskModel, WorldModel
 from networld_training.tasks.power.contract import POWER_CONTRACT
-from networld_training.tasks.registry import CONTRACTS
+from networld_training.tasks.registry import CONTRACTS, LEARNING
 
 CANDIDATES, BATCH = 3, 4
 FLOAT_GRAPHS = (*GRAPHS, *QUANTISED_GRAPHS)
@@ -252,6 +252,18 @@ def test_a_level_has_the_features_in_a_graph_that_it_was_trained_with() -> None:
     levels = [0.02, 0.3, 0.98]
     trained = layers.level_features(torch.tensor(levels), LEVEL_FEATURES).numpy()
     np.testing.assert_allclose(level_features(levels), trained, atol=1e-4)
+
+
+def test_a_bundle_recommends_what_its_tasks_want(folder: Path) -> None:
+    learning = LEARNING["power"]
+    bundle = load_bundle(folder, "power")
+    assert bundle.planner["temperature"] == learning.plan_temperature
+    assert bundle.adaptation == {
+        "steps": learning.adaptation_steps,
+        "learning_rate": learning.adaptation_rate,
+    }
+    cool = replace(SETTINGS, temperature=0.25)
+    assert cool.planner_in("power") == replace(SETTINGS.planner, temperature=0.25)
 
 
 def test_an_int8_graph_beyond_its_bound_is_refused(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def add_planner_options(parser: argparse.ArgumentParser) -> None:
         "--guidance-scale", type=float, default=default.guidance_scale, help="0 is unguided"
     )
     parser.add_argument(
-        "--temperature", type=float, default=default.temperature, help="of the initial noise"
+        "--temperature", type=float, help="of the initial noise; each task's own if not given"
     )
 
 
@@ -70,9 +70,9 @@ def run(arguments: argparse.Namespace) -> int:
         steps=arguments.steps,
         candidates=arguments.candidates,
         guidance_scale=arguments.guidance_scale,
-        temperature=arguments.temperature,
     )
-    settings = ExportSettings(arguments.name or arguments.output.name, planner)
+    name, temperature = arguments.name or arguments.output.name, arguments.temperature
+    settings = ExportSettings(name, planner, temperature=temperature)
     checkpoint = load_checkpoint(arguments.checkpoint)
     path = arguments.checkpoint.with_name(STUDENT)
     student = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 from networld_runtime.bundle import graphs_digest
 from networld_runtime.errors import ConfigError, DataError
+from networld_runtime.planner_settings import PlannerSettings
 from networld_training import cli
 from networld_training.evaluation import workers
 from networld_training.evaluation.conditions import Conditions
@@ -21,6 +23,7 @@ from networld_training.experiments.plan import read_experiment
 from networld_training.experiments.results_book import ResultsBook
 from networld_training.tasks.power.network import PowerNetwork
 from networld_training.tasks.power.task import PowerTask
+from networld_training.tasks.registry import LEARNING
 
 FILE = """
 title = "What messages are worth"
@@ -257,6 +260,29 @@ def test_a_model_may_learn_from_fewer_episodes(data: Path, tmp_path: Path) -> No
     file.write_text(text.replace("episodes = 3", "episodes = 19"))
     with pytest.raises(DataError, match="has 18 episodes, so not 19"):
         Workshop(read_experiment(file), tmp_path / "more", data).train([("few", 0)])
+
+
+def test_plans_start_as_hot_as_the_task_wants_unless_a_variant_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warm = {"power": replace(LEARNING["power"], plan_temperature=1.4)}
+    monkeypatch.setattr("networld_training.experiments.plan.LEARNING", warm)
+    plans = '{ mode = "select"%s }'
+    path = tmp_path / "hot.toml"
+    text = FILE
+    for name, more in (("own", ""), ("said", ", temperature = 0.5")):
+        text += f'\n[[variant]]\nname = "{name}"\nmodel = "all"\nplanner = {plans % more}\n'
+    path.write_text(text)
+    found = {one.name: one.planner_in("power") for one in read_experiment(path).variants}
+    assert (found["own"].temperature, found["said"].temperature) == (1.4, 0.5)
+    assert found["all arrive"] == PlannerSettings(mode="policy")
+    path.write_text(
+        FILE.replace(
+            'model = "all"\n\n[[variant]]', 'model = "all"\ntemperature = 1\n\n[[variant]]'
+        )
+    )
+    with pytest.raises(ConfigError, match="unknown keys temperature"):
+        read_experiment(path)
 
 
 def test_messages_are_lost_as_often_as_said(power: PowerTask) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from networld_training.evaluation.own_policy import load_own_policy
 from networld_training.evaluation.scores import RANDOM
 from networld_training.tasks.base import Rule
 from networld_training.tasks.ceiling import CEILING
-from networld_training.tasks.registry import TASKS
+from networld_training.tasks.registry import LEARNING, TASKS
 from networld_training.tasks.scenario import Scenario
 from networld_training.tasks.spec import Information
 
@@ -151,7 +151,10 @@ def _make(kind: str, text: str, task: str, mode: str | None) -> Rule[Any]:
             load_policy,
         )
 
-        return load_policy(Path(text), task, None if mode is None else PlannerSettings(mode=mode))
+        settings = PlannerSettings() if mode is None else PlannerSettings(mode=mode)
+        if task in LEARNING:
+            settings = replace(settings, temperature=LEARNING[task].plan_temperature)
+        return load_policy(Path(text), task, settings)
     if kind == "learned":
         from networld_training.baselines.policy import BaselinePolicy  # noqa: PLC0415 - as above
 

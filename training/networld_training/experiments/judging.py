@@ -12,14 +12,16 @@ import numpy as np
 
 from networld_runtime.adaptation import AdaptationSettings
 from networld_runtime.errors import DataError
+from networld_runtime.planner_settings import PlannerSettings
 from networld_training.evaluation.bundle_policy import BundlePolicy, load_task_bundle
 from networld_training.evaluation.checkpoint_policy import load_policy
+from networld_training.evaluation.conditions import Conditions
 from networld_training.evaluation.episodes import draw_seeds
 from networld_training.evaluation.policies import Contender, find_contenders
 from networld_training.evaluation.results import ScenarioResult
 from networld_training.evaluation.scores import Metrics
 from networld_training.evaluation.workers import Work, run_all
-from networld_training.experiments.adapted_policy import AdaptedPolicy
+from networld_training.experiments.adapted_policy import Adaptation, AdaptedPolicy
 from networld_training.experiments.models import Made, Workshop
 from networld_training.experiments.plan import Experiment, Variant
 from networld_training.experiments.results_book import ResultsBook, Subject
@@ -52,9 +54,10 @@ class VariantContender(Contender):
         assert self.variant is not None  # noqa: S101
         if self.variant.adaptation.episodes:
             return AdaptedPolicy(Path(self.text), self.task, self.variant.adaptation)
+        planner = self.variant.planner_in(self.task)
         if self.kind == "bundle":
-            return BundlePolicy(load_task_bundle(Path(self.text), self.task), self.variant.planner)
-        return load_policy(Path(self.text), self.task, self.variant.planner, self.variant.messages)
+            return BundlePolicy(load_task_bundle(Path(self.text), self.task), planner)
+        return load_policy(Path(self.text), self.task, planner, self.variant.messages)
 
 
 @dataclass(frozen=True)
@@ -181,10 +184,12 @@ class _Plan:
         yield from self._on_networks(rule, subject, {"rule": rule.text}, rule.name)
 
     def _variant(self, variant: Variant, seed: int) -> Iterator[Piece]:
-        acting = {
-            name: _switched_on(asdict(getattr(variant, name)))
-            for name in ("planner", "messages", "adaptation")
+        settings: dict[str, PlannerSettings | Conditions | Adaptation] = {
+            "planner": variant.planner_in(self.scenario.task),
+            "messages": variant.messages,
+            "adaptation": variant.adaptation,
         }
+        acting = {name: _switched_on(asdict(one)) for name, one in settings.items()}
         if variant.adaptation.episodes and not variant.adaptation.whole:
             learning = LEARNING[self.scenario.task]
             acting["adapter"] = asdict(

@@ -17,7 +17,7 @@ from networld_training.evaluation.conditions import Conditions
 from networld_training.experiments.adapted_policy import Adaptation
 from networld_training.model.checkpoint import FORMAT
 from networld_training.model.settings import PRESETS, TrainingSettings
-from networld_training.tasks.registry import find_contract, find_scenario
+from networld_training.tasks.registry import LEARNING, find_contract, find_scenario
 from networld_training.tasks.scenario import Scenario
 
 T = TypeVar("T")
@@ -63,10 +63,11 @@ class Variant:
     Attributes:
         name: Name in tables.
         model: Name of the model, a key of the experiment's models; empty for a learned baseline.
-        planner: How actions are chosen.
+        planner: How actions are chosen, but for the temperature.
         messages: How messages arrive.
         adaptation: What it adapts to before it is judged, in mode `policy`, with all messages.
         baseline: Name of the learned baseline that acts instead of a model; empty if none does.
+        temperature: Of the noise that plans start from; None takes each task's own.
     """
 
     name: str
@@ -75,6 +76,16 @@ class Variant:
     messages: Conditions
     adaptation: Adaptation
     baseline: str = ""
+    temperature: float | None = None
+
+    def planner_in(self, task: str) -> PlannerSettings:
+        """Return how actions are chosen in a task."""
+        if self.planner.mode == "policy":
+            return self.planner
+        own = LEARNING[task].plan_temperature
+        return replace(
+            self.planner, temperature=own if self.temperature is None else self.temperature
+        )
 
 
 @dataclass(frozen=True)
@@ -196,7 +207,7 @@ def _model(table: Mapping[str, Any], folder: Path) -> ModelPlan:
 
 
 def _variant(table: Mapping[str, Any], models: Mapping[str, object]) -> Variant:
-    unknown = table.keys() - {one.name for one in fields(Variant)}
+    unknown = table.keys() - ({one.name for one in fields(Variant)} - {"temperature"})
     if unknown:
         raise KeyError(f"unknown keys {', '.join(sorted(unknown))}")
     baseline = str(table.get("baseline", ""))
@@ -218,4 +229,5 @@ def _variant(table: Mapping[str, Any], models: Mapping[str, object]) -> Variant:
         messages=Conditions(**table.get("messages", {})),
         adaptation=adaptation,
         baseline=baseline,
+        temperature=table.get("planner", {}).get("temperature"),
     )

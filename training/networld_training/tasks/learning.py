@@ -43,6 +43,8 @@ class Learning:
         holding: States that last; None if every slot stands for itself.
         adaptation_steps: Steps of an adaptation on the device, by experiment.
         adaptation_rate: Their peak learning rate: the higher, the more the credit model is trusted.
+        plan_temperature: Temperature of the noise that plans start from, by experiment: hot where logs hold
+            few of the actions that are worth a plan, cool where they hold too many.
     """
 
     activity: tuple[float, ...]
@@ -51,6 +53,7 @@ class Learning:
     holding: Holding | None = None
     adaptation_steps: int = 200
     adaptation_rate: float = 5e-4
+    plan_temperature: float = 1.0
 
 
 def bin_activity(bins: ActionBins) -> tuple[float, ...]:
