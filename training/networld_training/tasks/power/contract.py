@@ -74,6 +74,7 @@ POWER_LEARNING = Learning(
     ),
     adaptation_steps=600,
     adaptation_rate=1e-3,
+    plan_temperature=0.6,
 )
 
 POWER_SPEC = TaskSpec(

@@ -66,6 +66,7 @@ SCHED_LEARNING = Learning(
     activity=choice_activity(SCHED_CONTRACT.actions, 0, range(LISTED)),
     floors=(1.0,),
     behaviour=("interference", "transmitted_1_ago", "spectral_efficiency_1_ago"),
+    plan_temperature=0.6,
 )
 
 SCHED_SPEC = TaskSpec(

@@ -71,6 +71,7 @@ SLEEP_LEARNING = Learning(
         since="slots_in_state",
         patience_slots=PATIENCE_SLOTS,
     ),
+    plan_temperature=1.6,
 )
 
 SLEEP_SPEC = TaskSpec(
