@@ -24,7 +24,7 @@ from networld_training.experiments.adapted_policy import (
     adapt_cells,
     log_episodes,
 )
-from networld_training.experiments.fine_tuning import _joined, fine_tuned
+from networld_training.experiments.fine_tuning import _joined, _some_cells, fine_tuned
 from networld_training.model.checkpoint import load_checkpoint
 from networld_training.model.credit import Situation
 from networld_training.model.imagination import Imagined, imagined_loss, masked_logits
@@ -202,3 +202,13 @@ def loss_of(model: TaskModel, judge: Imagined, logs: Mapping[str, Sequence[Episo
         given = Situation(observation[1:], coupling[1:], neighbours)
         drawn = torch.rand(logits.shape, generator=torch.Generator().manual_seed(0))
         return imagined_loss(judge, given, logits, 0.1, drawn).item()
+
+
+def test_in_large_networks_some_cells_are_weighed_and_all_of_them_now_and_then() -> None:
+    generator = torch.Generator().manual_seed(0)
+    assert _some_cells(7, generator) is None
+    asked = _some_cells(19, generator)
+    assert asked is not None
+    assert asked.shape == (48, 3, 19)
+    assert (asked.sum(dim=1).amax(dim=-1) == 1).all()
+    assert (asked.sum(dim=(0, 1)) > 0).all()

@@ -24,6 +24,8 @@ from networld_training.model.world_model import TaskModel
 STEPS = 1000
 NETWORKS = 48
 """Slots of a step, each with all cells of an episode."""
+MOST_CELLS, WEIGHED_CELLS = 7, 3
+"""In networks of more cells, alternatives of so many are weighed in each slot: work grows by the square."""
 LEARNING_RATE = 3e-4
 LARGEST_GRADIENT = 1.0
 
@@ -67,12 +69,21 @@ def fine_tuned(
         logits = masked_logits(model.policy(latent, field), mask[episode, slot])
         uniform = torch.rand(logits.shape, generator=generator)
         given = Situation(observation[episode, slot], coupling[episode, slot], neighbours)
-        loss = imagined_loss(imagined, given, logits, temperature, uniform)
+        asked = _some_cells(len(names), generator)
+        loss = imagined_loss(imagined, given, logits, temperature, uniform, asked)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(parameters, LARGEST_GRADIENT)
         optimiser.step()
     return model
+
+
+def _some_cells(cells: int, generator: torch.Generator) -> Tensor | None:
+    """Return which cells' alternatives are weighed in each slot, one-hot `[NETWORKS, m, K]`; None for all."""
+    if cells <= MOST_CELLS:
+        return None
+    order = torch.rand((NETWORKS, cells), generator=generator).argsort(dim=-1)
+    return torch.eye(cells)[order[:, :WEIGHED_CELLS]]
 
 
 def _joined(
