@@ -71,6 +71,7 @@ SLEEP_LEARNING = Learning(
         since="slots_in_state",
         patience_slots=PATIENCE_SLOTS,
     ),
+    adaptation_rate=1e-4,
     plan_temperature=1.6,
 )
 
