@@ -27,11 +27,13 @@ from networld_training.model.world_model import TaskModel, WorldModel
 from networld_training.radio.streams import spawn_streams
 from networld_training.tasks.power import PowerNetwork, PowerTask
 from networld_training.tasks.power.contract import POWER_ACTION, POWER_CONTRACT
+from networld_training.tasks.registry import LEARNING
 from networld_training.tasks.scenario import Scenario
 
 NETWORK = PowerNetwork(slots=4, warm_up_slots=5)
 HORIZON, SIZE = POWER_CONTRACT.horizon, POWER_CONTRACT.latent_size
 PLANNING = MODES[1:]
+OWN = LEARNING["power"].plan_temperature
 
 
 def in_mode(mode: str, **changes: Any) -> PlannerSettings:
@@ -169,8 +171,9 @@ def test_plans_are_the_same_however_many_are_denoised_at_a_time(
 def test_a_checkpoint_plans_as_the_exporter_sets_it(model: TaskModel) -> None:
     parser = argparse.ArgumentParser()
     add_planner_options(parser)
-    exported = PlannerSettings(**vars(parser.parse_args([])))
-    assert exported == CheckpointPolicy(model).settings
+    options = vars(parser.parse_args([]))
+    assert options.pop("temperature") is None  # each task's own
+    assert PlannerSettings(**options) == CheckpointPolicy(model).settings
 
 
 @pytest.mark.slow
@@ -187,7 +190,7 @@ def test_bundle_and_checkpoint_are_found_by_their_paths(
 def test_a_mode_reaches_the_checkpoint_that_is_judged(tiny_checkpoint: Path, mode: str) -> None:
     found = find_contenders("power", [str(tiny_checkpoint)], only=True, mode=mode)[-1].make()
     assert isinstance(found, CheckpointPolicy)
-    assert found.settings == PlannerSettings(mode=mode)
+    assert found.settings == PlannerSettings(mode=mode, temperature=OWN)
 
 
 @pytest.mark.slow
@@ -195,7 +198,7 @@ def test_a_mode_reaches_the_bundle_that_is_judged(tiny_bundle: Path) -> None:
     for mode, expected in ((None, "guidance-select"), ("policy", "policy")):
         found = find_contenders("power", [str(tiny_bundle)], only=True, mode=mode)[-1].make()
         assert isinstance(found, BundlePolicy)
-        assert found.settings == PlannerSettings(mode=expected, candidates=2)
+        assert found.settings == PlannerSettings(mode=expected, candidates=2, temperature=OWN)
 
 
 def test_a_mode_that_is_none_or_for_nothing_is_refused(
