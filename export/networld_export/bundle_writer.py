@@ -30,7 +30,7 @@ from networld_runtime.planner_settings import PlannerSettings
 from networld_training.distillation.student import Student
 from networld_training.model.checkpoint import Checkpoint
 from networld_training.model.judges import checkpoint_judge
-from networld_training.tasks.registry import LEARNING
+from networld_training.tasks.registry import LEARNING, planner_in
 
 PARITY_BOUND = 5e-4
 """Guidance divides a gradient by its own size, which magnifies rounding where it is small."""
@@ -66,10 +66,7 @@ class ExportSettings:
 
     def planner_in(self, task: str) -> PlannerSettings:
         """Return the planner settings that the bundle recommends in a task."""
-        own = LEARNING[task].plan_temperature
-        return replace(
-            self.planner, temperature=own if self.temperature is None else self.temperature
-        )
+        return planner_in(task, self.planner, self.temperature)
 
 
 def write_bundle(

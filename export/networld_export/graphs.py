@@ -16,9 +16,10 @@ from networld_export.imagined_gradient import imagined_gradient
 from networld_export.plan_graphs import DistilledStep, FusedPlan, Head
 from networld_runtime.bundle import FUSED_STEPS, graph_signature
 from networld_runtime.contract import Action, mask_size
-from networld_runtime.levels import level_features, level_grid
+from networld_runtime.levels import level_grid
 from networld_runtime.sessions import Shape
-from networld_runtime.solver import Step, dpm_solver
+from networld_runtime.solver import dpm_solver
+from networld_runtime.step_inputs import step_inputs
 from networld_runtime.two_hot import encode_mask
 from networld_training.distillation.student import Student
 from networld_training.model.imagination import Imagined
@@ -148,21 +149,14 @@ def _draw(
     }
     if name == "in_around":
         return torch.softmax(4 * normal, dim=-1)
-    if name == "in_step":
-        features = torch.from_numpy(level_features([step.level for step in _steps(shape[0])]))
-        return torch.nn.functional.pad(features, (0, 1), value=0.3)
-    if name == "in_factors":
-        moves = _steps(shape[0] // 3 + 1)[:-1]
-        return torch.tensor([(one.noisy, one.clean, one.previous) for one in moves]).flatten()
+    if name in ("in_step", "in_factors"):
+        count = shape[0] if name == "in_step" else shape[0] // 3 + 1
+        return torch.from_numpy(step_inputs(dpm_solver(level_grid(count)), 0.3)[name])
     if name == "in_asked":
         return torch.eye(shape[-1])[uniform.argsort(dim=-1)[..., 0]]
     if name == "in_mask":
         return torch.maximum((uniform < 0.7).float(), _always(actions))
     return special.get(name, 2 * uniform - 1)
-
-
-def _steps(count: int) -> list[Step]:
-    return dpm_solver(level_grid(count))
 
 
 def _always(actions: tuple[Action, ...]) -> Tensor:

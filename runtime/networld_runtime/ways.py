@@ -11,12 +11,13 @@ import numpy as np
 
 from networld_runtime.bundle import FUSED_STEPS, INT8, Bundle
 from networld_runtime.contract import FloatArray
-from networld_runtime.levels import level_features, level_grid
+from networld_runtime.levels import level_grid
 from networld_runtime.noise_source import NoiseSource
 from networld_runtime.plan_start import plan_start
 from networld_runtime.planner_settings import PlannerSettings
 from networld_runtime.realtime import monotonic_s
 from networld_runtime.solver import SOLVERS, solve
+from networld_runtime.step_inputs import step_inputs
 
 Inputs = Mapping[str, FloatArray]
 """What all graphs of a decision take: `in_latent` and `in_mean_field`."""
@@ -164,15 +165,8 @@ class _Fused:
         self._noise = (settings.plans, contract.horizon * contract.latent_size)
         self._temperature = np.float32(settings.temperature)
         self._shape = (contract.horizon, contract.latent_size)
-        *moves, last = SOLVERS[settings.solver](level_grid(settings.steps))
-        if (last.noisy, last.clean, last.previous) != (0, 1, 0):
-            raise ValueError(f"solver {settings.solver!r}: its last step is not to the clean plan")
-        features = level_features([step.level for step in (*moves, last)])
-        scale = np.full((len(features), 1), _guidance_scale(settings))
-        self._constant = {"in_step": np.hstack([features, scale]).astype(np.float32)}
-        if moves:
-            factors = [(step.noisy, step.clean, step.previous) for step in moves]
-            self._constant["in_factors"] = np.array(factors, dtype=np.float32).ravel()
+        steps = SOLVERS[settings.solver](level_grid(settings.steps))
+        self._constant = step_inputs(steps, _guidance_scale(settings))
 
     def choose(
         self, now: Inputs, given: Given, noise: NoiseSource, last: Plan | None

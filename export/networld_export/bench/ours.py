@@ -10,8 +10,9 @@ from torch import Tensor
 from networld_export.bench.others import Plan
 from networld_export.plan_graphs import FusedPlan
 from networld_runtime.contract import Contract
-from networld_runtime.levels import level_features, level_grid
+from networld_runtime.levels import level_grid
 from networld_runtime.solver import dpm_solver
+from networld_runtime.step_inputs import step_inputs
 from networld_training.distillation.settings import DistillationSettings
 from networld_training.distillation.student import PlanShape, Student
 from networld_training.model.world_model import ModelSize, TaskModel, WorldModel
@@ -22,13 +23,8 @@ def distilled_plan(contract: Contract, steps: int, candidates: int, compiled: bo
     model, student = _networks(contract)
     module = FusedPlan(model, student).eval().requires_grad_(False)
     grid = dpm_solver(level_grid(steps))
-    features = torch.from_numpy(level_features([step.level for step in grid]))
-    factors = [(step.noisy, step.clean, step.previous) for step in grid[:-1]]
-    given = (
-        torch.nn.functional.pad(features, (0, 1), value=0.3),
-        *_situation(contract),
-        *([torch.tensor(factors).flatten()] if factors else []),
-    )
+    features, *factors = map(torch.from_numpy, step_inputs(grid, 0.3).values())
+    given = (features, *_situation(contract), *factors)
     run: Callable[..., tuple[Tensor, ...]] = torch.compile(module) if compiled else module
     shape = (candidates, contract.horizon * contract.latent_size)
 

@@ -266,7 +266,7 @@ def test_plans_start_as_hot_as_the_task_wants_unless_a_variant_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warm = {"power": replace(LEARNING["power"], plan_temperature=1.4)}
-    monkeypatch.setattr("networld_training.experiments.plan.LEARNING", warm)
+    monkeypatch.setattr("networld_training.tasks.registry.LEARNING", warm)
     plans = '{ mode = "select"%s }'
     path = tmp_path / "hot.toml"
     text = FILE

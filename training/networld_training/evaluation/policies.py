@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from networld_training.evaluation.own_policy import load_own_policy
 from networld_training.evaluation.scores import RANDOM
 from networld_training.tasks.base import Rule
 from networld_training.tasks.ceiling import CEILING
-from networld_training.tasks.registry import LEARNING, TASKS
+from networld_training.tasks.registry import LEARNING, TASKS, planner_in
 from networld_training.tasks.scenario import Scenario
 from networld_training.tasks.spec import Information
 
@@ -153,7 +153,7 @@ def _make(kind: str, text: str, task: str, mode: str | None) -> Rule[Any]:
 
         settings = PlannerSettings() if mode is None else PlannerSettings(mode=mode)
         if task in LEARNING:
-            settings = replace(settings, temperature=LEARNING[task].plan_temperature)
+            settings = planner_in(task, settings)
         return load_policy(Path(text), task, settings)
     if kind == "learned":
         from networld_training.baselines.policy import BaselinePolicy  # noqa: PLC0415 - as above

@@ -17,7 +17,7 @@ from networld_training.evaluation.conditions import Conditions
 from networld_training.experiments.adapted_policy import Adaptation
 from networld_training.model.checkpoint import FORMAT
 from networld_training.model.settings import PRESETS, TrainingSettings
-from networld_training.tasks.registry import LEARNING, find_contract, find_scenario
+from networld_training.tasks.registry import find_contract, find_scenario, planner_in
 from networld_training.tasks.scenario import Scenario
 
 T = TypeVar("T")
@@ -82,10 +82,7 @@ class Variant:
         """Return how actions are chosen in a task."""
         if self.planner.mode == "policy":
             return self.planner
-        own = LEARNING[task].plan_temperature
-        return replace(
-            self.planner, temperature=own if self.temperature is None else self.temperature
-        )
+        return planner_in(task, self.planner, self.temperature)
 
 
 @dataclass(frozen=True)

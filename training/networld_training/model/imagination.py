@@ -7,7 +7,7 @@ what the log shows does not lead there: everybody answers the same situation, an
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -106,11 +106,11 @@ def imagined_loss(
     if any(isinstance(action, ActionBins) for action in actions):
         worth = imagined.credits(given, torch.cat(coded, dim=-1)) / imagined.credit.scale
         loss = loss - logits.shape[1] * worth
+    begun = split_components(logits, actions)[0]
     if held is not None:
-        begun = split_components(logits, actions)[0]
         likelihood = (kept * torch.log_softmax(begun, dim=-1)).sum(dim=-1)
         loss = loss - (1 - turn) * likelihood
-    choice = _alternatives(split_components(logits, actions)[0], actions[0])
+    choice = _alternatives(begun, actions[0])
     if choice is None:
         return given.mean(loss)
     first, alternatives = choice
@@ -120,10 +120,10 @@ def imagined_loss(
     first, allowed, turn = (_of(asked, one) for one in (first, allowed.to(first), turn[..., None]))
     wrong = torch.where(allowed > 0, temperature * first + regret, 0.0)
     weighed = turn[..., 0] * wrong.square().sum(dim=-1)
-    if given.weight is None:
-        return given.mean(loss) + weighed.mean()
-    weight = _of(asked, given.weight[..., None])[..., 0]
-    return given.mean(loss) + (weighed * weight).sum() / weight.sum().clamp(min=1e-6)
+    counted = given.weight
+    if counted is not None:
+        counted = _of(asked, counted[..., None])[..., 0]
+    return given.mean(loss) + replace(given, weight=counted).mean(weighed)
 
 
 def advantages(

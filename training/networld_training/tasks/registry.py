@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from networld_runtime.contract import Contract
 from networld_runtime.errors import ConfigError
+from networld_runtime.planner_settings import PlannerSettings
 from networld_training.tasks.base import Rule, Task
 from networld_training.tasks.ceiling import ShippedCeiling, with_ceiling
 from networld_training.tasks.entry import TaskEntry, added_tasks
@@ -66,6 +68,14 @@ LEARNING: Mapping[str, Learning] = {
 SCENARIOS: Mapping[str, Scenario] = {
     scenario.id: scenario for entry in TASKS.values() for scenario in entry.scenarios.values()
 }
+
+
+def planner_in(
+    task: str, settings: PlannerSettings, temperature: float | None = None
+) -> PlannerSettings:
+    """Return planner settings with a temperature, the task's own if none is given."""
+    own = LEARNING[task].plan_temperature
+    return replace(settings, temperature=own if temperature is None else temperature)
 
 
 def find_task(name: str) -> TaskEntry:
