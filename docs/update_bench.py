@@ -27,8 +27,8 @@ def bench_section(bench: dict[str, Any]) -> str:
         row
         for row in bench["rows"]
         if row["task"] == task
-        and row["pace_ms"] == 0
-        and row["load"] == "idle"
+        and (row["pace_ms"], row["load"]) == (0, "idle")
+        and (row["provider"], row["threads"]) == ("cpu", 1)
         and row["candidates"] in (0, candidates)
     ]
     lines = [

@@ -14,10 +14,11 @@ import numpy as np
 
 from networld_export.graphs import GraphSource, graph_sources
 from networld_export.onnx_export import export_graph, parity, typical
-from networld_export.quantise import quantise
+from networld_export.quantise import halve, quantise
 from networld_export.work import count_work, weight_bytes
 from networld_runtime.bundle import (
     FORMAT,
+    FP16,
     INT8,
     MANIFEST,
     QUANTISED_GRAPHS,
@@ -36,6 +37,7 @@ PARITY_BOUND = 5e-4
 """Guidance divides a gradient by its own size, which magnifies rounding where it is small."""
 INT8_BOUND = 0.1
 """What is rounded to a byte is off by percents; whether that matters, scores say."""
+FP16_BOUND = 0.02
 PARITY_SAMPLES = 16
 LIBRARIES = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy")
 
@@ -54,6 +56,8 @@ class ExportSettings:
         parity_bound: Largest relative error against torch that is let through.
         int8_bound: The same for graphs whose weights are int8, of the mean square's root, in the median of
             the samples.
+        fp16_bound: The same as `int8_bound` for graphs of fp16.
+        half: Whether there are graphs of fp16.
         temperature: Of the noise that plans start from; None takes each task's own.
     """
 
@@ -62,6 +66,8 @@ class ExportSettings:
     adaptation_batch: int = 32
     parity_bound: float = PARITY_BOUND
     int8_bound: float = INT8_BOUND
+    fp16_bound: float = FP16_BOUND
+    half: bool = False
     temperature: float | None = None
 
     def planner_in(self, task: str) -> PlannerSettings:
@@ -153,7 +159,7 @@ def write_bundle(
 def _write_graph(
     source: GraphSource, folder: Path, settings: ExportSettings
 ) -> dict[str, dict[str, Any]]:
-    """Write a graph, and its twin of int8 where there is one; return their entries in the manifest.
+    """Write a graph, and its twins of fewer bytes where there are any; return their entries in the manifest.
 
     Raises:
         BundleError: One of them does not export or differs from torch.
@@ -163,14 +169,17 @@ def _write_graph(
     work = count_work(path)
     error = max(parity(source, path, PARITY_SAMPLES))
     entries = {source.name: _entry(source.name, path, error, settings.parity_bound, work)}
-    if source.name in QUANTISED_GRAPHS:
-        name = f"{source.name}{INT8}"
+    twins = [(INT8, quantise, settings.int8_bound)]
+    if settings.half:
+        twins.append((FP16, halve, settings.fp16_bound))
+    for suffix, write, bound in twins if source.name in QUANTISED_GRAPHS else ():
+        name = f"{source.name}{suffix}"
         twin = folder / f"{name}.onnx"
-        quantise(path, twin)
+        write(path, twin)
         errors = parity(source, twin, PARITY_SAMPLES, typical)
         error = float(np.median(errors))  # inputs as random as these are harder than any situation
         work = replace(work, weight_bytes=weight_bytes(twin))
-        entries[name] = _entry(name, twin, error, settings.int8_bound, work)
+        entries[name] = _entry(name, twin, error, bound, work)
     return entries
 
 

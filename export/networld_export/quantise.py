@@ -1,4 +1,4 @@
-"""Graphs whose weights are int8: a quarter of the bytes, and products of whole numbers."""
+"""Graphs of fewer bytes: weights of int8 and products of whole numbers, or numbers of two bytes."""
 
 from __future__ import annotations
 
@@ -39,6 +39,15 @@ def quantise(source: Path, target: Path) -> None:
             nodes_to_exclude=_vectors(model),
             extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
         )
+
+
+def halve(source: Path, target: Path) -> None:
+    """Write a copy of a graph that computes with numbers of two bytes; inputs and outputs stay float32."""
+    from onnxruntime.transformers.float16 import convert_float_to_float16  # noqa: PLC0415 - see above
+
+    model = onnx.load(source)
+    del model.graph.value_info[:]
+    onnx.save(convert_float_to_float16(model, keep_io_types=True), target)
 
 
 @contextlib.contextmanager

@@ -6,11 +6,13 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from networld_runtime.contract import Contract
 from networld_runtime.errors import BundleError
+from networld_runtime.execution import ONE_THREAD, Execution
 from networld_runtime.levels import LEVEL_FEATURES
 from networld_runtime.sessions import Session, Shape
 
@@ -22,9 +24,13 @@ FUSED_STEPS = (1, 2, 4)
 """Steps for which a whole plan by the distilled denoiser is one graph."""
 INT8 = "_int8"
 """How the names of graphs end whose weights are int8; they take and give what their originals do."""
+FP16 = "_fp16"
+"""The same for graphs that compute with two bytes, for GPUs."""
 QUANTISED_GRAPHS = ("distilled", *(f"plan_{steps}" for steps in FUSED_STEPS))
 """Graphs that a bundle with a distilled denoiser holds as well, in float32 and in int8."""
 DISTILLED_GRAPHS = (*QUANTISED_GRAPHS, *(f"{graph}{INT8}" for graph in QUANTISED_GRAPHS))
+HALF_GRAPHS = tuple(f"{graph}{FP16}" for graph in QUANTISED_GRAPHS)
+"""Graphs that a bundle may hold besides."""
 CANDIDATES = "candidates"
 """Dimension of graphs that take any number of plans."""
 NEIGHBOURS = 6
@@ -97,6 +103,7 @@ class Bundle:
         work: What a run of each graph takes.
         scores: How good the ways to choose an action are that somebody judged; may be empty.
         adaptation: Adaptation settings that the bundle recommends for the task.
+        execution: Where its graphs run.
     """
 
     path: Path
@@ -112,21 +119,23 @@ class Bundle:
     work: Mapping[str, Work] = field(default_factory=dict)
     scores: tuple[Score, ...] = ()
     adaptation: Mapping[str, Any] = field(default_factory=dict)
+    execution: Execution = ONE_THREAD
 
     def session(self, graph: str) -> Session:
         """Load a graph and check its inputs and outputs.
 
         Raises:
             BundleError: The bundle lacks it, or it does not load or does not fit the contract.
+            ConfigError: It is to run where it cannot.
         """
         if graph not in self.graphs:
             raise BundleError(
                 str(self.path),
-                f"no graph {graph!r}: exported without a distilled denoiser; make one with "
-                "`networld distil` and export again, or plan with the full one",
+                f"no graph {graph!r}: exported without a distilled denoiser, or without `--half`; make one "
+                "with `networld distil` and export again, or plan with the full one",
             )
         inputs, outputs = self.signature(graph)
-        return Session(self.graphs[graph], inputs, outputs)
+        return Session(self.graphs[graph], inputs, outputs, self.execution)
 
     def signature(self, graph: str) -> tuple[dict[str, Shape], dict[str, Shape]]:
         """Return names and shapes of a graph's inputs and outputs."""
@@ -198,11 +207,16 @@ def graph_signature(
                 "out_action": (CANDIDATES, actions),
             },
         )
-    return signatures[graph.removesuffix(INT8)]
+    return signatures[graph.removesuffix(INT8).removesuffix(FP16)]
 
 
-def load_bundle(path: Path, task: str) -> Bundle:
+def load_bundle(path: Path, task: str, execution: Execution = ONE_THREAD) -> Bundle:
     """Read a bundle's manifest and check every file of one task.
+
+    Args:
+        path: The bundle's folder.
+        task: Name of the task.
+        execution: Where its graphs are to run.
 
     Raises:
         BundleError: Something is missing, damaged, of another format or contract; lists every problem.
@@ -242,6 +256,7 @@ def load_bundle(path: Path, task: str) -> Bundle:
             work={graph: Work(**entry["graphs"][graph]["work"]) for graph in graphs},
             scores=tuple(Score(**score) for score in entry["scores"]),
             adaptation=dict(entry["adaptation"]),
+            execution=execution,
         )
     except OSError as error:
         raise BundleError(str(path), f"cannot be read ({error.strerror})") from error
@@ -255,8 +270,9 @@ def _check_files(path: Path, entries: Mapping[str, Mapping[str, Any]]) -> dict[s
     """Return the file of each graph after checking that it lies inside the bundle and is intact."""
     problems = []
     graphs = {}
-    distilled = any(graph in entries for graph in DISTILLED_GRAPHS)
-    for graph in (*GRAPHS, *DISTILLED_GRAPHS) if distilled else GRAPHS:
+    optional = (DISTILLED_GRAPHS, HALF_GRAPHS)
+    held = [together for together in optional if any(graph in entries for graph in together)]
+    for graph in chain(GRAPHS, *held):
         if graph not in entries:
             problems.append(f"graph {graph!r} is not in the manifest; export again")
             continue

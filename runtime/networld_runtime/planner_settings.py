@@ -11,7 +11,7 @@ from networld_runtime.solver import SOLVERS
 
 MODES = ("policy", "none", "guidance", "select", "guidance-select")
 """Ways to choose an action; `PlannerSettings` says what each does."""
-DENOISERS = ("full", "distilled", "distilled-int8")
+DENOISERS = ("full", "distilled", "distilled-int8", "distilled-fp16")
 """Networks that denoise plans; `PlannerSettings` says what each does."""
 
 
@@ -28,7 +28,8 @@ class PlannerSettings:
         denoiser: `full`: the denoiser that was trained on logs; guidance takes the classifier's gradient.
             `distilled`: a smaller one that has learned where the full one ends after many guided steps; one
             or two steps are enough. `distilled-int8`: the same with weights of one byte: smaller and faster,
-            and not quite as exact.
+            and not quite as exact. `distilled-fp16`: with numbers of two bytes, for GPUs; a processor takes
+            longer with them.
         steps: Denoising steps of a plan that starts from noise.
         candidates: Plans drawn for each decision in the modes that select.
         guidance_scale: Length of the classifier's step in every denoising step, in the modes with guidance.
@@ -80,13 +81,17 @@ class PlannerSettings:
 
     @property
     def needs_distilled(self) -> bool:
-        """Whether plans are denoised by the distilled denoiser, in float32 or int8."""
+        """Whether plans are denoised by the distilled denoiser, in whatever precision."""
         return self.mode != "policy" and self.denoiser != "full"
 
     @property
-    def quantised(self) -> bool:
-        """Whether plans are denoised by graphs of int8, which only bundles have."""
-        return self.mode != "policy" and self.denoiser == "distilled-int8"
+    def precision(self) -> str:
+        """How the names of graphs end that plan: `_int8`, `_fp16`, or nothing for float32.
+
+        Only bundles have graphs of any but float32.
+        """
+        _, _, precision = self.denoiser.partition("-") if self.mode != "policy" else ("", "", "")
+        return precision and f"_{precision}"
 
     @property
     def plans(self) -> int:

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from networld_runtime.bundle import FUSED_STEPS, INT8, Bundle
+from networld_runtime.bundle import FUSED_STEPS, Bundle
 from networld_runtime.contract import FloatArray
 from networld_runtime.levels import level_grid
 from networld_runtime.noise_source import NoiseSource
@@ -71,10 +71,9 @@ def make_way(bundle: Bundle, settings: PlannerSettings) -> Way:
         return _OnePass(bundle)
     if settings.needs_full:
         return _Stepwise(bundle, settings, "denoiser", bundle.candidates)
-    precision = INT8 if settings.quantised else ""
     if settings.steps in FUSED_STEPS and settings.warm_start_level == 0:
-        return _Fused(bundle, settings, f"plan_{settings.steps}{precision}")
-    return _Stepwise(bundle, settings, f"distilled{precision}", settings.plans)
+        return _Fused(bundle, settings, f"plan_{settings.steps}{settings.precision}")
+    return _Stepwise(bundle, settings, f"distilled{settings.precision}", settings.plans)
 
 
 class _OnePass:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -16,8 +17,10 @@ from networld_export.bundle_writer import ExportSettings, write_bundle
 from networld_export.graphs import GraphSource, graph_sources
 from networld_runtime.bundle import (
     DISTILLED_GRAPHS,
+    FP16,
     FUSED_STEPS,
     GRAPHS,
+    HALF_GRAPHS,
     INT8,
     QUANTISED_GRAPHS,
     Bundle,
@@ -43,8 +46,11 @@ from networld_training.tasks.registry import CONTRACTS, LEARNING
 
 CANDIDATES, BATCH = 3, 4
 FLOAT_GRAPHS = (*GRAPHS, *QUANTISED_GRAPHS)
+ALL_GRAPHS = (*GRAPHS, *DISTILLED_GRAPHS, *HALF_GRAPHS)
 TEMPERATURE = PRESETS["tiny"].temperature
-SETTINGS = ExportSettings("test", PlannerSettings(candidates=CANDIDATES), adaptation_batch=BATCH)
+SETTINGS = ExportSettings(
+    "test", PlannerSettings(candidates=CANDIDATES), adaptation_batch=BATCH, half=True
+)
 SIZE, FIELD_SIZE = POWER_CONTRACT.latent_size, POWER_CONTRACT.mean_field_size
 
 
@@ -89,7 +95,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundles") / "bundle"
     checkpoint = checkpoint_of(random_model())
     errors = write_bundle(checkpoint, folder, SETTINGS, print, random_student())
-    assert errors.keys() == {f"power/{graph}" for graph in (*GRAPHS, *DISTILLED_GRAPHS)}
+    assert errors.keys() == {f"power/{graph}" for graph in ALL_GRAPHS}
     assert max(errors[f"power/{graph}"] for graph in FLOAT_GRAPHS) <= 1e-4
     return folder
 
@@ -267,9 +273,46 @@ def test_a_bundle_recommends_what_its_tasks_want(folder: Path) -> None:
     assert cool.planner_in("power") == replace(SETTINGS.planner, temperature=0.25)
 
 
-def test_an_int8_graph_beyond_its_bound_is_refused(tmp_path: Path) -> None:
-    settings = replace(SETTINGS, int8_bound=1e-6)
-    with pytest.raises(BundleError, match="graph distilled_int8: relative error"):
+def test_graphs_of_fp16_plan_nearly_the_same(bundle: Bundle) -> None:
+    """A processor can run them, if slowly; what they were made for is a GPU."""
+    for name in QUANTISED_GRAPHS:
+        weights = onnx.load(bundle.graphs[name + FP16]).graph.initializer
+        assert onnx.TensorProto.FLOAT16 in {one.data_type for one in weights if one.dims}
+        assert bundle.work[name + FP16].weight_bytes < 0.6 * bundle.work[name].weight_bytes
+    latent, field = np.full(SIZE, 0.2, np.float32), np.full(FIELD_SIZE, 0.1, np.float32)
+    for steps in (2, 3):  # one graph, and a graph run for each step
+        asked = PlannerSettings(denoiser="distilled", steps=steps, candidates=5)
+        plans = []
+        for settings in (asked, replace(asked, denoiser="distilled-fp16")):
+            plan = Planner(bundle, settings).plan(latent, field).plan
+            assert plan is not None
+            plans.append(plan.latents)
+        np.testing.assert_allclose(plans[0], plans[1], atol=0.02)
+        assert np.any(plans[0] != plans[1])
+
+
+def test_graphs_of_fp16_are_there_where_they_were_asked_for(tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    settings = replace(SETTINGS, half=False)
+    write_bundle(checkpoint_of(random_model()), folder, settings, print, random_student())
+    bundle = load_bundle(folder, "power")
+    assert set(bundle.graphs) == {*GRAPHS, *DISTILLED_GRAPHS}
+    with pytest.raises(BundleError, match="`--half`"):
+        Planner(bundle, PlannerSettings(denoiser="distilled-fp16"))
+
+
+@pytest.mark.parametrize(
+    ("bounds", "graph"),
+    [
+        ({"int8_bound": 1e-6}, "distilled_int8"),
+        ({"fp16_bound": 1e-6, "half": True}, "distilled_fp16"),
+    ],
+)
+def test_a_graph_of_fewer_bytes_beyond_its_bound_is_refused(
+    tmp_path: Path, bounds: dict[str, Any], graph: str
+) -> None:
+    settings = replace(SETTINGS, **bounds)
+    with pytest.raises(BundleError, match=f"graph {graph}: relative error"):
         write_bundle(
             checkpoint_of(random_model()), tmp_path / "bundle", settings, print, random_student()
         )

@@ -67,7 +67,9 @@ def test_all_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_front_is_what_nothing_faster_equals() -> None:
     rows = [
-        Row("power", "fused", "distilled", 1, 8, 1, 0.0, "idle", p50_ms, 1.0, 1.0, score, 0.5)
+        Row(
+            "power", "fused", "distilled", 1, 8, "cpu", 1, 0.0, "idle", p50_ms, 1.0, 1.0, score, 0.5
+        )
         for p50_ms, score in ((3.0, 95.0), (1.0, 90.0), (2.0, 89.0), (4.0, None), (5.0, 96.0))
     ]
     assert [row.p50_ms for row in pareto(rows)] == [1.0, 3.0, 5.0]

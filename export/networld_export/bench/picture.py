@@ -51,4 +51,4 @@ def pareto(rows: list[Row]) -> list[Row]:
 
 
 def _is_shown(row: Row) -> bool:
-    return row.score is not None and row.pace_ms == 0 and row.load == "idle"
+    return row.score is not None and row.undisturbed

@@ -23,6 +23,9 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("--output", type=Path, default=Path("runs/bundle"), help="bundle folder")
     parser.add_argument("--name", help="name of the bundle; the folder's name if not given")
+    parser.add_argument(
+        "--half", action="store_true", help="add graphs of fp16, for GPUs (denoiser distilled-fp16)"
+    )
     add_planner_options(parser)
     parser.set_defaults(run=run)
 
@@ -72,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
         guidance_scale=arguments.guidance_scale,
     )
     name, temperature = arguments.name or arguments.output.name, arguments.temperature
-    settings = ExportSettings(name, planner, temperature=temperature)
+    settings = ExportSettings(name, planner, temperature=temperature, half=arguments.half)
     checkpoint = load_checkpoint(arguments.checkpoint)
     path = arguments.checkpoint.with_name(STUDENT)
     student = None

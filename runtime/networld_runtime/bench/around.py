@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from networld_runtime.bench.energy import mean_power_w
 from networld_runtime.bench.load import adapting_process, filled_inputs, one_core
 from networld_runtime.bench.timing import time_work
 from networld_runtime.bundle import Bundle, load_bundle
@@ -41,7 +42,7 @@ def measure_around(bundle: Bundle) -> dict[str, float]:
 
 
 def measure_at_length(bundle: Bundle) -> dict[str, float]:
-    """Return what takes longer: planning beside an adaptation, and whether memory grows with plans."""
+    """Return what takes longer: planning beside an adaptation, growth of memory with plans, their energy."""
     planner = Planner(bundle)
     latent = np.zeros(bundle.contract.latent_size, dtype=np.float32)
     field = np.zeros(bundle.contract.mean_field_size, dtype=np.float32)
@@ -58,10 +59,12 @@ def measure_at_length(bundle: Bundle) -> dict[str, float]:
         beside_ms = p99_ms()
     for _ in range(FEW_PLANS):
         plan()
-    before_mb = _memory_mb("VmRSS")
-    for _ in range(MANY_PLANS):
-        plan()
+    before_mb, begun_s = _memory_mb("VmRSS"), time.monotonic()
+    power_w = mean_power_w(plan, MANY_PLANS)
+    plan_s = (time.monotonic() - begun_s) / MANY_PLANS
+    energy = {} if power_w is None else {"energy_per_plan_mj": 1000 * power_w * plan_s}
     return {
+        **energy,
         "paced_plan_p99_ms": alone_ms,
         "paced_plan_beside_adaptation_p99_ms": beside_ms,
         "memory_growth_of_100000_plans_mb": round(_memory_mb("VmRSS") - before_mb, 3),

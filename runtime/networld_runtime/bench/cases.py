@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
 
-from networld_runtime.bundle import DISTILLED_GRAPHS, FUSED_STEPS, INT8, Bundle
+from networld_runtime.bundle import DISTILLED_GRAPHS, FUSED_STEPS, HALF_GRAPHS, Bundle
 from networld_runtime.planner_settings import PlannerSettings
 
 FULL_STEPS = (1, 2, 4, 10, 50)
@@ -58,14 +58,13 @@ class Case:
     def _runs(self) -> list[tuple[str, int, int]]:
         """Return the graphs that run in a decision, how often, and for how many plans."""
         asked = self.settings
-        precision = INT8 if asked.quantised else ""
         if self.form == "policy":
             return [("policy", 1, 0)]
         if self.form == "fused":
-            return [(f"plan_{asked.steps}{precision}", 1, asked.plans)]
+            return [(f"plan_{asked.steps}{asked.precision}", 1, asked.plans)]
         if asked.needs_full:
             return [("denoiser", asked.steps, 0), ("head", 1, asked.plans)]
-        return [(f"distilled{precision}", asked.steps, asked.plans), ("head", 1, asked.plans)]
+        return [(f"distilled{asked.precision}", asked.steps, asked.plans), ("head", 1, asked.plans)]
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,8 @@ class Row:
         variant: As in `Case`.
         k: Denoising steps; 0 for the policy.
         candidates: Plans that one is chosen from; 0 for the policy.
-        threads: Threads of ONNX Runtime.
+        provider: Where graphs run, `cpu`, `cuda` or `tensorrt`.
+        threads: Threads of a graph on the processor.
         pace_ms: A plan begins so long after the one before; 0 is back to back.
         load: One of `LOADS`: alone on its core, or beside a busy process.
         p50_ms: Median of the time from latent and mean field to action; the noise is drawn before.
@@ -93,6 +93,7 @@ class Row:
     variant: str
     k: int
     candidates: int
+    provider: str
     threads: int
     pace_ms: float
     load: str
@@ -101,6 +102,11 @@ class Row:
     p999_ms: float
     score: float | None
     fraction: float
+
+    @property
+    def undisturbed(self) -> bool:
+        """Whether it is back to back, alone, on one thread of the processor: pictures show those."""
+        return (self.pace_ms, self.load, self.provider, self.threads) == (0, "idle", "cpu", 1)
 
 
 def cases(bundle: Bundle, quick: bool) -> list[Case]:
@@ -111,15 +117,13 @@ def cases(bundle: Bundle, quick: bool) -> list[Case]:
 def _quick(bundle: Bundle) -> Iterator[Case]:
     yield _policy()
     yield from _full(bundle, (1, 2))
-    if set(DISTILLED_GRAPHS) <= bundle.graphs.keys():
-        yield from _distilled((1, 2), (bundle.candidates,))
+    yield from _distilled(bundle, (1, 2), (bundle.candidates,))
 
 
 def _all(bundle: Bundle) -> Iterator[Case]:
     yield _policy()
     yield from _full(bundle, FULL_STEPS)
-    if set(DISTILLED_GRAPHS) <= bundle.graphs.keys():
-        yield from _distilled(DISTILLED_STEPS, CANDIDATES)
+    yield from _distilled(bundle, DISTILLED_STEPS, CANDIDATES)
 
 
 def _policy() -> Case:
@@ -132,8 +136,13 @@ def _full(bundle: Bundle, steps: Iterable[int]) -> Iterator[Case]:
         yield Case("stepwise", "full", settings)
 
 
-def _distilled(steps: Iterable[int], candidates: Iterable[int]) -> Iterator[Case]:
-    for denoiser, count, plans in product(("distilled", "distilled-int8"), steps, candidates):
+def _distilled(bundle: Bundle, steps: Iterable[int], candidates: Iterable[int]) -> Iterator[Case]:
+    if not set(DISTILLED_GRAPHS) <= bundle.graphs.keys():
+        return
+    denoisers = ["distilled", "distilled-int8"]
+    if set(HALF_GRAPHS) <= bundle.graphs.keys():
+        denoisers.append("distilled-fp16")
+    for denoiser, count, plans in product(denoisers, steps, candidates):
         settings = PlannerSettings(denoiser=denoiser, steps=count, candidates=plans)
         form = "fused" if count in FUSED_STEPS else "stepwise"
         yield Case(form, denoiser, settings)

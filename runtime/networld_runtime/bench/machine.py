@@ -53,7 +53,7 @@ def describe_machine() -> Machine:
         processor=_processor() or platform.processor() or platform.machine(),
         board=_text(BOARD),
         architecture=platform.machine(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else _all_cores(),
+        cores=usable_cores(),
         memory_mb=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1_000_000,
         governor=_text(GOVERNOR),
         system=f"{platform.system()} {platform.release()}",
@@ -74,7 +74,10 @@ def _processor() -> str:
     return next((values[key] for key in PROCESSOR_KEYS if key in values), "")
 
 
-def _all_cores() -> int:
+def usable_cores() -> int:
+    """Return the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 

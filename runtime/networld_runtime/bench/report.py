@@ -15,6 +15,7 @@ COLOURS = {
     "policy": "#1b7f5c",
     "distilled": "#2b5fb8",
     "distilled-int8": "#7aa6e8",
+    "distilled-fp16": "#8a6fc4",
     "full": "#b8562b",
 }
 STYLE = """
@@ -68,7 +69,7 @@ def _table(rows: Sequence[Row]) -> str:
 
 def _picture(rows: Sequence[Row]) -> str:
     """Draw score over time where scores are known, else candidates over time, back to back."""
-    shown = [row for row in rows if row.pace_ms == 0 and row.load == "idle"]
+    shown = [row for row in rows if row.undisturbed]
     scored = [row for row in shown if row.score is not None]
     label = "score" if scored else "candidates"
     points = [

@@ -15,9 +15,9 @@ from networld_runtime.bench.limits import Limits
 from networld_runtime.bench.machine import Machine
 from networld_runtime.errors import DataError
 
-KEY = ("task", "form", "variant", "k", "candidates", "threads", "pace_ms", "load")
+KEY = ("task", "form", "variant", "k", "candidates", "provider", "threads", "pace_ms", "load")
 """What a row is of; the rest is what was measured."""
-COLUMNS = ("task", "form", "variant", "k", "candidates", "pace_ms", "load", "p50_ms", "p99_ms")
+COLUMNS = (*KEY, "p50_ms", "p99_ms")
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,9 @@ def text_table(rows: Sequence[Row]) -> str:
 
 def comparison_table(first: Results, second: Results) -> str:
     """Return the medians of two boards side by side, as aligned lines of text."""
-    lines: list[Sequence[str]] = [(*COLUMNS[:7], "first p50_ms", "second p50_ms", "ratio")]
+    lines: list[Sequence[str]] = [(*KEY, "first p50_ms", "second p50_ms", "ratio")]
     for one, other in compared(first, second):
-        cells = [_cell(getattr(one, name)) for name in COLUMNS[:7]]
+        cells = [_cell(getattr(one, name)) for name in KEY]
         ratio = f"{other.p50_ms / one.p50_ms:.2f}"
         lines.append((*cells, _cell(one.p50_ms), _cell(other.p50_ms), ratio))
     return aligned(lines)
@@ -112,8 +112,7 @@ def peers_table(results: Results) -> str:
     ours = [
         row
         for row in results.rows
-        if (row.task, row.form, row.pace_ms, row.load) == (task, "fused", 0, "idle")
-        and row.candidates == candidates
+        if (row.task, row.form, row.candidates) == (task, "fused", candidates) and row.undisturbed
     ]
     names = [f"{row.variant} K={row.k}, {row.p50_ms:g} ms" for row in ours]
     lines: list[Sequence[str]] = [("planner in torch", "p50_ms", *names)]

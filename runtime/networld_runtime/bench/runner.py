@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from networld_runtime.bench.cases import Case, Row, cases
 from networld_runtime.bench.limits import Limits
 from networld_runtime.bench.load import hostile_process
+from networld_runtime.bench.machine import usable_cores
 from networld_runtime.bench.timing import Timing, time_work
 from networld_runtime.bundle import Bundle
 from networld_runtime.contract import Contract, FloatArray
+from networld_runtime.execution import ONE_THREAD, Execution
 from networld_runtime.planner import Planner
+from networld_runtime.sessions import available_providers
 
 BUDGET_S = 0.5
 """How long a row of back-to-back runs takes at most."""
@@ -29,10 +32,12 @@ class Conditions:
     Attributes:
         pace_s: A plan begins so long after the one before; 0 is back to back.
         load: `idle`, or `hostile` beside a busy process on the same core.
+        execution: Where graphs run.
     """
 
     pace_s: float
     load: str
+    execution: Execution = ONE_THREAD
 
     def surroundings(self) -> AbstractContextManager[None]:
         """Return what goes on meanwhile."""
@@ -50,11 +55,14 @@ def measure(
         quick: A few cases, idle only.
         progress: Called with the rows done, their number and what is next.
     """
-    slot_s = bundle.contract.slot_s
-    conditions = [Conditions(0.0, "idle"), Conditions(min(slot_s, 0.02), "idle")]
+    pace_s = min(bundle.contract.slot_s, 0.02)
+    conditions = [Conditions(0.0, "idle"), Conditions(pace_s, "idle")]
     if not quick:
-        conditions.append(Conditions(min(slot_s, 0.02), "hostile"))
+        conditions.append(Conditions(pace_s, "hostile"))
     todo = [(case, one) for case in cases(bundle, quick) for one in conditions]
+    if not quick:
+        elsewhere = [Conditions(0.0, "idle", one) for one in other_executions()]
+        todo += [(case, one) for case in cases(bundle, quick=True) for one in elsewhere]
     rows = []
     for number, (case, one) in enumerate(todo):
         progress(number, len(todo), f"{bundle.contract.task} {case.form} {case.variant}")
@@ -62,8 +70,16 @@ def measure(
     return rows
 
 
+def other_executions() -> list[Execution]:
+    """Return what graphs can be run with here beside one thread of the processor."""
+    found = [Execution(provider) for provider in available_providers() if provider != "cpu"]
+    if usable_cores() > 1:
+        found.append(Execution(threads=2))
+    return found
+
+
 def _timed(bundle: Bundle, case: Case, conditions: Conditions, quick: bool) -> Timing:
-    planner = Planner(bundle, case.settings)
+    planner = Planner(replace(bundle, execution=conditions.execution), case.settings)
     situations = _situations(bundle.contract)
 
     def plan() -> None:
@@ -100,7 +116,8 @@ def _row(bundle: Bundle, limits: Limits, case: Case, conditions: Conditions, tim
         variant=case.variant,
         k=case.steps,
         candidates=case.settings.plans,
-        threads=1,
+        provider=conditions.execution.provider,
+        threads=conditions.execution.threads,
         pace_ms=1000 * conditions.pace_s,
         load=conditions.load,
         p50_ms=timing.p50_ms,

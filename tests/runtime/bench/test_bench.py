@@ -17,7 +17,7 @@ from networld_runtime.bench.cases import Row, cases
 from networld_runtime.bench.limits import Limits, measure_limits
 from networld_runtime.bench.load import adapting_process, hostile_process
 from networld_runtime.bench.machine import describe_machine
-from networld_runtime.bench.report import html_report
+from networld_runtime.bench.report import COLOURS, html_report
 from networld_runtime.bench.results import Results, compared, comparison_table, read_results
 from networld_runtime.bench.runner import measure
 from networld_runtime.bench.timing import WARM_UP, time_work
@@ -33,7 +33,7 @@ WORK = {graph: Work(1000, 100, 4000) for graph in (*GRAPHS, *DISTILLED_GRAPHS)}
 
 
 def a_row(**changes: Any) -> Row:
-    row = Row("power", "fused", "distilled", 2, 8, 1, 0.0, "idle", 0.4, 0.5, 0.9, None, 0.5)
+    row = Row("power", "fused", "distilled", 2, 8, "cpu", 1, 0.0, "idle", 0.4, 0.5, 0.9, None, 0.5)
     return replace(row, **changes)
 
 
@@ -206,7 +206,7 @@ def test_the_report_shows_every_row_and_needs_no_other_file() -> None:
     assert "0.123" in report
     assert "4.56" in report
     assert "&lt;b&gt;" in report  # names are shown, not interpreted
-    assert report.count("<circle") == 4 + 1  # a legend of four, and what has a score
+    assert report.count("<circle") == len(COLOURS) + 1  # a legend, and what has a score
     assert not [word for word in ("http:", "https:", "src=", "<link") if word in report]
 
 

@@ -40,6 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     from networld_training.distillation.student import STUDENT, is_made, save_student
     from networld_training.model.checkpoint import load_checkpoint
     from networld_training.progress import reporting
+    from networld_training.tasks.registry import LEARNING
 
     settings = find_preset(PRESETS, arguments.preset)
     path = arguments.checkpoint.with_name(STUDENT)
@@ -63,6 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
                 model.for_task(task),
                 sampler,
                 checkpoint.settings.message_loss,
+                LEARNING[task].plan_temperature,
                 settings,
                 arguments.seed,
                 progress.update,

@@ -49,6 +49,7 @@ def make_lessons(
     model: TaskModel,
     sampler: WindowSampler,
     message_loss: float,
+    temperature: float,
     settings: DistillationSettings,
     seed: int,
     progress: Callable[[int], None],
@@ -59,6 +60,7 @@ def make_lessons(
         model: The task's model.
         sampler: Its data set.
         message_loss: Share of the cells that lose messages.
+        temperature: About how hot the noise is that the task's plans start from.
         settings: How many plans, steps and scales.
         seed: Seed of situations, noise and scales.
         progress: Called with the number of plans that are done.
@@ -68,7 +70,9 @@ def make_lessons(
     while done < settings.lessons:
         generator = torch.Generator().manual_seed((SEED_DOMAIN + seed) * 1_000_003 + len(parts))
         with torch.no_grad():
-            some = _some(model, sampler, message_loss, settings, seed, len(parts), generator)
+            some = _some(
+                model, sampler, message_loss, temperature, settings, seed, len(parts), generator
+            )
         parts.append(some)
         done += len(some)
         progress(min(done, settings.lessons))
@@ -84,6 +88,7 @@ def _some(
     model: TaskModel,
     sampler: WindowSampler,
     message_loss: float,
+    temperature: float,
     settings: DistillationSettings,
     seed: int,
     step: int,
@@ -107,7 +112,9 @@ def _some(
         way.append(plan)
         return model.guided(plan, torch.full((rows,), level), now, field, scale)
 
-    start = torch.randn(rows, contract.horizon, contract.latent_size, generator=generator)
+    heat = torch.empty(rows, 1, 1).uniform_(settings.coolest, settings.hottest, generator=generator)
+    noise = torch.randn(rows, contract.horizon, contract.latent_size, generator=generator)
+    start = temperature * heat * noise
     levels = level_grid(settings.teacher_steps)
     end = solve(denoise, start, dpm_solver(levels))
     return Lessons(now, field, scale, torch.stack(way, dim=1), end, torch.tensor(levels[:-1]))

@@ -22,6 +22,8 @@ class DistillationSettings:
         largest_scale: Guidance scales are drawn between 0 and this.
         without_guidance: Share of the plans with scale 0.
         from_noise: Share of a batch that starts where plans start; the others are on their way.
+        coolest: Least temperature of the noise that a lesson starts from, as a share of the task's own.
+        hottest: Greatest.
 
     Raises:
         ConfigError: A value is out of range; lists all of them.
@@ -37,6 +39,8 @@ class DistillationSettings:
     largest_scale: float = 0.6
     without_guidance: float = 0.1
     from_noise: float = 0.5
+    coolest: float = 0.75
+    hottest: float = 1.25
 
     def __post_init__(self) -> None:
         check_values(
@@ -53,6 +57,8 @@ class DistillationSettings:
                 ("largest_scale", 0 < self.largest_scale <= 10, "above 0, at most 10"),
                 ("without_guidance", 0 <= self.without_guidance <= 1, "0 to 1"),
                 ("from_noise", 0 <= self.from_noise <= 1, "0 to 1"),
+                ("coolest", 0 < self.coolest <= self.hottest, "above 0, at most hottest"),
+                ("hottest", self.hottest <= 10, "at most 10"),
             ),
         )
 

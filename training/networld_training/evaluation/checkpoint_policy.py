@@ -61,7 +61,7 @@ def load_policy(
         ConfigError: The world model does not learn this task, or settings ask for a denoiser that only
             bundles have.
     """
-    if settings is not None and (settings.quantised or settings.anytime):
+    if settings is not None and (settings.precision or settings.anytime):
         asked = "anytime" if settings.anytime else f"denoiser = {settings.denoiser!r}"
         raise ConfigError("planner settings", f"{asked}: only bundles have it; export first")
     model = load_task_model(path, task)
