@@ -76,7 +76,7 @@ class FusedPlan(nn.Module):
     """A whole plan by the distilled denoiser: all steps, what the classifier expects, the actions.
 
     What does not depend on the plans is computed once, for all steps together; products take what is added to
-    them as their third operand. Plans are flat. Which of them is taken is left to who asked.
+    them as their third operand. Plans are flat. Which of them is taken, and what of it, is left to who asked.
 
     Args:
         model: The task's networks.
@@ -105,6 +105,9 @@ class FusedPlan(nn.Module):
         self.bias = nn.Buffer(last.bias.detach()[None].clone())
         # Columns of zeros, for the latent itself: the inverse dynamics asks for pairs of latents.
         self.chain = nn.Buffer(nn.functional.pad(self.last, (contract.latent_size, 0)))
+        self.centres = nn.Buffer(
+            self.head.centres[:, None].clone()
+        )  # a column is faster than a vector
         self.weighed = nn.Buffer(self.head.actions.weight.detach().T.clone())
 
     def forward(
@@ -115,7 +118,8 @@ class FusedPlan(nn.Module):
         field: Tensor,
         factors: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        """Return plans `[N, H Z]`, expected returns `[N]` and probabilities of their first actions `[N, A]`.
+        """Return latents `[N, (H + 1) Z]`, the present one first, expected returns `[N, 1]` and probabilities of
+        all actions `[N, H A]`.
 
         Args:
             plan: Where the plans start `[N, H Z]`.
@@ -142,14 +146,13 @@ class FusedPlan(nn.Module):
         hidden = self.body(torch.addmm(terms[-1], moved, self.noisy))
         chain = torch.addmm(torch.cat([latent, self.bias], dim=-1), hidden, self.chain)
         chain = torch.clamp(chain, -1.0, 1.0)  # latents are within it
-        plan, before = chain[:, self.size :], chain[:, : -self.size]
-        pairs = torch.cat([one.reshape(-1, self.size) for one in (before, plan)], dim=-1)
+        ends = (chain[:, : -self.size], chain[:, self.size :])
+        pairs = torch.cat([one.reshape(-1, self.size) for one in ends], dim=-1)
         components = self.head.contract.actions
         actions = action_probabilities(self.head.inverse(pairs), components)
         actions = actions.reshape(-1, self.weighed.shape[0])
         hidden = self.head.rest(torch.addmm(judged, actions, self.weighed))
-        returns = torch.softmax(hidden, dim=-1) @ self.head.centres
-        return plan, returns, actions[:, : self.head.contract.action_size]
+        return chain, torch.softmax(hidden, dim=-1) @ self.centres, actions
 
 
 def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:

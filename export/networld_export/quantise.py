@@ -14,10 +14,13 @@ from onnx import numpy_helper
 
 import networld_runtime.sessions  # noqa: F401 - turns telemetry off, which must come first
 from networld_export.work import PRODUCTS
+from networld_runtime.bundle import CANDIDATES
 
 
 def quantise(source: Path, target: Path) -> None:
     """Write a copy of a graph whose matrix products take int8 weights, scaled column by column.
+
+    Products that are made once for all plans stay as they are: with a row or two there is nothing to gain.
 
     What comes in is quantised when the graph runs, over its own range (dynamic quantisation). The exporter's
     notes on inner shapes are left out: they name an example's size where any is allowed.
@@ -36,7 +39,7 @@ def quantise(source: Path, target: Path) -> None:
             op_types_to_quantize=sorted(PRODUCTS),
             weight_type=QuantType.QInt8,
             per_channel=True,
-            nodes_to_exclude=_vectors(model),
+            nodes_to_exclude=[*_vectors(model), *_made_once(model)],
             extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
         )
 
@@ -70,6 +73,24 @@ def _vectors(model: onnx.ModelProto) -> list[str]:
         node.name
         for node in model.graph.node
         if node.op_type in PRODUCTS and sizes.get(node.input[1], 2) < 2
+    ]
+
+
+def _made_once(model: onnx.ModelProto) -> list[str]:
+    """Return the products of what does not depend on the plans."""
+    plans = {CANDIDATES}
+    many = {
+        value.name
+        for value in model.graph.input
+        if plans & {size.dim_param for size in value.type.tensor_type.shape.dim}
+    }
+    for node in model.graph.node:  # in the order in which they run
+        if many & set(node.input):
+            many |= set(node.output)
+    return [
+        node.name
+        for node in model.graph.node
+        if node.op_type in PRODUCTS and not many & set(node.output)
     ]
 
 

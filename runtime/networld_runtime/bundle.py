@@ -16,7 +16,7 @@ from networld_runtime.execution import ONE_THREAD, Execution
 from networld_runtime.levels import LEVEL_FEATURES
 from networld_runtime.sessions import Session, Shape
 
-FORMAT = 7
+FORMAT = 8
 MANIFEST = "manifest.json"
 GRAPHS = ("encoder", "denoiser", "head", "policy", "gradient")
 """Graphs that every bundle holds."""
@@ -202,9 +202,9 @@ def graph_signature(
         signatures[f"plan_{steps}"] = (
             {"in_plan": flat, "in_step": (steps, LEVEL_FEATURES + 1), **now, **moves},
             {
-                "out_plan": flat,
-                "out_return": (CANDIDATES,),
-                "out_action": (CANDIDATES, actions),
+                "out_chain": (CANDIDATES, (horizon + 1) * size),
+                "out_return": (CANDIDATES, 1),
+                "out_actions": (CANDIDATES, horizon * actions),
             },
         )
     return signatures[graph.removesuffix(INT8).removesuffix(FP16)]

@@ -163,7 +163,8 @@ class _Fused:
         self._graph = bundle.session(graph)
         self._noise = (settings.plans, contract.horizon * contract.latent_size)
         self._temperature = np.float32(settings.temperature)
-        self._shape = (contract.horizon, contract.latent_size)
+        self._shape = (contract.horizon + 1, contract.latent_size)
+        self._action_size = contract.action_size
         steps = SOLVERS[settings.solver](level_grid(settings.steps))
         self._constant = step_inputs(steps, _guidance_scale(settings))
 
@@ -172,10 +173,10 @@ class _Fused:
     ) -> tuple[FloatArray, Plan]:
         del given, last  # a graph that runs cannot be cut, and starts from noise alone
         start = self._temperature * noise.draw(self._noise)
-        plans, returns, actions = self._graph.run(in_plan=start, **self._constant, **now)
+        chains, returns, actions = self._graph.run(in_plan=start, **self._constant, **now)
         best = int(returns.argmax())
-        plan = Plan(plans[best].reshape(self._shape), float(returns[best]))
-        return actions[best], plan
+        latents = chains[best].reshape(self._shape)[1:]  # the first one is the present's
+        return actions[best, : self._action_size], Plan(latents, float(returns[best, 0]))
 
 
 def _guidance_scale(settings: PlannerSettings) -> float:

@@ -147,7 +147,10 @@ class ToyBundle(Bundle):
             (answer,) = self._denoiser(plan, level, in_latent, in_mean_field, step[-1:])
             plan = noisy * plan + clean * answer + before * previous
             previous = answer
-        return plan.reshape(len(plan), -1), *self._head(plan, in_latent, in_mean_field)
+        now = np.broadcast_to(in_latent, (len(plan), in_latent.shape[1]))
+        chain = np.hstack([now, plan.reshape(len(plan), -1)])
+        returns, actions = self._head(plan, in_latent, in_mean_field)
+        return chain, returns[:, None], np.tile(actions, self.contract.horizon)
 
     _plan_2 = _plan_4 = _plan_1_int8 = _plan_2_int8 = _plan_4_int8 = _plan_1
 

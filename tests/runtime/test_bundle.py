@@ -195,9 +195,9 @@ def test_signatures_follow_from_the_contract(folder: Path) -> None:
         flat: Shape = ("candidates", 4 * 24)
         assert inputs == {"in_plan": flat, "in_step": (steps, 17), **now, **factors}
         assert outputs == {
-            "out_plan": flat,
-            "out_return": ("candidates",),
-            "out_action": ("candidates", 22),
+            "out_chain": ("candidates", 5 * 24),  # the present latent before those of the plan
+            "out_return": ("candidates", 1),
+            "out_actions": ("candidates", 4 * 22),
         }
     inputs, outputs = bundle.signature("gradient")
     assert inputs == {

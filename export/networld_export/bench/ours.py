@@ -26,11 +26,13 @@ def distilled_plan(contract: Contract, steps: int, candidates: int, compiled: bo
     features, *factors = map(torch.from_numpy, step_inputs(grid, 0.3).values())
     given = (features, *_situation(contract), *factors)
     run: Callable[..., tuple[Tensor, ...]] = torch.compile(module) if compiled else module
-    shape = (candidates, contract.horizon * contract.latent_size)
+    noise = torch.randn(
+        candidates, contract.horizon * contract.latent_size
+    )  # ours is drawn before, too
 
     def plan() -> Tensor:
         with torch.no_grad():
-            _, returns, actions = run(torch.randn(shape), *given)
+            _, returns, actions = run(noise, *given)
             return actions[returns.argmax()]
 
     return plan

@@ -24,6 +24,7 @@ from networld_training.distillation.lessons import Lessons, make_lessons
 from networld_training.distillation.settings import PRESETS, DistillationSettings
 from networld_training.distillation.student import (
     STUDENT,
+    Origin,
     PlanShape,
     Student,
     load_student,
@@ -31,10 +32,13 @@ from networld_training.distillation.student import (
 )
 from networld_training.evaluation.checkpoint_policy import load_policy, load_task_model
 from networld_training.model.world_model import TaskModel
+from networld_training.tasks import registry
 from networld_training.tasks.power import PowerNetwork, PowerTask
 from networld_training.tasks.power.contract import POWER_CONTRACT
+from networld_training.tasks.registry import LEARNING
 
 TINY = PRESETS["tiny"]
+ORIGIN = Origin(TINY, "ab", 3, {"power": 1.0})
 DISTILLED = PlannerSettings(denoiser="distilled", steps=2, candidates=3)
 
 
@@ -142,7 +146,7 @@ def test_tasks_share_a_student_and_differ_in_it(lessons: Lessons) -> None:
 def test_a_file_brings_the_student_back_and_fits_one_checkpoint(tmp_path: Path) -> None:
     student = student_of(POWER_CONTRACT.horizon)
     path = tmp_path / STUDENT
-    save_student(path, student, TINY, "ab", 3)
+    save_student(path, student, ORIGIN)
     read = load_student(path, "ab", {"power": POWER_CONTRACT})
     assert all(
         torch.equal(value, student.state_dict()[name]) for name, value in read.state_dict().items()
@@ -158,7 +162,7 @@ def test_a_file_brings_the_student_back_and_fits_one_checkpoint(tmp_path: Path) 
 @pytest.mark.parametrize("damage", [slice(0, -9), slice(0, 0), slice(9, None)])
 def test_a_damaged_file_is_a_clear_error(damage: slice, tmp_path: Path) -> None:
     path = tmp_path / STUDENT
-    save_student(path, student_of(POWER_CONTRACT.horizon), TINY, "ab", 3)
+    save_student(path, student_of(POWER_CONTRACT.horizon), ORIGIN)
     path.write_bytes(path.read_bytes()[damage])
     with pytest.raises(DataError, match="not a distilled denoiser"):
         load_student(path, "ab", {"power": POWER_CONTRACT})
@@ -169,13 +173,20 @@ def student_of(horizon: int) -> Student:
     return Student(("power",), shape, TINY.hidden)
 
 
-def test_the_command_makes_what_a_checkpoint_plans_with(checkpoint: Path, data: Path) -> None:
+def test_the_command_makes_what_a_checkpoint_plans_with(
+    checkpoint: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     command = ["distil", "--checkpoint", str(checkpoint), "--data", str(data), "--preset", "tiny"]
     assert main(command) == 0
     path = checkpoint.with_name(STUDENT)
     made = path.stat().st_mtime_ns
     assert main(command) == 0
     assert path.stat().st_mtime_ns == made
+    assert main([*command, "--seed", "1"]) == 0
+    assert path.stat().st_mtime_ns > made
+    made = path.stat().st_mtime_ns
+    hotter = replace(LEARNING["power"], plan_temperature=1.3)
+    monkeypatch.setattr(registry, "LEARNING", {**LEARNING, "power": hotter})
     assert main([*command, "--seed", "1"]) == 0
     assert path.stat().st_mtime_ns > made
     student = load_student(path, file_digest(checkpoint), {"power": POWER_CONTRACT})

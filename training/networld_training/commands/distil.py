@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     from networld_training.distillation.distiller import distil
     from networld_training.distillation.lessons import Lessons, make_lessons
     from networld_training.distillation.settings import PRESETS
-    from networld_training.distillation.student import STUDENT, is_made, save_student
+    from networld_training.distillation.student import STUDENT, Origin, is_made, save_student
     from networld_training.model.checkpoint import load_checkpoint
     from networld_training.progress import reporting
     from networld_training.tasks.registry import LEARNING
@@ -46,7 +46,9 @@ def run(arguments: argparse.Namespace) -> int:
     path = arguments.checkpoint.with_name(STUDENT)
     checkpoint = load_checkpoint(arguments.checkpoint)
     teacher = file_digest(arguments.checkpoint)
-    if is_made(path, settings, teacher, arguments.seed):
+    temperatures = {task: LEARNING[task].plan_temperature for task in checkpoint.contracts}
+    origin = Origin(settings, teacher, arguments.seed, temperatures)
+    if is_made(path, origin):
         print(f"distilled denoiser: {path}, made before")
         return 0
     samplers = read_samplers(arguments.data)
@@ -64,13 +66,13 @@ def run(arguments: argparse.Namespace) -> int:
                 model.for_task(task),
                 sampler,
                 checkpoint.settings.message_loss,
-                LEARNING[task].plan_temperature,
+                temperatures[task],
                 settings,
                 arguments.seed,
                 progress.update,
             )
     with reporting("distil", settings.steps) as progress:
         student = distil(lessons, settings, arguments.seed, progress.update)
-    save_student(path, student, settings, teacher, arguments.seed)
+    save_student(path, student, origin)
     print(f"distilled denoiser: {path}")
     return 0

@@ -125,37 +125,48 @@ class Student(nn.Module):
         return clean
 
 
-def save_student(
-    path: Path, student: Student, settings: DistillationSettings, teacher: str, seed: int
-) -> None:
+@dataclass(frozen=True)
+class Origin:
+    """What a distilled denoiser is made from.
+
+    Attributes:
+        settings: How it is made.
+        teacher: SHA-256 of the checkpoint, hexadecimal.
+        seed: Seed of weights and lessons.
+        temperatures: About how hot the lessons of each task are.
+    """
+
+    settings: DistillationSettings
+    teacher: str
+    seed: int
+    temperatures: Mapping[str, float]
+
+
+def save_student(path: Path, student: Student, origin: Origin) -> None:
     """Write a distilled denoiser.
 
     Args:
         path: Its file.
         student: The network.
-        settings: How it was made.
-        teacher: SHA-256 of the checkpoint that it was made from, hexadecimal.
-        seed: Seed of its weights and lessons.
+        origin: What it was made from.
     """
     header = {
         "format": FORMAT,
         "tasks": list(student.task),
         "shape": asdict(student.shape),
-        "settings": asdict(settings),
-        "teacher": teacher,
-        "seed": seed,
+        **asdict(origin),
     }
     tensors = {name: value.contiguous() for name, value in student.state_dict().items()}
     write_atomically(path, save(tensors, {"networld": json.dumps(header)}))
 
 
-def is_made(path: Path, settings: DistillationSettings, teacher: str, seed: int) -> bool:
-    """Return whether a file holds the distilled denoiser of these settings, teacher and seed."""
+def is_made(path: Path, origin: Origin) -> bool:
+    """Return whether a file holds the distilled denoiser of this origin."""
     try:
         header, _ = _read(path)
     except (OSError, SafetensorError, ValueError, KeyError):
         return False
-    wanted = {"format": FORMAT, "settings": asdict(settings), "teacher": teacher, "seed": seed}
+    wanted = {"format": FORMAT, **asdict(origin)}
     return bool(header.items() >= wanted.items())
 
 

@@ -74,7 +74,7 @@ POWER_LEARNING = Learning(
     ),
     adaptation_steps=600,
     adaptation_rate=1e-3,
-    plan_temperature=0.6,
+    plan_temperature=0.4,
 )
 
 POWER_SPEC = TaskSpec(
