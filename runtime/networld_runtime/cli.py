@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     from networld_runtime import realtime
     from networld_runtime.agent import Agent
-    from networld_runtime.config import load_config
+    from networld_runtime.config_reader import load_config
     from networld_runtime.epoch import next_epoch
     from networld_runtime.mqtt_transport import MqttTransport
     from networld_runtime.radio import MqttRadio
@@ -85,7 +85,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from networld_runtime.config import load_config
+    from networld_runtime.config_reader import load_config
     from networld_runtime.startup import adaptation_settings, load_model
 
     config = load_config(options.config)
@@ -107,7 +107,7 @@ def _adapt(options: argparse.Namespace) -> int:
     from networld_runtime.adaptation import adapt
     from networld_runtime.adapter_keeper import ADAPTER, LOGS
     from networld_runtime.bundle import load_bundle
-    from networld_runtime.config import load_config
+    from networld_runtime.config_reader import load_config
     from networld_runtime.startup import adaptation_settings
 
     config = load_config(options.config)

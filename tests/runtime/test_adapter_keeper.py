@@ -17,7 +17,8 @@ from networld_runtime import adapter_keeper
 from networld_runtime.adaptation import save_adapter
 from networld_runtime.adapter_keeper import AdapterKeeper
 from networld_runtime.bundle import Bundle
-from networld_runtime.config import Config, load_config
+from networld_runtime.config import Config
+from networld_runtime.config_reader import load_config
 from networld_runtime.contract import Contract, FloatArray
 from networld_runtime.episode_log import EpisodeLog, encode_log
 from networld_runtime.log_book import LogBook

@@ -17,7 +17,8 @@ from made_logs import log_of
 
 from networld_runtime.agent import Agent
 from networld_runtime.bundle import Bundle
-from networld_runtime.config import Config, load_config
+from networld_runtime.config import Config
+from networld_runtime.config_reader import load_config
 from networld_runtime.contract import BoolArray, Contract, FloatArray
 from networld_runtime.episode_log import encode_log
 from networld_runtime.log_file import read_logs
