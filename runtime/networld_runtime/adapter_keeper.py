@@ -177,4 +177,5 @@ class AdapterKeeper:
             "--parent-pid": os.getpid(),
         }
         options = [str(word) for pair in files.items() for word in pair]
+        options += [f"--set={change}" for change in self._config.changes]
         return [sys.executable, "-m", "networld_runtime.cli", "adapt", "--idle", *options]
