@@ -43,6 +43,7 @@ def _run(options: argparse.Namespace) -> int:
     from networld_runtime.epoch import next_epoch
     from networld_runtime.mqtt_transport import MqttTransport
     from networld_runtime.radio import MqttRadio
+    from networld_runtime.reload import Reloader
     from networld_runtime.report import state
     from networld_runtime.startup import load_model
     from networld_runtime.topics import CellTopics
@@ -57,7 +58,9 @@ def _run(options: argparse.Namespace) -> int:
     transport = MqttTransport(config.broker, f"networld-{cell.site}-{cell.name}", will)
     shape = (len(cell.neighbours), bundle.couplings)
     radio = MqttRadio(transport, topics, bundle.contract, shape)
-    agent = Agent(config, bundle, planner, transport, radio, epoch)
+    reloader = Reloader(config, bundle, lambda: load_config(options.config, options.changes))
+    signal.signal(signal.SIGHUP, lambda *_: reloader.request())
+    agent = Agent(config, bundle, planner, transport, radio, epoch, reloader)
     if options.parent_pid is not None:
         realtime.watch_parent(options.parent_pid, agent.stop)
     if options.core is not None and not realtime.pin_to_core(options.core):
