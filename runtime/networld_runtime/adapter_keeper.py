@@ -59,7 +59,7 @@ class AdapterKeeper:
         self._config = config
         self._bundle = bundle
         self._planner = planner
-        self._adapter = np.zeros(bundle.adapter_size, dtype=np.float32)
+        self._adapter: FloatArray | None = None  # the base model
         self._book = book
         self._order: _Order | None = None
         self._child: subprocess.Popen[str] | None = None
@@ -82,7 +82,8 @@ class AdapterKeeper:
         """Go on with another configuration, and with another planner of the same bundle if there is one."""
         self._config = config
         if planner is not None:
-            planner.adopt(self._adapter)
+            if self._adapter is not None:
+                planner.adopt(self._adapter)
             self._planner = planner
 
     def drop(self) -> str | None:
@@ -92,7 +93,8 @@ class AdapterKeeper:
         """
         self.stop()
         self._child = None
-        self._adopt(np.zeros(self._bundle.adapter_size, dtype=np.float32))
+        self._planner.adopt(np.zeros(self._bundle.adapter_size, dtype=np.float32))
+        self._adapter = None
         self.adapted = False
         try:
             self._adapter_file.unlink(missing_ok=True)
