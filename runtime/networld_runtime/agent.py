@@ -109,8 +109,9 @@ class Agent:
         self._stopping = True
 
     def finish(self) -> None:
-        """End a running adaptation, say that the cell is offline and leave."""
+        """End a running adaptation, give the radio back, say that the cell is offline and leave."""
         self._keeper.stop()
+        self._radio.close()
         self._publish_retained(self.topics.state, report.state("offline", self._boot_epoch))
         self._transport.close()
 

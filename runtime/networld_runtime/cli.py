@@ -42,7 +42,7 @@ def _run(options: argparse.Namespace) -> int:
     from networld_runtime.config_reader import load_config
     from networld_runtime.epoch import next_epoch
     from networld_runtime.mqtt_transport import MqttTransport
-    from networld_runtime.radio import MqttRadio
+    from networld_runtime.radio_kinds import make_radio
     from networld_runtime.reload import Reloader
     from networld_runtime.report import state
     from networld_runtime.startup import load_model
@@ -56,8 +56,7 @@ def _run(options: argparse.Namespace) -> int:
     topics = CellTopics(cell.site, cell.name)
     will = LastWill(topics.state, state("lost", epoch))
     transport = MqttTransport(config.broker, f"networld-{cell.site}-{cell.name}", will)
-    shape = (len(cell.neighbours), bundle.couplings)
-    radio = MqttRadio(transport, topics, bundle.contract, shape)
+    radio = make_radio(config, bundle, transport)
     reloader = Reloader(config, bundle, lambda: load_config(options.config, options.changes))
     signal.signal(signal.SIGHUP, lambda *_: reloader.request())
     agent = Agent(config, bundle, planner, transport, radio, epoch, reloader)
@@ -67,7 +66,11 @@ def _run(options: argparse.Namespace) -> int:
         logging.getLogger(__name__).warning("cannot run on core %d only", options.core)
 
     planner.warm_up()
-    transport.connect()
+    try:
+        transport.connect()
+    except NetWorldError:
+        radio.close()
+        raise
     realtime.freeze_garbage_collection()
     # Before this point there is nothing to take back, and the default handlers end us at once.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -88,13 +91,17 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _check_file(path: Path, changes: Sequence[str]) -> int:
+    from networld_runtime.config import MQTT
     from networld_runtime.config_reader import load_config
+    from networld_runtime.radio_kinds import find_maker
     from networld_runtime.startup import adaptation_settings, load_model
 
     try:
         config = load_config(path, changes)
         bundle, planner = load_model(config)
         adaptation_settings(config, bundle)
+        if config.radio.kind != MQTT:
+            find_maker(config)  # not made: the radio may be in use by the cell that runs
         planner.warm_up(runs=1)
     except NetWorldError as error:
         print(error, file=sys.stderr, flush=True)
