@@ -70,7 +70,7 @@ def test_relative_paths_start_where_they_were_given(
     assert config.bundle.path == config_file.parent / "bundle"
     config = load_config(config_file, ["state.directory=s"], {"NETWORLD_BUNDLE__PATH": "b"})
     assert (config.state.directory, config.bundle.path) == (here / "s", here / "b")
-    config = load_config(config_file, ['radio={kind="x",options={trace="t"}}'], {})
+    config = load_config(config_file, ["radio.kind=x", 'radio.options={trace="t"}'], {})
     assert config.radio.folders == {"trace": here}
 
 
@@ -147,8 +147,8 @@ def test_mistakes_of_all_layers_are_told_together_with_their_origin(config_file:
         "broker.port = 'x' (environment NETWORLD_BROKER__PORT): expected an integer from 1 to 65535",
         "planner.steps = 'many' (command line --set planner.steps): expected an integer from 1 to "
         "100",
-        f"planner.stepps (drop-in {added}): unknown key; did you mean steps?",
         "timing.slot_s = 0: expected a number from 0.0001 to 3600",
+        f"planner.stepps (drop-in {added}): unknown key; did you mean steps?",
     ]
 
 
