@@ -86,8 +86,8 @@ class RadioSetup:
         """
         value = self.options.get(option)
         if not isinstance(value, str) or not value or "\0" in value:
-            problem = "missing" if value is None else f"= {value!r:.60}"
-            raise ConfigError(f"radio.options.{option}", f"{problem}: expected a path")
+            problem = f"{option}: missing" if value is None else f"{option} = {value!r:.60}"
+            raise ConfigError("radio.options", f"{problem}, expected a path")
         return self.folders.get(option, Path()) / value
 
 
