@@ -557,3 +557,13 @@ def test_adaptation_that_is_switched_off_is_said_so(contract: Contract, tmp_path
     assert not report["ok"]
     assert "not enabled" in report["problem"]
     assert len(site.agents["a"].experience) == 0
+
+
+def test_leaving_gives_the_radio_back(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[bool] = []
+    transport = site.transports["a"]
+    monkeypatch.setattr(
+        site.agents["a"]._radio, "close", lambda: closed.append(transport.connected)
+    )
+    site.agents["a"].finish()
+    assert closed == [True]  # while it can still say something
