@@ -59,6 +59,7 @@ class AdapterKeeper:
         self._config = config
         self._bundle = bundle
         self._planner = planner
+        self._adapter: FloatArray | None = None  # the base model
         self._book = book
         self._order: _Order | None = None
         self._child: subprocess.Popen[str] | None = None
@@ -77,6 +78,14 @@ class AdapterKeeper:
         except DataError as error:
             _log.warning("planning with the base model: %s", error)
 
+    def go_on_with(self, config: Config, planner: PlannerLike | None) -> None:
+        """Go on with another configuration, and with another planner of the same bundle if there is one."""
+        self._config = config
+        if planner is not None:
+            if self._adapter is not None:
+                planner.adopt(self._adapter)
+            self._planner = planner
+
     def drop(self) -> str | None:
         """Go back to the base model; return what went wrong with the file, None if nothing.
 
@@ -85,6 +94,7 @@ class AdapterKeeper:
         self.stop()
         self._child = None
         self._planner.adopt(np.zeros(self._bundle.adapter_size, dtype=np.float32))
+        self._adapter = None
         self.adapted = False
         try:
             self._adapter_file.unlink(missing_ok=True)
@@ -118,6 +128,10 @@ class AdapterKeeper:
 
         Its adapter is adopted if it was accepted.
         """
+        if not self._config.adaptation.enabled and (self._order or self._child):
+            self.stop()
+            self._child = None
+            return self._failure("adaptation was switched off in the configuration meanwhile")
         if self._order is not None:
             return self._gather(self._order)
         if self._child is None or self._child.poll() is None:
@@ -167,6 +181,7 @@ class AdapterKeeper:
 
     def _adopt(self, adapter: FloatArray) -> None:
         self._planner.adopt(adapter)
+        self._adapter = adapter
         self.adapted = True
 
     def _command(self) -> list[str]:
@@ -177,4 +192,5 @@ class AdapterKeeper:
             "--parent-pid": os.getpid(),
         }
         options = [str(word) for pair in files.items() for word in pair]
+        options += [f"--set={change}" for change in self._config.changes]
         return [sys.executable, "-m", "networld_runtime.cli", "adapt", "--idle", *options]

@@ -23,6 +23,7 @@ from networld_runtime.message import MeanFieldMessage, encode
 from networld_runtime.neighbours import Neighbours
 from networld_runtime.radio import Observation, Radio
 from networld_runtime.realtime import collect_garbage, monotonic_s, new_epoch_ms
+from networld_runtime.reload import Reload, Reloader
 from networld_runtime.topics import CellTopics
 from networld_runtime.transport import Transport
 
@@ -44,6 +45,7 @@ class Agent:
         transport: Reaches the neighbours.
         radio: Gives observations and takes actions.
         epoch: Number of this boot, from `epoch.next_epoch`.
+        reloader: Reads a changed configuration; None if it is read only once.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Agent:
         transport: Transport,
         radio: Radio,
         epoch: int,
+        reloader: Reloader | None = None,
     ) -> None:
         cell, contract = config.cell, bundle.contract
         self.statistics = report.Statistics()
@@ -69,6 +72,7 @@ class Agent:
         self._transport = transport
         self._radio = radio
         self._boot_epoch = self._epoch = epoch
+        self._reloader = reloader
         self._slot_s = config.timing.slot_s or contract.slot_s
         self._neighbours = Neighbours(
             contract, cell.neighbours, config.timing.maximum_message_age_slots, self._slot_s
@@ -105,8 +109,9 @@ class Agent:
         self._stopping = True
 
     def finish(self) -> None:
-        """End a running adaptation, say that the cell is offline and leave."""
+        """End a running adaptation, give the radio back, say that the cell is offline and leave."""
         self._keeper.stop()
+        self._radio.close()
         self._publish_retained(self.topics.state, report.state("offline", self._boot_epoch))
         self._transport.close()
 
@@ -130,12 +135,15 @@ class Agent:
             self._remember(observation)
 
     def attend(self) -> None:
-        """Carry out orders that arrived, and go on with an adaptation."""
+        """Carry out orders that arrived, and go on with an adaptation and a reload."""
         while self._commands:
             self._obey(self._commands.popleft())
         outcome = self._keeper.poll()
         if outcome is not None:
             self._report(outcome)
+        reload = self._reloader.poll() if self._reloader is not None else None
+        if reload is not None:
+            self._take(reload)
 
     def counters(self) -> dict[str, Any]:
         """Return all counters as plain JSON data."""
@@ -151,8 +159,21 @@ class Agent:
             "transport": dict(self._transport.counters),
             "experience_slots": len(self.experience),
             "collecting": self.collecting,
+            "reloads": dict(self._reloader.counters) if self._reloader is not None else {},
             "adapted": self._keeper.adapted,
         }
+
+    def _take(self, reload: Reload) -> None:
+        """Go on with another configuration, and with its planner if it has one."""
+        config = reload.config
+        if config.adaptation.enabled != self._config.adaptation.enabled:
+            self.collecting = config.adaptation.enabled
+        self._config = config
+        self._neighbours.limit_age(config.timing.maximum_message_age_slots)
+        self._keeper.go_on_with(config, reload.planner)
+        if reload.planner is not None:
+            self._planner = reload.planner
+            self._guarded.go_on_with(reload.planner)
 
     def _begin_slot(self, observation: Observation) -> None:
         restarted = self._slot is not None and observation.slot <= self._slot

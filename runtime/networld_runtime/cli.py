@@ -1,4 +1,4 @@
-"""The command of a base station: `networld-agent run`, `check`, `adapt` and `bench`."""
+"""The command of a base station: `networld-agent run`, `check`, `config`, `adapt` and `bench`."""
 
 from __future__ import annotations
 
@@ -20,20 +20,15 @@ EXIT_CODES = """exit codes:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code; what a user can mend is shown without a traceback."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command == "check" and not (options.files or options.config):
+        parser.error("check: name at least one configuration file")
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
     )
     try:
-        if options.command == "run":
-            return _run(options)
-        if options.command == "adapt":
-            return _adapt(options)
-        if options.command == "bench":
-            from networld_runtime.bench import command
-
-            return command.run(options)
-        return _check(options)
+        return _COMMANDS[options.command](options)
     except NetWorldError as error:
         print(error, file=sys.stderr)
         return error.exit_code
@@ -44,32 +39,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     from networld_runtime import realtime
     from networld_runtime.agent import Agent
-    from networld_runtime.config import load_config
+    from networld_runtime.config_reader import load_config
     from networld_runtime.epoch import next_epoch
     from networld_runtime.mqtt_transport import MqttTransport
-    from networld_runtime.radio import MqttRadio
+    from networld_runtime.radio_kinds import make_radio
+    from networld_runtime.reload import Reloader
     from networld_runtime.report import state
     from networld_runtime.startup import load_model
     from networld_runtime.topics import CellTopics
     from networld_runtime.transport import LastWill
 
-    config = load_config(options.config)
+    config = load_config(options.config, options.changes)
     bundle, planner = load_model(config)
     epoch = next_epoch(config.state.directory)
     cell = config.cell
     topics = CellTopics(cell.site, cell.name)
     will = LastWill(topics.state, state("lost", epoch))
     transport = MqttTransport(config.broker, f"networld-{cell.site}-{cell.name}", will)
-    shape = (len(cell.neighbours), bundle.couplings)
-    radio = MqttRadio(transport, topics, bundle.contract, shape)
-    agent = Agent(config, bundle, planner, transport, radio, epoch)
+    radio = make_radio(config, bundle, transport)
+    reloader = Reloader(config, bundle, lambda: load_config(options.config, options.changes))
+    signal.signal(signal.SIGHUP, lambda *_: reloader.request())
+    agent = Agent(config, bundle, planner, transport, radio, epoch, reloader)
     if options.parent_pid is not None:
         realtime.watch_parent(options.parent_pid, agent.stop)
     if options.core is not None and not realtime.pin_to_core(options.core):
         logging.getLogger(__name__).warning("cannot run on core %d only", options.core)
 
     planner.warm_up()
-    transport.connect()
+    try:
+        transport.connect()
+    except NetWorldError:
+        radio.close()
+        raise
     realtime.freeze_garbage_collection()
     # Before this point there is nothing to take back, and the default handlers end us at once.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -85,16 +86,42 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from networld_runtime.config import load_config
+    """Print a block for every file and return the highest exit code."""
+    return max(_check_file(path, options.changes) for path in [*options.files, *options.config])
+
+
+def _check_file(path: Path, changes: Sequence[str]) -> int:
+    from networld_runtime.config import MQTT
+    from networld_runtime.config_reader import load_config
+    from networld_runtime.radio_kinds import find_maker
     from networld_runtime.startup import adaptation_settings, load_model
 
-    config = load_config(options.config)
-    bundle, planner = load_model(config)
-    adaptation_settings(config, bundle)
-    planner.warm_up(runs=1)
+    try:
+        config = load_config(path, changes)
+        bundle, planner = load_model(config)
+        adaptation_settings(config, bundle)
+        if config.radio.kind != MQTT:
+            find_maker(config)  # not made: the radio may be in use by the cell that runs
+        planner.warm_up(runs=1)
+    except NetWorldError as error:
+        print(error, file=sys.stderr, flush=True)
+        return error.exit_code
     mode = "anytime" if planner.settings.anytime else planner.settings.mode
-    print(f"OK: {config.path}, bundle {bundle.name}, task {bundle.contract.task}, mode {mode}")
+    place = f"{config.path}, bundle {bundle.name}"
+    print(f"OK: {place}, task {bundle.contract.task}, mode {mode}", flush=True)
     return 0
+
+
+def _config(options: argparse.Namespace) -> int:
+    from networld_runtime import config_command
+
+    return config_command.run(options)
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from networld_runtime.bench import command
+
+    return command.run(options)
 
 
 def _adapt(options: argparse.Namespace) -> int:
@@ -107,10 +134,10 @@ def _adapt(options: argparse.Namespace) -> int:
     from networld_runtime.adaptation import adapt
     from networld_runtime.adapter_keeper import ADAPTER, LOGS
     from networld_runtime.bundle import load_bundle
-    from networld_runtime.config import load_config
+    from networld_runtime.config_reader import load_config
     from networld_runtime.startup import adaptation_settings
 
-    config = load_config(options.config)
+    config = load_config(options.config, options.changes)
     bundle = load_bundle(config.bundle.path, config.cell.task)
     folder = config.state.directory
     logs = options.logs or folder / LOGS
@@ -119,6 +146,15 @@ def _adapt(options: argparse.Namespace) -> int:
     name, seed = config.cell.name, config.planner.seed
     print(json.dumps(adapt(bundle, name, logs, output, settings, seed).to_json()))
     return 0
+
+
+_COMMANDS = {
+    "run": _run,
+    "check": _check,
+    "config": _config,
+    "adapt": _adapt,
+    "bench": _bench,
+}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -135,12 +171,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--parent-pid", type=int, metavar="PID", help="stop when this parent is gone")
     run.add_argument("--core", type=int, metavar="N", help="run on this processor core only")
-    _add_command(
+    check = _add_command(
         commands,
         "check",
-        "check configuration and bundle, then exit",
-        "networld-agent check --config cell.toml",
+        "check configurations and their bundles, then exit",
+        "networld-agent check edge_configs/*.toml",
+        config=False,
     )
+    check.add_argument("files", type=Path, nargs="*", metavar="FILE", help="a cell's TOML file")
+    check.add_argument(
+        "--config", type=Path, action="append", default=[], metavar="FILE", help="the same"
+    )
+    _add_changes(check)
+    _add_config_commands(commands)
     adapt = _add_command(
         commands,
         "adapt",
@@ -192,7 +235,45 @@ def _add_command(
         parser.add_argument(
             "--config", type=Path, required=True, metavar="FILE", help="the cell's TOML file"
         )
+        _add_changes(parser)
     return parser
+
+
+def _add_config_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _add_command(
+        commands,
+        "config",
+        "show what a cell is told, by whom, and all that it can be told",
+        "networld-agent config show --config cell.toml --origin",
+        config=False,
+    )
+    parts = parser.add_subparsers(dest="config_command", required=True, metavar="show|keys")
+    show = _add_command(
+        parts,
+        "show",
+        "print every key with the value that counts",
+        "networld-agent config show --config cell.toml --origin",
+    )
+    show.add_argument("--origin", action="store_true", help="say where each value comes from")
+    show.add_argument("--json", action="store_true", help="print JSON")
+    _add_command(
+        parts,
+        "keys",
+        "print a table of all keys: type, range, default, whether SIGHUP reloads it",
+        "networld-agent config keys",
+        config=False,
+    )
+
+
+def _add_changes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="changes",
+        metavar="TABLE.KEY=VALUE",
+        help="give a key another value; may be repeated",
+    )
 
 
 class _Version(argparse.Action):

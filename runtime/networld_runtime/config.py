@@ -1,23 +1,17 @@
-"""Configuration of a cell: a TOML file, read into frozen dataclasses, every mistake told at once."""
+"""Configuration of a cell as frozen dataclasses; `config_reader` fills them."""
 
 from __future__ import annotations
 
-import sys
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from networld_runtime.config_table import Table, suggestion
+from networld_runtime.config_layers import Origin
 from networld_runtime.errors import ConfigError
-from networld_runtime.planner_settings import DENOISERS, MODES
-from networld_runtime.solver import SOLVERS
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-LARGEST_FILE_BYTES = 1 << 16
+MQTT = "mqtt"
+"""Kind of the radio that comes with the runtime."""
 
 
 @dataclass(frozen=True)
@@ -127,8 +121,26 @@ class StateConfig:
 
 
 @dataclass(frozen=True)
+class RadioConfig:
+    """`[radio]`: what observes and acts; `options` go to a radio that is not ours, as they are.
+
+    `folders` says where relative paths among the options start.
+    """
+
+    kind: str = MQTT
+    options: Mapping[str, Any] = field(default_factory=dict)
+    folders: Mapping[str, Path] = field(default_factory=dict, compare=False)
+
+
+@dataclass(frozen=True)
 class Config:
-    """Everything that a cell is told by its file."""
+    """Everything that a cell is told.
+
+    Attributes:
+        path: The main file; the other attributes up to `radio` are its tables.
+        changes: What the command line changed, for child processes.
+        origins: Where each value came from that was given, by its dotted key.
+    """
 
     path: Path
     cell: CellConfig
@@ -138,129 +150,11 @@ class Config:
     timing: TimingConfig
     adaptation: AdaptationConfig
     state: StateConfig
-
-
-TABLES = [field.name for field in fields(Config) if field.name != "path"]
-
-
-def load_config(path: Path) -> Config:
-    """Read and check a configuration file; relative paths start at the file's folder.
-
-    Raises:
-        ConfigError: The file cannot be read or holds mistakes; lists all of them.
-    """
-    data = _read(path)
-    problems = [
-        f"{name}: unknown table or key{suggestion(name, TABLES)}"
-        for name in data
-        if name not in TABLES
-    ]
-    tables = {name: Table(name, data.get(name, {}), problems) for name in TABLES}
-    folder = path.resolve().parent
-    config = Config(
-        path=path.resolve(),
-        cell=_cell(tables["cell"]),
-        bundle=BundleConfig(_path(tables["bundle"], "path", folder)),
-        broker=_broker(tables["broker"], folder),
-        planner=_planner(tables["planner"]),
-        timing=_timing(tables["timing"]),
-        adaptation=_adaptation(tables["adaptation"]),
-        state=StateConfig(_path(tables["state"], "directory", folder)),
-    )
-    for table in tables.values():
-        table.finish()
-    if problems:
-        raise ConfigError(str(path), problems)
-    return config
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > LARGEST_FILE_BYTES:
-            raise ConfigError(str(path), f"larger than {LARGEST_FILE_BYTES} bytes")
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(str(path), f"cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(str(path), "is not UTF-8 text") from error
-    except (ValueError, RecursionError) as error:  # TOMLDecodeError among them
-        raise ConfigError(str(path), f"is not valid TOML: {error}") from error
-
-
-def _cell(table: Table) -> CellConfig:
-    cell = CellConfig(
-        site=table.name_of("site"),
-        name=table.name_of("name"),
-        task=table.required_text("task"),
-        neighbours=table.names("neighbours"),
-    )
-    if cell.name and cell.name in cell.neighbours:
-        table.problem("neighbours", f"holds the cell itself, {cell.name!r}")
-    return cell
-
-
-def _broker(table: Table, folder: Path) -> BrokerConfig:
-    default = BrokerConfig()
-    password_file = table.text("password_file", None)
-    broker = BrokerConfig(
-        host=table.text("host", default.host) or "",
-        port=table.integer("port", default.port, 1, 65535) or 0,
-        keep_alive_s=table.integer("keep_alive_s", default.keep_alive_s, 1, 3600) or 0,
-        connect_timeout_s=table.number("connect_timeout_s", default.connect_timeout_s, 0.1, 600)
-        or 0,
-        username=table.text("username", None),
-        password_file=None if password_file is None else folder / password_file,
-    )
-    if broker.password_file is not None and broker.username is None:
-        table.problem("password_file", "needs a username beside it")
-    if broker.password_file is not None and not broker.password_file.is_file():
-        table.problem("password_file", f"no file at {broker.password_file}")
-    return broker
-
-
-def _planner(table: Table) -> PlannerConfig:
-    return PlannerConfig(
-        mode=table.choice("mode", MODES),
-        denoiser=table.choice("denoiser", DENOISERS),
-        steps=table.integer("steps", None, 1, 100),
-        candidates=table.integer("candidates", None, 1, 1024),
-        guidance_scale=table.number("guidance_scale", None, 0, 10),
-        temperature=table.number("temperature", None, 0, 2),
-        warm_start_level=table.number("warm_start_level", None, 0, 0.99),
-        solver=table.choice("solver", tuple(SOLVERS)),
-        anytime=table.flag("anytime", None),
-        seed=table.integer("seed", 0, 0, 2**63 - 1) or 0,
-    )
-
-
-def _timing(table: Table) -> TimingConfig:
-    default = TimingConfig()
-    age = table.integer("maximum_message_age_slots", default.maximum_message_age_slots, 1, 100)
-    return TimingConfig(
-        slot_s=table.number("slot_s", None, 0.0001, 3600), maximum_message_age_slots=age or 1
-    )
-
-
-def _adaptation(table: Table) -> AdaptationConfig:
-    default = AdaptationConfig()
-    return AdaptationConfig(
-        enabled=table.flag("enabled", default.enabled),
-        capacity_slots=table.integer("capacity_slots", default.capacity_slots, 16, 1 << 20) or 16,
-        gather_s=table.number("gather_s", default.gather_s, 0, 3600) or 0.0,
-        steps=table.integer("steps", None, 1, 100_000),
-        learning_rate=table.number("learning_rate", None, 1e-9, 1),
-        weight_decay=table.number("weight_decay", None, 0, 1),
-        gradient_norm=table.number("gradient_norm", None, 1e-9, 1e9),
-        query_share=table.number("query_share", None, 0.05, 0.9),
-        minimum_slots=table.integer("minimum_slots", None, 16, 1 << 20),
-        passes=table.integer("passes", None, 1, 100_000),
-    )
-
-
-def _path(table: Table, key: str, folder: Path) -> Path:
-    return folder / table.required_text(key)
+    radio: RadioConfig = RadioConfig()
+    changes: tuple[str, ...] = ()
+    origins: Mapping[str, Origin] = field(default_factory=dict, repr=False, compare=False)
 
 
 def _given(config: PlannerConfig | AdaptationConfig, without: str) -> dict[str, Any]:
-    values = {field.name: getattr(config, field.name) for field in fields(config)}
+    values = {one.name: getattr(config, one.name) for one in fields(config)}
     return {name: value for name, value in values.items() if value is not None and name != without}

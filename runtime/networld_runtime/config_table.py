@@ -1,15 +1,37 @@
-"""Reads one table of a TOML file key by key and remembers everything that is wrong with it."""
+"""Reads one table of a configuration key by key and remembers everything that is wrong with it."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Any, overload
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
 
 from networld_runtime.topics import NAME_PATTERN
 
+if TYPE_CHECKING:
+    from networld_runtime.config_layers import Origin
+
 NAME_EXPECTED = "1 to 32 of a-z, 0-9 and -, first a letter or digit"
 TEXT_EXPECTED = "a string that is not empty"
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key that may be given.
+
+    Attributes:
+        name: Dotted, `table.key`.
+        expected: Type and range, in words.
+        required: Whether it must be given.
+        default: What is taken if it is not given; None if that is somebody else's.
+    """
+
+    name: str
+    expected: str
+    required: bool
+    default: Any = None
 
 
 class Table:
@@ -17,19 +39,27 @@ class Table:
 
     Args:
         name: Name of the table, as in `[name]`.
-        data: What the file holds under that name.
+        data: What was given under that name.
         problems: Where problems are added, one line each.
+        origins: Where each value came from, by its dotted key; problems of values from the main file do
+            not say so.
+
+    Attributes:
+        keys: The keys that were asked for so far.
     """
 
-    def __init__(self, name: str, data: object, problems: list[str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        data: Mapping[str, Any],
+        problems: list[str],
+        origins: Mapping[str, Origin] | None = None,
+    ) -> None:
         self.name = name
+        self.keys: list[Key] = []
         self._problems = problems
-        self._known: list[str] = []
-        self._data: Mapping[str, Any] = {}
-        if isinstance(data, Mapping):
-            self._data = data
-        else:
-            problems.append(f"{name} = {data!r}: expected a table, [{name}]")
+        self._origins = origins or {}
+        self._data = data
 
     def name_of(self, key: str) -> str:
         """Return a required name of a site, cell or task."""
@@ -60,9 +90,18 @@ class Table:
         self._wrong(key, value, TEXT_EXPECTED)
         return ""
 
+    def path(self, key: str) -> Path:
+        """Return a required path; a relative one starts at the folder of the file that gave it."""
+        return self._folder(key) / self.required_text(key)
+
+    def optional_path(self, key: str) -> Path | None:
+        """Return a path as `path` does, None if the key is not there."""
+        text = self.text(key, None)
+        return None if text is None else self._folder(key) / text
+
     def text(self, key: str, default: str | None) -> str | None:
         """Return a string that is not empty, `default` if the key is not there."""
-        value = self._take_optional(key, default)
+        value = self._take_optional(key, default, TEXT_EXPECTED)
         if key not in self._data or _is_text(value):
             return None if value is None else str(value)
         self._wrong(key, value, TEXT_EXPECTED)
@@ -70,11 +109,20 @@ class Table:
 
     def choice(self, key: str, choices: tuple[str, ...]) -> str | None:
         """Return one of a few strings, None if the key is not there."""
-        value = self._take_optional(key, None)
+        expected = " or ".join(f'"{choice}"' for choice in choices)
+        value = self._take_optional(key, None, expected)
         if value is None or (isinstance(value, str) and value in choices):
             return value
-        self._wrong(key, value, " or ".join(f'"{choice}"' for choice in choices))
+        self._wrong(key, value, expected)
         return None
+
+    def mapping(self, key: str) -> dict[str, Any]:
+        """Return a table of any keys, empty if it is not there."""
+        value = self._take_optional(key, {}, "a table")
+        if isinstance(value, Mapping):
+            return dict(value)
+        self._wrong(key, value, "a table")
+        return {}
 
     @overload
     def flag(self, key: str, default: bool) -> bool: ...
@@ -82,53 +130,68 @@ class Table:
     def flag(self, key: str, default: None) -> bool | None: ...
     def flag(self, key: str, default: bool | None) -> bool | None:
         """Return true or false, or what is taken where the key is not given."""
-        value = self._take_optional(key, default)
+        expected = "true or false"
+        value = self._take_optional(key, default, expected)
         if value is None or isinstance(value, bool):
             return value
-        self._wrong(key, value, "true or false")
+        self._wrong(key, value, expected)
         return default
 
     def integer(self, key: str, default: int | None, low: int, high: int) -> int | None:
         """Return an integer from `low` to `high`."""
-        value = self._take_optional(key, default)
+        expected = f"an integer from {low} to {high}"
+        value = self._take_optional(key, default, expected)
         if value is None or (type(value) is int and low <= value <= high):
             return value
-        self._wrong(key, value, f"an integer from {low} to {high}")
+        self._wrong(key, value, expected)
         return default
 
     def number(self, key: str, default: float | None, low: float, high: float) -> float | None:
         """Return a number from `low` to `high`; integers are taken too."""
-        value = self._take_optional(key, default)
+        expected = f"a number from {low:g} to {high:g}"
+        value = self._take_optional(key, default, expected)
         if value is None:
             return None
         if type(value) in (int, float) and low <= value <= high:
             return float(value)
-        self._wrong(key, value, f"a number from {low:g} to {high:g}")
+        self._wrong(key, value, expected)
         return default
 
     def finish(self) -> None:
         """Add a problem for every key that nobody asked for, with the nearest key that exists."""
+        known = [key.name.removeprefix(f"{self.name}.") for key in self.keys]
         for key in self._data:
-            if key not in self._known:
-                self.problem(key, f"unknown key{suggestion(key, self._known)}")
+            if key not in known:
+                self.problem(key, f"unknown key{suggestion(key, known)}")
 
     def problem(self, key: str, text: str) -> None:
         """Add a problem of a key that only a caller can see."""
-        self._problems.append(f"{self.name}.{key}: {text}")
+        self._problems.append(f"{self.name}.{key}{self._where(key)}: {text}")
 
     def _take(self, key: str, expected: str) -> Any:
-        self._known.append(key)
+        self.keys.append(Key(f"{self.name}.{key}", expected, required=True))
         if key not in self._data:
             self.problem(key, f"missing, expected {expected}")
         return self._data.get(key)
 
-    def _take_optional(self, key: str, default: Any) -> Any:
-        self._known.append(key)
+    def _take_optional(self, key: str, default: Any, expected: str) -> Any:
+        self.keys.append(Key(f"{self.name}.{key}", expected, required=False, default=default))
         return self._data.get(key, default)
 
     def _wrong(self, key: str, value: Any, expected: str) -> None:
         if key in self._data:  # a missing key was reported when it was taken
-            self._problems.append(f"{self.name}.{key} = {value!r:.60}: expected {expected}")
+            self._problems.append(
+                f"{self.name}.{key} = {value!r:.60}{self._where(key)}: expected {expected}"
+            )
+
+    def _where(self, key: str) -> str:
+        """Return where a value came from, in parentheses; nothing for the file that all is about."""
+        origin = self._origins.get(f"{self.name}.{key}")
+        return "" if origin is None or origin.layer == "file" else f" ({origin})"
+
+    def _folder(self, key: str) -> Path:
+        origin = self._origins.get(f"{self.name}.{key}")
+        return Path() if origin is None else origin.folder
 
 
 def suggestion(word: str, known: list[str]) -> str:

@@ -68,6 +68,10 @@ class GuardedPlanner:
         self._safe = np.array(planner.contract.safe_action, dtype=np.float32)
         self._held = self._safe
 
+    def go_on_with(self, planner: PlannerLike) -> None:
+        """Watch another planner of the same contract; what is counted and held stays."""
+        self._planner = planner
+
     def encode(self, observation: FloatArray) -> FloatArray | None:
         """Return the latent of an observation, None if the model fails."""
         try:

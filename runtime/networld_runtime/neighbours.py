@@ -59,19 +59,29 @@ class Neighbours:
         slot_s: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        if maximum_age_slots < 1:
-            raise ValueError(f"maximum_age_slots = {maximum_age_slots}: at least 1 is needed")
         self.names = tuple(names)
         self._contract = contract
-        self._maximum_age_slots = maximum_age_slots
-        self._maximum_age_s = (maximum_age_slots + 1) * (slot_s or contract.slot_s)
+        self._slot_s = slot_s or contract.slot_s
         self._clock = clock
         self._lock = threading.Lock()
+        self.limit_age(maximum_age_slots)
         self._neighbours = {name: _Neighbour() for name in self.names}
         self._first_slot = 0
         self._own_slot: int | None = None
         self.missing: tuple[str, ...] = self.names
         """Neighbours that the last `mean_field` did without."""
+
+    def limit_age(self, maximum_age_slots: int) -> None:
+        """Use messages up to this age from now on.
+
+        Raises:
+            ValueError: It is below 1.
+        """
+        if maximum_age_slots < 1:
+            raise ValueError(f"maximum_age_slots = {maximum_age_slots}: at least 1 is needed")
+        with self._lock:
+            self._maximum_age_slots = maximum_age_slots
+            self._maximum_age_s = (maximum_age_slots + 1) * self._slot_s
 
     def receive(self, name: str, payload: bytes) -> None:
         """Take a payload that arrived on the topic of neighbour `name`.

@@ -1,16 +1,21 @@
-"""The radio as the loop sees it: observations come in, actions go out, the newest wins."""
+"""The radio as the loop sees it: observations come in, actions go out, the newest wins.
+
+A radio of one's own is written against `Observation`, `Radio` and `RadioSetup`; docs/radio.md says how.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
 from networld_runtime.contract import BoolArray, Contract, FloatArray
-from networld_runtime.errors import MessageError
+from networld_runtime.errors import ConfigError, MessageError
 from networld_runtime.radio_codec import (
     ActionMessage,
     decode_observation,
@@ -49,15 +54,54 @@ class Observation:
     coupling: FloatArray | None = None
 
 
-class Radio(Protocol):
-    """Where observations come from and actions go to.
+@dataclass(frozen=True)
+class RadioSetup:
+    """What a radio is made from.
 
     Attributes:
-        counters: `received`, `overtaken` (a newer one came before it was used), `clipped` (a value so
-            far out of its feature's range that `Contract.normalise` clips it) and `rejected_*`.
+        site: Name of the network.
+        cell: Name of the cell.
+        neighbours: Names of its neighbours, in the order of the rows of `Observation.coupling`.
+        contract: Says what an observation holds, what an action may be, and the task's own slot.
+        couplings: Numbers `Q` that say how strongly a neighbour acts on the cell.
+        slot_s: Length of a slot.
+        options: What stands in `[radio.options]`.
+        folders: Where relative paths among the options start; see `path`.
     """
 
-    counters: Counter[str]
+    site: str
+    cell: str
+    neighbours: tuple[str, ...]
+    contract: Contract
+    couplings: int
+    slot_s: float
+    options: Mapping[str, Any] = field(default_factory=dict)
+    folders: Mapping[str, Path] = field(default_factory=dict)
+
+    def path(self, option: str) -> Path:
+        """Return an option that is a path; a relative one starts at the folder of the file that gave it.
+
+        Raises:
+            ConfigError: The option is missing or no path.
+        """
+        value = self.options.get(option)
+        if not isinstance(value, str) or not value or "\0" in value:
+            problem = f"{option}: missing" if value is None else f"{option} = {value!r:.60}"
+            raise ConfigError("radio.options", f"{problem}, expected a path")
+        return self.folders.get(option, Path()) / value
+
+
+class Radio(Protocol):
+    """Where observations come from and actions go to; one thread calls all of it."""
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """What was counted so far, for reports.
+
+        The MQTT radio counts `received`, `overtaken` (a newer one came before it was used), `clipped` (a
+        value so far out of its feature's range that `Contract.normalise` clips it) and `rejected_*`.
+        """
+        ...
 
     def observe(self, timeout_s: float) -> Observation | None:
         """Return the newest observation not yet returned, None if none came in time."""
@@ -65,6 +109,10 @@ class Radio(Protocol):
 
     def act(self, observation: Observation, action: FloatArray) -> None:
         """Set the action `[C]`, in native units, for the slot of `observation`."""
+        ...
+
+    def close(self) -> None:
+        """Give back what the radio holds; nothing is called afterwards."""
         ...
 
 
@@ -137,3 +185,6 @@ class MqttRadio:
         """Publish the action `[C]` for the slot of `observation`."""
         message = ActionMessage(observation.episode, observation.slot, action)
         self._transport.publish(self._topics.action, encode_action(message, self._contract))
+
+    def close(self) -> None:
+        """Do nothing: the connection is the transport's."""

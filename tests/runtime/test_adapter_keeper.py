@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from made_logs import COUPLINGS, log_of
 
-from networld_runtime import adapter_keeper
+from networld_runtime import adapter_keeper, cli
 from networld_runtime.adaptation import save_adapter
 from networld_runtime.adapter_keeper import AdapterKeeper
 from networld_runtime.bundle import Bundle
-from networld_runtime.config import Config, load_config
+from networld_runtime.config import Config
+from networld_runtime.config_reader import load_config
 from networld_runtime.contract import Contract, FloatArray
 from networld_runtime.episode_log import EpisodeLog, encode_log
 from networld_runtime.log_book import LogBook
@@ -289,3 +290,13 @@ def test_going_back_to_the_base_ends_a_running_adaptation(
     assert not planner.adopted.any()
     assert keeper.begin(logs, None) is None
     keeper.stop()
+
+
+def test_child_is_told_what_the_command_line_changed(
+    config_file: Path, bundle: Bundle, planner: Any, book: LogBook
+) -> None:
+    changes = ("planner.seed=5", 'cell.neighbours=["b"]')
+    keeper = AdapterKeeper(load_config(config_file, changes), bundle, planner, book)
+    options = cli._parser().parse_args(keeper._command()[3:])
+    child = load_config(options.config, options.changes)
+    assert (child.planner.seed, child.cell.neighbours) == (5, ("b",))

@@ -17,7 +17,8 @@ from made_logs import log_of
 
 from networld_runtime.agent import Agent
 from networld_runtime.bundle import Bundle
-from networld_runtime.config import Config, load_config
+from networld_runtime.config import Config
+from networld_runtime.config_reader import load_config
 from networld_runtime.contract import BoolArray, Contract, FloatArray
 from networld_runtime.episode_log import encode_log
 from networld_runtime.log_file import read_logs
@@ -556,3 +557,13 @@ def test_adaptation_that_is_switched_off_is_said_so(contract: Contract, tmp_path
     assert not report["ok"]
     assert "not enabled" in report["problem"]
     assert len(site.agents["a"].experience) == 0
+
+
+def test_leaving_gives_the_radio_back(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[bool] = []
+    transport = site.transports["a"]
+    monkeypatch.setattr(
+        site.agents["a"]._radio, "close", lambda: closed.append(transport.connected)
+    )
+    site.agents["a"].finish()
+    assert closed == [True]  # while it can still say something

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from networld_runtime.config import load_config
+from networld_runtime.config_reader import load_config
 from networld_runtime.errors import ConfigError
 
 WRONG = """

@@ -13,7 +13,7 @@ import pytest
 from networld_runtime.adaptation import AdaptationSettings, adapt_to_logs
 from networld_runtime.agent import Agent
 from networld_runtime.bundle import Bundle
-from networld_runtime.config import load_config
+from networld_runtime.config_reader import load_config
 from networld_runtime.planner import Planner
 from networld_runtime.planner_settings import PlannerSettings
 from networld_runtime.radio import MqttRadio

@@ -1,0 +1,166 @@
+"""Reads a configuration: layers of TOML into frozen dataclasses, every mistake told at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from networld_runtime.config import (
+    MQTT,
+    AdaptationConfig,
+    BrokerConfig,
+    BundleConfig,
+    CellConfig,
+    Config,
+    PlannerConfig,
+    RadioConfig,
+    StateConfig,
+    TimingConfig,
+)
+from networld_runtime.config_layers import Layers, Origin
+from networld_runtime.config_table import Key, Table
+from networld_runtime.errors import ConfigError
+from networld_runtime.planner_settings import DENOISERS, MODES
+from networld_runtime.solver import SOLVERS
+
+TABLES = [one.name for one in fields(Config) if one.name not in {"path", "changes", "origins"}]
+
+
+def load_config(
+    path: Path, changes: Sequence[str] = (), environment: Mapping[str, str] | None = None
+) -> Config:
+    """Read and check a configuration.
+
+    A relative path starts at the folder of the file that gave it, at the working directory if the
+    environment or the command line did.
+
+    Args:
+        path: The main file; files in `<path>.d` come after it.
+        changes: What the command line says, each as `table.key=value`.
+        environment: Environment variables; None takes the process's own.
+
+    Raises:
+        ConfigError: A file cannot be read or a layer holds mistakes; lists all of them.
+    """
+    layers = Layers(TABLES)
+    layers.add_file(Origin("file", str(path), path.resolve().parent), path)
+    layers.add_drop_ins(path)
+    known = [key.name for key in known_keys()]
+    layers.add_environment(os.environ if environment is None else environment, known)
+    layers.add_changes(changes)
+    if not layers.readable:
+        raise ConfigError(str(path), layers.problems)
+    config, _ = _build(path, layers, tuple(changes))
+    if layers.problems:
+        raise ConfigError(str(path), layers.problems)
+    return config
+
+
+def known_keys() -> list[Key]:
+    """Return all keys that may be given, in the order of their tables."""
+    _, keys = _build(Path(), Layers(TABLES), ())  # what is read from nothing is what can be read
+    return keys
+
+
+def _build(path: Path, layers: Layers, changes: tuple[str, ...]) -> tuple[Config, list[Key]]:
+    """Return the configuration, with holes where `layers` has got problems, and all keys."""
+    tables = {
+        name: Table(name, layers.data.get(name, {}), layers.problems, layers.origins)
+        for name in TABLES
+    }
+    config = Config(
+        path=path.resolve(),
+        cell=_cell(tables["cell"]),
+        bundle=BundleConfig(tables["bundle"].path("path")),
+        broker=_broker(tables["broker"]),
+        planner=_planner(tables["planner"]),
+        timing=_timing(tables["timing"]),
+        adaptation=_adaptation(tables["adaptation"]),
+        state=StateConfig(tables["state"].path("directory")),
+        radio=_radio(tables["radio"], layers.origins),
+        changes=changes,
+        origins=layers.origins,
+    )
+    for table in tables.values():
+        table.finish()
+    return config, [key for table in tables.values() for key in table.keys]
+
+
+def _cell(table: Table) -> CellConfig:
+    cell = CellConfig(
+        site=table.name_of("site"),
+        name=table.name_of("name"),
+        task=table.required_text("task"),
+        neighbours=table.names("neighbours"),
+    )
+    if cell.name and cell.name in cell.neighbours:
+        table.problem("neighbours", f"holds the cell itself, {cell.name!r}")
+    return cell
+
+
+def _broker(table: Table) -> BrokerConfig:
+    default = BrokerConfig()
+    broker = BrokerConfig(
+        host=table.text("host", default.host) or "",
+        port=table.integer("port", default.port, 1, 65535) or 0,
+        keep_alive_s=table.integer("keep_alive_s", default.keep_alive_s, 1, 3600) or 0,
+        connect_timeout_s=table.number("connect_timeout_s", default.connect_timeout_s, 0.1, 600)
+        or 0,
+        username=table.text("username", None),
+        password_file=table.optional_path("password_file"),
+    )
+    if broker.password_file is not None and broker.username is None:
+        table.problem("password_file", "needs a username beside it")
+    if broker.password_file is not None and not broker.password_file.is_file():
+        table.problem("password_file", f"no file at {broker.password_file}; make it")
+    return broker
+
+
+def _planner(table: Table) -> PlannerConfig:
+    return PlannerConfig(
+        mode=table.choice("mode", MODES),
+        denoiser=table.choice("denoiser", DENOISERS),
+        steps=table.integer("steps", None, 1, 100),
+        candidates=table.integer("candidates", None, 1, 1024),
+        guidance_scale=table.number("guidance_scale", None, 0, 10),
+        temperature=table.number("temperature", None, 0, 2),
+        warm_start_level=table.number("warm_start_level", None, 0, 0.99),
+        solver=table.choice("solver", tuple(SOLVERS)),
+        anytime=table.flag("anytime", None),
+        seed=table.integer("seed", 0, 0, 2**63 - 1) or 0,
+    )
+
+
+def _timing(table: Table) -> TimingConfig:
+    default = TimingConfig()
+    age = table.integer("maximum_message_age_slots", default.maximum_message_age_slots, 1, 100)
+    return TimingConfig(
+        slot_s=table.number("slot_s", None, 0.0001, 3600), maximum_message_age_slots=age or 1
+    )
+
+
+def _adaptation(table: Table) -> AdaptationConfig:
+    default = AdaptationConfig()
+    return AdaptationConfig(
+        enabled=table.flag("enabled", default.enabled),
+        capacity_slots=table.integer("capacity_slots", default.capacity_slots, 16, 1 << 20) or 16,
+        gather_s=table.number("gather_s", default.gather_s, 0, 3600) or 0.0,
+        steps=table.integer("steps", None, 1, 100_000),
+        learning_rate=table.number("learning_rate", None, 1e-9, 1),
+        weight_decay=table.number("weight_decay", None, 0, 1),
+        gradient_norm=table.number("gradient_norm", None, 1e-9, 1e9),
+        query_share=table.number("query_share", None, 0.05, 0.9),
+        minimum_slots=table.integer("minimum_slots", None, 16, 1 << 20),
+        passes=table.integer("passes", None, 1, 100_000),
+    )
+
+
+def _radio(table: Table, origins: Mapping[str, Origin]) -> RadioConfig:
+    kind = table.text("kind", MQTT) or MQTT
+    options = table.mapping("options")
+    if kind == MQTT and options:
+        table.problem("options", f'kind = "{MQTT}" has none; it takes its broker from [broker]')
+    folders = {name: origins[f"radio.options.{name}"].folder for name in options}
+    return RadioConfig(kind, options, folders)
