@@ -118,8 +118,9 @@ class FusedPlan(nn.Module):
         field: Tensor,
         factors: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        """Return latents `[N, (H + 1) Z]`, the present one first, expected returns `[N, 1]` and probabilities of
-        all actions `[N, H A]`.
+        """Return latents `[N, (H + 1) Z]`, returns `[N, 1]` and probabilities of all actions `[N, H A]`.
+
+        The first latent is the present one.
 
         Args:
             plan: Where the plans start `[N, H Z]`.
