@@ -23,6 +23,7 @@ from networld_runtime.message import MeanFieldMessage, encode
 from networld_runtime.neighbours import Neighbours
 from networld_runtime.radio import Observation, Radio
 from networld_runtime.realtime import collect_garbage, monotonic_s, new_epoch_ms
+from networld_runtime.service_notify import ServiceNotifier
 from networld_runtime.topics import CellTopics
 from networld_runtime.transport import Transport
 
@@ -30,6 +31,7 @@ _log = logging.getLogger(__name__)
 
 POLL_S = 0.2
 WAITING_COMMANDS = 16
+SILENT_S = 30.0
 
 
 class Agent:
@@ -44,6 +46,7 @@ class Agent:
         transport: Reaches the neighbours.
         radio: Gives observations and takes actions.
         epoch: Number of this boot, from `epoch.next_epoch`.
+        notifier: Tells the service manager that the loop goes round.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Agent:
         transport: Transport,
         radio: Radio,
         epoch: int,
+        notifier: ServiceNotifier | None = None,
     ) -> None:
         cell, contract = config.cell, bundle.contract
         self.statistics = report.Statistics()
@@ -69,6 +73,8 @@ class Agent:
         self._transport = transport
         self._radio = radio
         self._boot_epoch = self._epoch = epoch
+        self._notifier = notifier or ServiceNotifier()
+        self._heard_s = monotonic_s()
         self._slot_s = config.timing.slot_s or contract.slot_s
         self._neighbours = Neighbours(
             contract, cell.neighbours, config.timing.maximum_message_age_slots, self._slot_s
@@ -98,7 +104,10 @@ class Agent:
             if observation is not None:
                 self.tick(observation)
                 collect_garbage(observation.slot)
+                self._heard_s = observation.arrived_s
             self.attend()
+            # Also without an observation: a restart makes no radio speak. A call that hangs never gets here.
+            self._notifier.alive(self._status)
 
     def stop(self) -> None:
         """End `run` after the slot it is in; may be called from a signal handler."""
@@ -153,6 +162,12 @@ class Agent:
             "collecting": self.collecting,
             "adapted": self._keeper.adapted,
         }
+
+    def _status(self) -> str:
+        slots, missed = (self.statistics.counters[key] for key in ("slots", "deadlines_missed"))
+        silent_s = monotonic_s() - self._heard_s
+        silence = f"; the radio is silent for {silent_s:.0f} s" if silent_s > SILENT_S else ""
+        return f"{slots} slots, {missed} deadlines missed{silence}"
 
     def _begin_slot(self, observation: Observation) -> None:
         restarted = self._slot is not None and observation.slot <= self._slot

@@ -21,6 +21,7 @@ EXIT_CODES = """exit codes:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code; what a user can mend is shown without a traceback."""
     options = _parser().parse_args(arguments)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # else NumPy starts a thread for each core
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
     )
@@ -49,10 +50,13 @@ def _run(options: argparse.Namespace) -> int:
     from networld_runtime.mqtt_transport import MqttTransport
     from networld_runtime.radio import MqttRadio
     from networld_runtime.report import state
+    from networld_runtime.service_notify import ServiceNotifier
     from networld_runtime.startup import load_model
     from networld_runtime.topics import CellTopics
     from networld_runtime.transport import LastWill
 
+    notifier = ServiceNotifier.from_environment()
+    notifier.status("checking configuration and bundle")
     config = load_config(options.config)
     bundle, planner = load_model(config)
     epoch = next_epoch(config.state.directory)
@@ -62,13 +66,15 @@ def _run(options: argparse.Namespace) -> int:
     transport = MqttTransport(config.broker, f"networld-{cell.site}-{cell.name}", will)
     shape = (len(cell.neighbours), bundle.couplings)
     radio = MqttRadio(transport, topics, bundle.contract, shape)
-    agent = Agent(config, bundle, planner, transport, radio, epoch)
+    agent = Agent(config, bundle, planner, transport, radio, epoch, notifier)
     if options.parent_pid is not None:
         realtime.watch_parent(options.parent_pid, agent.stop)
     if options.core is not None and not realtime.pin_to_core(options.core):
         logging.getLogger(__name__).warning("cannot run on core %d only", options.core)
 
+    notifier.status("warming up")
     planner.warm_up()
+    notifier.status("connecting to the broker")
     transport.connect()
     realtime.freeze_garbage_collection()
     # Before this point there is nothing to take back, and the default handlers end us at once.
@@ -78,8 +84,10 @@ def _run(options: argparse.Namespace) -> int:
         agent.start()
         ready = {"event": "ready", "site": cell.site, "cell": cell.name, "epoch": epoch}
         print(json.dumps(ready), flush=True)
+        notifier.ready("waiting for the radio")
         agent.run()
     finally:
+        notifier.stopping()
         agent.finish()
     return 0
 
