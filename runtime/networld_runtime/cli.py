@@ -94,7 +94,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     from networld_runtime.config import load_config
-    from networld_runtime.startup import adaptation_settings, load_model
+    from networld_runtime.startup import adaptation_settings, load_model, provider_note
 
     config = load_config(options.config)
     bundle, planner = load_model(config)
@@ -102,6 +102,9 @@ def _check(options: argparse.Namespace) -> int:
     planner.warm_up(runs=1)
     mode = "anytime" if planner.settings.anytime else planner.settings.mode
     print(f"OK: {config.path}, bundle {bundle.name}, task {bundle.contract.task}, mode {mode}")
+    note = provider_note(config)
+    if note is not None:
+        print(f"note: {note}", file=sys.stderr)
     return 0
 
 

@@ -18,6 +18,8 @@ else:
     import tomli as tomllib
 
 LARGEST_FILE_BYTES = 1 << 16
+PROVIDERS = ("cpu", "cuda", "tensorrt", "auto")
+ON_MISSING = ("fail", "degrade")
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,15 @@ class AdaptationConfig:
 
 
 @dataclass(frozen=True)
+class ExecutionConfig:
+    """`[execution]`: what computes the graphs, with how many threads, and what to do where it is missing."""
+
+    provider: str = "cpu"
+    threads: int = 1
+    on_missing: str = "fail"
+
+
+@dataclass(frozen=True)
 class StateConfig:
     """`[state]`: the one folder that the agent writes to."""
 
@@ -138,6 +149,7 @@ class Config:
     timing: TimingConfig
     adaptation: AdaptationConfig
     state: StateConfig
+    execution: ExecutionConfig = ExecutionConfig()
 
 
 TABLES = [field.name for field in fields(Config) if field.name != "path"]
@@ -166,6 +178,7 @@ def load_config(path: Path) -> Config:
         timing=_timing(tables["timing"]),
         adaptation=_adaptation(tables["adaptation"]),
         state=StateConfig(_path(tables["state"], "directory", folder)),
+        execution=_execution(tables["execution"]),
     )
     for table in tables.values():
         table.finish()
@@ -254,6 +267,15 @@ def _adaptation(table: Table) -> AdaptationConfig:
         query_share=table.number("query_share", None, 0.05, 0.9),
         minimum_slots=table.integer("minimum_slots", None, 16, 1 << 20),
         passes=table.integer("passes", None, 1, 100_000),
+    )
+
+
+def _execution(table: Table) -> ExecutionConfig:
+    default = ExecutionConfig()
+    return ExecutionConfig(
+        provider=table.choice("provider", PROVIDERS) or default.provider,
+        threads=table.integer("threads", default.threads, 1, 64) or default.threads,
+        on_missing=table.choice("on_missing", ON_MISSING) or default.on_missing,
     )
 
 

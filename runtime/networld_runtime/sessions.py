@@ -20,11 +20,23 @@ Shape = tuple[int | str, ...]
 """Sizes of dimensions; a name stands for any size."""
 
 ERRORS_ONLY = 3
+PROVIDER_NAMES = {
+    "tensorrt": "TensorrtExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "cpu": "CPUExecutionProvider",
+}
+"""Names of the configuration and of ONNX Runtime."""
 
 
 def runtime_version() -> str:
     """Return the version of ONNX Runtime."""
     return str(onnxruntime.__version__)
+
+
+def available_providers() -> list[str]:
+    """Return the short names of the providers that this build of ONNX Runtime has, `cpu` among them."""
+    found = onnxruntime.get_available_providers()
+    return [short for short, name in PROVIDER_NAMES.items() if name in found]
 
 
 class Session:

@@ -8,6 +8,7 @@ from networld_runtime.config import Config
 from networld_runtime.errors import BundleError
 from networld_runtime.planner import Planner
 from networld_runtime.planner_settings import PlannerSettings
+from networld_runtime.sessions import available_providers
 
 
 def load_model(config: Config) -> tuple[Bundle, Planner]:
@@ -33,3 +34,19 @@ def adaptation_settings(config: Config, bundle: Bundle) -> AdaptationSettings:
         ConfigError: A value is out of range.
     """
     return settings_for(bundle, config.adaptation.changes())
+
+
+def provider_note(config: Config) -> str | None:
+    """Return what to know where this computer lacks the provider that a configuration asks for.
+
+    A file may be checked on another computer than the one it is for: `check` computes on the processor,
+    which every build has, and says so. Whether the provider opens is found out by `run`, on the board.
+    """
+    wanted, here = config.execution.provider, available_providers()
+    if wanted == "auto" or wanted in here:
+        return None
+    outcome = "would end" if config.execution.on_missing == "fail" else "would go on with cpu"
+    return (
+        f'execution.provider = "{wanted}": ONNX Runtime on this computer has {", ".join(here)} only, so all '
+        f"was checked on cpu; `run` {outcome} here (execution.on_missing)"
+    )
