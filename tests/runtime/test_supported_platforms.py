@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import re
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from installed_station import SCRIPTS, clean_environment, index_answers
+from installed_station import clean_environment, index_answers, script
+from packaging.utils import parse_wheel_filename
 
 ROOT = Path(__file__).parents[2]
 PR_SET_MDWE, PR_GET_MDWE = 65, 66
@@ -52,27 +54,19 @@ def test_source_needs_no_newer_python_than_3_10(folder: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("platform", ["aarch64", "x86_64"])
-@pytest.mark.parametrize("version", ["3.10", "3.11", "3.12", "3.13"])
-def test_every_package_has_a_wheel_for_the_board(
-    version: str, platform: str, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("version", ["3.10", "3.11", "3.13"])
+def test_every_package_has_a_wheel_for_a_board_with_arm(version: str, tmp_path: Path) -> None:
     if not index_answers():
         pytest.skip("no package index to ask")
-    name = "requirements-python3.10.txt" if version == "3.10" else "requirements.txt"
-    platforms = re.findall(r'--platform "(manylinux\w+)\$platform"', _collector())
-    assert len(platforms) >= 3
-    options = [f"--platform={one}{platform}" for one in platforms]
-    command = "-m pip install --dry-run --quiet --no-deps --only-binary=:all: --ignore-installed"
-    options += [f"--python-version={version}", "--implementation=cp", f"--target={tmp_path}"]
-    done = subprocess.run(
-        [sys.executable, *command.split(), *options, "--requirement", str(SCRIPTS / name)],
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    options = ("--platform", "aarch64", "--python-version", version)
+    done = script("collect_wheels.sh", "--output", tmp_path, *options, PYTHON=sys.executable)
     assert done.returncode == 0, done.stderr
+    listed = re.findall(r"(?m)^([\w-]+)==", (tmp_path / "requirements.txt").read_text())
+    wheels = [parse_wheel_filename(path.name) for path in tmp_path.glob("*.whl")]
+    shutil.rmtree(tmp_path)  # 40 MB that nobody looks at
+    assert {name for name, *_ in wheels} == {*listed, "networld-runtime"}
+    platforms = {tag.platform for *_, tags in wheels for tag in tags}
+    assert all(platform == "any" or platform.endswith("aarch64") for platform in platforms)
 
 
 def test_runs_where_memory_is_written_or_run_and_never_both() -> None:
@@ -95,7 +89,3 @@ def _denied(*command: str) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
     )
-
-
-def _collector() -> str:
-    return (SCRIPTS / "collect_wheels.sh").read_text()
