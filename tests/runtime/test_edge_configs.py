@@ -33,6 +33,14 @@ def test_a_page_names_the_file_and_the_provider_of_its_board(file: Path) -> None
     assert f'provider = "{load_config(file).execution.provider}"' in page
 
 
+@pytest.mark.parametrize("page", [*BOARDS, "README"])
+def test_links_of_a_page_lead_somewhere(page: str) -> None:
+    folder = ROOT / "docs" / "boards"
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", (folder / f"{page}.md").read_text())
+    assert links
+    assert [link for link in links if not (folder / link).exists()] == []
+
+
 def test_a_file_for_a_gpu_is_checked_without_one_and_says_so(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

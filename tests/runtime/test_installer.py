@@ -82,6 +82,23 @@ def test_installed_agent_checks_the_installed_configuration(station: Path) -> No
 
 
 @pytest.mark.slow
+def test_installed_units_start_the_installed_program(station: Path) -> None:
+    units = station / "etc" / "systemd" / "system"
+    for name in ("networld-agent@.service", "networld-adapt@.service"):
+        assert f"={station}/opt/networld/current/bin/networld-agent " in (units / name).read_text()
+        if shutil.which("systemd-analyze"):
+            command = [
+                "systemd-analyze",
+                "verify",
+                "--man=no",
+                "--recursive-errors=no",
+                units / name,
+            ]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.slow
 def test_installed_packages_are_small_and_only_those_of_the_list(station: Path) -> None:
     (folder,) = station.glob("opt/networld/current/lib/python*/site-packages")
     names = {path.name.split("-")[0] for path in folder.glob("*.dist-info")}
