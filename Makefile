@@ -9,7 +9,7 @@ SETUP := pyproject.toml constraints.txt runtime/pyproject.toml training/pyprojec
 
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: setup demo results experiments test lint types unit test-minimum test-references sionna-values diffusers-values test-baselines baselines train-baselines bundle bench bench-parts bench-simulator clean
+.PHONY: setup demo results experiments test lint types unit test-minimum test-references sionna-values diffusers-values test-baselines baselines train-baselines bundle bench bench-parts bench-simulator wheels clean
 
 setup: $(VENV)/.installed
 
@@ -133,6 +133,11 @@ bench-parts: setup
 # The simulator's speed beside mobile-env, for docs/: wants an idle machine.
 bench-simulator: setup
 	$(BIN)/pytest benchmarks/bench_simulator.py --speed-folder docs --benchmark-columns=min,median,iqr,ops
+
+# All that edge_configs/install.sh needs on a board without a network; BOARD="--platform aarch64 --python-version 3.11".
+BOARD ?=
+wheels:
+	PYTHON=$(PYTHON) edge_configs/collect_wheels.sh --output dist/wheels $(BOARD)
 
 clean:
 	rm -rf $(VENV) $(MINIMUM) $(REFERENCES) $(BASELINES) runs

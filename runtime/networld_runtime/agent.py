@@ -24,6 +24,7 @@ from networld_runtime.neighbours import Neighbours
 from networld_runtime.radio import Observation, Radio
 from networld_runtime.realtime import collect_garbage, monotonic_s, new_epoch_ms
 from networld_runtime.reload import Reload, Reloader
+from networld_runtime.service_notify import ServiceNotifier
 from networld_runtime.topics import CellTopics
 from networld_runtime.transport import Transport
 
@@ -31,6 +32,7 @@ _log = logging.getLogger(__name__)
 
 POLL_S = 0.2
 WAITING_COMMANDS = 16
+SILENT_S = 30.0
 
 
 class Agent:
@@ -46,6 +48,7 @@ class Agent:
         radio: Gives observations and takes actions.
         epoch: Number of this boot, from `epoch.next_epoch`.
         reloader: Reads a changed configuration; None if it is read only once.
+        notifier: Tells the service manager that the loop goes round.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Agent:
         radio: Radio,
         epoch: int,
         reloader: Reloader | None = None,
+        notifier: ServiceNotifier | None = None,
     ) -> None:
         cell, contract = config.cell, bundle.contract
         self.statistics = report.Statistics()
@@ -73,6 +77,8 @@ class Agent:
         self._radio = radio
         self._boot_epoch = self._epoch = epoch
         self._reloader = reloader
+        self._notifier = notifier or ServiceNotifier()
+        self._heard_s = monotonic_s()
         self._slot_s = config.timing.slot_s or contract.slot_s
         self._neighbours = Neighbours(
             contract, cell.neighbours, config.timing.maximum_message_age_slots, self._slot_s
@@ -102,7 +108,10 @@ class Agent:
             if observation is not None:
                 self.tick(observation)
                 collect_garbage(observation.slot)
+                self._heard_s = observation.arrived_s
             self.attend()
+            # Also without an observation: a restart makes no radio speak. A call that hangs never gets here.
+            self._notifier.alive(self._status)
 
     def stop(self) -> None:
         """End `run` after the slot it is in; may be called from a signal handler."""
@@ -174,6 +183,12 @@ class Agent:
         if reload.planner is not None:
             self._planner = reload.planner
             self._guarded.go_on_with(reload.planner)
+
+    def _status(self) -> str:
+        slots, missed = (self.statistics.counters[key] for key in ("slots", "deadlines_missed"))
+        silent_s = monotonic_s() - self._heard_s
+        silence = f"; the radio is silent for {silent_s:.0f} s" if silent_s > SILENT_S else ""
+        return f"{slots} slots, {missed} deadlines missed{silence}"
 
     def _begin_slot(self, observation: Observation) -> None:
         restarted = self._slot is not None and observation.slot <= self._slot

@@ -24,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.command == "check" and not (options.files or options.config):
         parser.error("check: name at least one configuration file")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # else NumPy starts a thread for each core
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
     )
@@ -45,10 +46,13 @@ def _run(options: argparse.Namespace) -> int:
     from networld_runtime.radio_kinds import make_radio
     from networld_runtime.reload import Reloader
     from networld_runtime.report import state
+    from networld_runtime.service_notify import ServiceNotifier
     from networld_runtime.startup import load_model
     from networld_runtime.topics import CellTopics
     from networld_runtime.transport import LastWill
 
+    notifier = ServiceNotifier.from_environment()
+    notifier.status("checking configuration and bundle")
     config = load_config(options.config, options.changes)
     bundle, planner = load_model(config)
     epoch = next_epoch(config.state.directory)
@@ -59,13 +63,15 @@ def _run(options: argparse.Namespace) -> int:
     radio = make_radio(config, bundle, transport)
     reloader = Reloader(config, bundle, lambda: load_config(options.config, options.changes))
     signal.signal(signal.SIGHUP, lambda *_: reloader.request())
-    agent = Agent(config, bundle, planner, transport, radio, epoch, reloader)
+    agent = Agent(config, bundle, planner, transport, radio, epoch, reloader, notifier)
     if options.parent_pid is not None:
         realtime.watch_parent(options.parent_pid, agent.stop)
     if options.core is not None and not realtime.pin_to_core(options.core):
         logging.getLogger(__name__).warning("cannot run on core %d only", options.core)
 
+    notifier.status("warming up")
     planner.warm_up()
+    notifier.status("connecting to the broker")
     try:
         transport.connect()
     except NetWorldError:
@@ -79,8 +85,10 @@ def _run(options: argparse.Namespace) -> int:
         agent.start()
         ready = {"event": "ready", "site": cell.site, "cell": cell.name, "epoch": epoch}
         print(json.dumps(ready), flush=True)
+        notifier.ready("waiting for the radio")
         agent.run()
     finally:
+        notifier.stopping()
         agent.finish()
     return 0
 
@@ -94,11 +102,16 @@ def _check_file(path: Path, changes: Sequence[str]) -> int:
     from networld_runtime.config import MQTT
     from networld_runtime.config_reader import load_config
     from networld_runtime.radio_kinds import find_maker
-    from networld_runtime.startup import adaptation_settings, load_model
+    from networld_runtime.startup import (
+        adaptation_settings,
+        as_this_computer_can,
+        load_model,
+        provider_note,
+    )
 
     try:
         config = load_config(path, changes)
-        bundle, planner = load_model(config)
+        bundle, planner = load_model(as_this_computer_can(config))
         adaptation_settings(config, bundle)
         if config.radio.kind != MQTT:
             find_maker(config)  # not made: the radio may be in use by the cell that runs
@@ -109,6 +122,9 @@ def _check_file(path: Path, changes: Sequence[str]) -> int:
     mode = "anytime" if planner.settings.anytime else planner.settings.mode
     place = f"{config.path}, bundle {bundle.name}"
     print(f"OK: {place}, task {bundle.contract.task}, mode {mode}", flush=True)
+    note = provider_note(config)
+    if note is not None:
+        print(f"note: {note}", file=sys.stderr)
     return 0
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from networld_runtime.config_layers import Origin
 from networld_runtime.errors import ConfigError
+from networld_runtime.execution import ONE_THREAD, Execution
 
 MQTT = "mqtt"
 """Kind of the radio that comes with the runtime."""
@@ -150,6 +151,7 @@ class Config:
     timing: TimingConfig
     adaptation: AdaptationConfig
     state: StateConfig
+    execution: Execution = ONE_THREAD
     radio: RadioConfig = RadioConfig()
     changes: tuple[str, ...] = ()
     origins: Mapping[str, Origin] = field(default_factory=dict, repr=False, compare=False)

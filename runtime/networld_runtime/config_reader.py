@@ -22,6 +22,7 @@ from networld_runtime.config import (
 from networld_runtime.config_layers import Layers, Origin
 from networld_runtime.config_table import Key, Table
 from networld_runtime.errors import ConfigError
+from networld_runtime.execution import MOST_THREADS, ON_MISSING, ONE_THREAD, PROVIDERS, Execution
 from networld_runtime.planner_settings import DENOISERS, MODES
 from networld_runtime.solver import SOLVERS
 
@@ -78,6 +79,7 @@ def _build(path: Path, layers: Layers, changes: tuple[str, ...]) -> tuple[Config
         planner=_planner(tables["planner"]),
         timing=_timing(tables["timing"]),
         adaptation=_adaptation(tables["adaptation"]),
+        execution=_execution(tables["execution"]),
         state=StateConfig(tables["state"].path("directory")),
         radio=_radio(tables["radio"], layers.origins),
         changes=changes,
@@ -154,6 +156,16 @@ def _adaptation(table: Table) -> AdaptationConfig:
         query_share=table.number("query_share", None, 0.05, 0.9),
         minimum_slots=table.integer("minimum_slots", None, 16, 1 << 20),
         passes=table.integer("passes", None, 1, 100_000),
+    )
+
+
+def _execution(table: Table) -> Execution:
+    default = ONE_THREAD
+    return Execution(
+        provider=table.choice("provider", PROVIDERS) or default.provider,
+        threads=table.integer("threads", default.threads, 1, MOST_THREADS) or default.threads,
+        on_missing=table.choice("on_missing", ON_MISSING) or default.on_missing,
+        cache=table.optional_path("cache"),
     )
 
 

@@ -21,6 +21,7 @@ AUTO = "auto"
 PROVIDERS = (*ONNX_RUNTIME_NAMES, AUTO)
 FASTEST_FIRST = ("tensorrt", "cuda", "cpu")
 ON_MISSING = ("fail", "degrade")
+MOST_THREADS = 256
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Execution:
             self,
             (
                 ("provider", self.provider in PROVIDERS, f"one of {', '.join(PROVIDERS)}"),
-                ("threads", 1 <= self.threads <= 256, "1 to 256"),
+                ("threads", 1 <= self.threads <= MOST_THREADS, f"1 to {MOST_THREADS}"),
                 ("on_missing", self.on_missing in ON_MISSING, " or ".join(ON_MISSING)),
             ),
         )

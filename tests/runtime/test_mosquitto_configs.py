@@ -1,0 +1,238 @@
+"""A real mosquitto takes the shipped configurations, and lets each user do what the comments say."""
+
+from __future__ import annotations
+
+import queue
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import paho.mqtt.client as mqtt
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+from networld_runtime.episode_log import LARGEST_LOG_BYTES
+from networld_runtime.topics import CellTopics
+
+FOLDER = Path(__file__).parents[2] / "edge_configs" / "mosquitto"
+USERS = ("cell-0", "cell-1", "radio", "operator")
+PATIENCE_S = 20.0
+
+Start = Callable[..., int]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts a broker with a shipped file, parts of it replaced for this computer; returns its port."""
+    if shutil.which("mosquitto") is None:
+        pytest.skip("mosquitto is not installed")
+    processes: list[subprocess.Popen[str]] = []
+
+    def run(name: str, **changes: str) -> int:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        text = re.sub(r"(?m)^listener \d+.*$", f"listener {port} 127.0.0.1", _text(name))
+        for key, value in changes.items():
+            text, count = re.subn(rf"(?m)^{key} .*$", f"{key} {value}", text)
+            assert count == 1, key
+        file = tmp_path / name
+        # Started by root it would become a user who may not read the test's folder.
+        file.write_text(f"{text}\nuser root\n")
+        process = subprocess.Popen(
+            ["mosquitto", "-c", str(file)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        end_s = time.monotonic() + PATIENCE_S
+        while not _listens(port):
+            assert process.poll() is None, process.communicate()[1]
+            assert time.monotonic() < end_s, "mosquitto does not listen"
+            time.sleep(0.02)
+        return port
+
+    yield run
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def site(start: Start, tmp_path: Path) -> tuple[int, Path]:
+    """Port of the site's broker, with users and a certificate for localhost; and that certificate."""
+    for program in ("openssl", "mosquitto_passwd"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed")
+    certificate, key, passwords = (
+        tmp_path / name for name in ("site.crt", "site.key", "passwords")
+    )
+    request = (
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
+    )
+    request += " -addext subjectAltName=DNS:localhost"
+    subprocess.run(
+        ["openssl", *request.split(), "-keyout", str(key), "-out", str(certificate)],
+        check=True,
+        capture_output=True,
+    )
+    passwords.touch(mode=0o600)
+    for user in USERS:
+        subprocess.run(
+            ["mosquitto_passwd", "-b", str(passwords), user, f"{user}-password"],
+            check=True,
+            capture_output=True,
+        )
+    port = start(
+        "site-tls.conf",
+        certfile=str(certificate),
+        keyfile=str(key),
+        password_file=str(passwords),
+        acl_file=str(FOLDER / "site.acl"),
+    )
+    return port, certificate
+
+
+class Client:
+    """A connected user; what it hears is in `heard`."""
+
+    def __init__(self, port: int, user: str | None = None, certificate: Path | None = None) -> None:
+        self.heard: queue.Queue[tuple[str, bytes]] = queue.Queue()
+        self._connected: queue.Queue[bool] = queue.Queue()
+        self._subscribed: queue.Queue[int] = queue.Queue()
+        self.client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=user or "")
+        if user is not None:
+            self.client.username_pw_set(user, f"{user}-password")
+        if certificate is not None:
+            self.client.tls_set(str(certificate), tls_version=ssl.PROTOCOL_TLS_CLIENT)
+        self.client.on_connect = lambda *values: self._connected.put(not values[3].is_failure)
+        self.client.on_subscribe = lambda *values: self._subscribed.put(values[2])
+        self.client.on_message = lambda *values: self.heard.put(
+            (values[2].topic, values[2].payload)
+        )
+        self.client.connect("localhost" if certificate else "127.0.0.1", port)
+        self.client.loop_start()
+        self.accepted = self._connected.get(timeout=PATIENCE_S)
+
+    def listen(self, topic: str) -> None:
+        self.client.subscribe(topic, qos=1)
+        self._subscribed.get(timeout=PATIENCE_S)
+
+    def say(self, topic: str, payload: bytes) -> None:
+        """Publish and wait for the broker's word that it has it; it says so of what it forbids as well."""
+        self.client.publish(topic, payload, qos=1).wait_for_publish(PATIENCE_S)
+
+    def close(self) -> None:
+        self.client.disconnect()
+        self.client.loop_stop()
+
+
+def test_loopback_takes_a_log_and_drops_what_is_larger(start: Start) -> None:
+    port = start("loopback.conf")
+    cell, other = Client(port), Client(port)
+    topic = CellTopics("demo", "cell-0").log
+    other.listen(topic)
+    cell.say(topic, b"x" * (LARGEST_LOG_BYTES + 1))
+    cell.say(topic, b"y" * LARGEST_LOG_BYTES)
+    assert other.heard.get(timeout=PATIENCE_S) == (topic, b"y" * LARGEST_LOG_BYTES)
+    cell.close()
+    other.close()
+
+
+@pytest.mark.parametrize("name", ["loopback.conf", "bridge.conf"])
+def test_brokers_of_a_board_listen_on_loopback_alone(name: str) -> None:
+    assert re.findall(r"(?m)^listener (.*)$", _text(name)) == ["1883 127.0.0.1"]
+
+
+def test_site_lets_a_cell_write_its_own_topics_alone(site: tuple[int, Path]) -> None:
+    port, certificate = site
+    users = {name: Client(port, name, certificate) for name in USERS}
+    topics = {name: CellTopics("demo", name) for name in ("cell-0", "cell-1")}
+    heard = users["operator"].heard
+    users["operator"].listen("networld/v1/demo/#")
+    allowed = {
+        "cell-0": ["message", "log", "state", "birth", "status", "report", "action"],
+        "radio": ["observation"],
+        "operator": ["command"],
+    }
+    leaves = {leaf for some in allowed.values() for leaf in some}
+    for name, own in allowed.items():
+        base = topics["cell-0"].message.removesuffix("message")
+        for leaf in sorted(leaves - set(own)):
+            users[name].say(f"{base}{leaf}", b"forbidden")
+        for leaf in own:
+            users[name].say(f"{base}{leaf}", b"allowed")
+            assert heard.get(timeout=PATIENCE_S) == (f"{base}{leaf}", b"allowed")
+    users["cell-0"].say(topics["cell-1"].message, b"forbidden")
+    users["cell-0"].say("networld/v1/other/cell-0/message", b"forbidden")
+    users["cell-1"].say(topics["cell-1"].message, b"allowed")
+    assert heard.get(timeout=PATIENCE_S) == (topics["cell-1"].message, b"allowed")
+    for user in users.values():
+        user.close()
+
+
+def test_site_takes_nobody_without_a_password_or_tls(site: tuple[int, Path]) -> None:
+    port, certificate = site
+    assert not Client(port, "stranger", certificate).accepted
+    assert not Client(port, None, certificate).accepted
+    plain = mqtt.Client(CallbackAPIVersion.VERSION2)
+    plain.connect("127.0.0.1", port)
+    while plain.loop(timeout=1.0) == mqtt.MQTT_ERR_SUCCESS:
+        assert not plain.is_connected()
+
+
+def test_bridge_carries_what_neighbours_and_operator_need_and_nothing_else(
+    site: tuple[int, Path], start: Start
+) -> None:
+    port, certificate = site
+    local = start(
+        "bridge.conf",
+        address=f"localhost:{port}",
+        remote_password="cell-0-password",  # noqa: S106
+        bridge_cafile=str(certificate),
+    )
+    cell, radio = Client(local), Client(local)
+    neighbour, operator = (Client(port, name, certificate) for name in ("cell-1", "operator"))
+    own, other = CellTopics("demo", "cell-0"), CellTopics("demo", "cell-1")
+    cell.listen("networld/v1/demo/#")
+    operator.listen("networld/v1/demo/#")
+    end_s = time.monotonic() + PATIENCE_S
+    while cell.heard.empty():  # until the bridge stands
+        assert time.monotonic() < end_s, "the bridge brings nothing"
+        operator.say(own.command, b"order")
+        time.sleep(0.1)
+    assert cell.heard.get() == (own.command, b"order")
+    radio.say(own.observation, b"stays")
+    cell.say(own.action, b"stays")
+    cell.say(own.message, b"told")
+    neighbour.say(other.message, b"told")
+    came = _until(operator, {(own.message, b"told"), (other.message, b"told")})
+    assert not {topic for topic, payload in came if payload == b"stays"}
+    _until(cell, {(other.message, b"told")})
+    for client in (cell, radio, neighbour, operator):
+        client.close()
+
+
+def _until(client: Client, wanted: set[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+    came: list[tuple[str, bytes]] = []
+    while not wanted <= set(came):
+        came.append(client.heard.get(timeout=PATIENCE_S))
+    return came
+
+
+def _text(name: str) -> str:
+    return (FOLDER / name).read_text()
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
