@@ -24,9 +24,9 @@ from networld_runtime.config import Config
 from networld_runtime.contract import FloatArray
 from networld_runtime.episode_log import EpisodeLog
 from networld_runtime.errors import DataError
-from networld_runtime.guarded_planner import PlannerLike
 from networld_runtime.log_book import LogBook
 from networld_runtime.log_file import write_logs
+from networld_runtime.planner_like import PlannerLike
 from networld_runtime.realtime import monotonic_s
 
 _log = logging.getLogger(__name__)

@@ -17,14 +17,16 @@ from networld_runtime.episode_log import encode_log
 from networld_runtime.epoch import next_epoch
 from networld_runtime.errors import ConfigError, MessageError
 from networld_runtime.experience import Experience
-from networld_runtime.guarded_planner import GuardedPlanner, PlannerLike
+from networld_runtime.ladder import Ladder
 from networld_runtime.log_book import LogBook
 from networld_runtime.message import MeanFieldMessage, encode
 from networld_runtime.neighbours import Neighbours
+from networld_runtime.planner_like import PlannerLike
 from networld_runtime.radio import Observation, Radio
 from networld_runtime.realtime import collect_garbage, monotonic_s, new_epoch_ms
 from networld_runtime.reload import Reload, Reloader
 from networld_runtime.service_notify import ServiceNotifier
+from networld_runtime.shield import Shield
 from networld_runtime.topics import CellTopics
 from networld_runtime.transport import Transport
 
@@ -72,7 +74,7 @@ class Agent:
         self._bundle = bundle
         self._contract = contract
         self._planner = planner
-        self._guarded = GuardedPlanner(planner)
+        self._ladder = Ladder(planner, Shield(contract, config.shield.largest_change))
         self._transport = transport
         self._radio = radio
         self._boot_epoch = self._epoch = epoch
@@ -132,11 +134,11 @@ class Agent:
         """
         started_s = monotonic_s()
         self._begin_slot(observation)
-        latent = self._guarded.encode(observation.values)
+        latent = self._ladder.encode(observation.values, observation.deadline_s)
         self._tell(observation, latent)
         mean_field = self._neighbours.mean_field(observation.slot)
         deadline_s = observation.deadline_s
-        action = self._guarded.plan(latent, mean_field, observation.mask, deadline_s)
+        action = self._ladder.plan(latent, mean_field, observation.mask, deadline_s)
         self._radio.act(observation, action)
         self._measure(observation, started_s)
         self._planner.draw_ahead()
@@ -161,8 +163,15 @@ class Agent:
             "messages_received": self._neighbours.received,
             "messages_rejected": self._neighbours.rejected(),
             "logs_rejected": self._book.rejected(),
-            "model_failures": dict(self._guarded.failures),
-            "plans_cut": self._guarded.plans_cut,
+            "ladder": {
+                "level": self._ladder.level,
+                "rung": self._ladder.rung,
+                "reason": self._ladder.reason,
+                "slots": dict(self._ladder.slots),
+            },
+            "model_failures": dict(self._ladder.failures),
+            "actions_limited": self._ladder.shield.counters["limited"],
+            "plans_cut": self._ladder.plans_cut,
             "commands_rejected": dict(self._rejected_commands),
             "radio": dict(self._radio.counters),
             "transport": dict(self._transport.counters),
@@ -179,10 +188,11 @@ class Agent:
             self.collecting = config.adaptation.enabled
         self._config = config
         self._neighbours.limit_age(config.timing.maximum_message_age_slots)
+        self._ladder.shield.largest_change = config.shield.largest_change
         self._keeper.go_on_with(config, reload.planner)
         if reload.planner is not None:
             self._planner = reload.planner
-            self._guarded.go_on_with(reload.planner)
+            self._ladder.go_on_with(reload.planner)
 
     def _status(self) -> str:
         slots, missed = (self.statistics.counters[key] for key in ("slots", "deadlines_missed"))

@@ -115,6 +115,13 @@ class AdaptationConfig:
 
 
 @dataclass(frozen=True)
+class ShieldConfig:
+    """`[shield]`: how much a number of the action may change in a slot, in its own unit; None: no limit."""
+
+    largest_change: float | None = None
+
+
+@dataclass(frozen=True)
 class StateConfig:
     """`[state]`: the one folder that the agent writes to."""
 
@@ -152,6 +159,7 @@ class Config:
     adaptation: AdaptationConfig
     state: StateConfig
     execution: Execution = ONE_THREAD
+    shield: ShieldConfig = ShieldConfig()
     radio: RadioConfig = RadioConfig()
     changes: tuple[str, ...] = ()
     origins: Mapping[str, Origin] = field(default_factory=dict, repr=False, compare=False)

@@ -53,6 +53,8 @@ ABOUT: Mapping[str, str] = {
     "execution.threads": "threads of a graph on the processor",
     "execution.on_missing": "what to do where the provider is not there: end, or go on with the processor",
     "execution.cache": "folder for engines that TensorRT builds; not given: built anew at every start",
+    "shield.largest_change": "how much a number of the action may change in a slot, in its own unit; "
+    "not given: no limit",
     "state.directory": "the one folder that the agent writes to",
     "radio.kind": 'what observes and acts: "mqtt", or the name of an entry point in `networld.radio`',
     "radio.options": "handed to a radio that is not ours, as they are",
@@ -63,7 +65,7 @@ LIVE = frozenset(
     key
     for key in ABOUT
     if key.startswith(("planner.", "adaptation.")) and key != "adaptation.capacity_slots"
-) | {"timing.maximum_message_age_slots"}
+) | {"timing.maximum_message_age_slots", "shield.largest_change"}
 """Keys that a running cell takes over on SIGHUP.
 
 The memory of experience cannot change its size without loss; all else that is missing here is agreed on

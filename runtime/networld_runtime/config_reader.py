@@ -16,6 +16,7 @@ from networld_runtime.config import (
     Config,
     PlannerConfig,
     RadioConfig,
+    ShieldConfig,
     StateConfig,
     TimingConfig,
 )
@@ -80,6 +81,7 @@ def _build(path: Path, layers: Layers, changes: tuple[str, ...]) -> tuple[Config
         timing=_timing(tables["timing"]),
         adaptation=_adaptation(tables["adaptation"]),
         execution=_execution(tables["execution"]),
+        shield=ShieldConfig(tables["shield"].number("largest_change", None, 1e-6, 1e6)),
         state=StateConfig(tables["state"].path("directory")),
         radio=_radio(tables["radio"], layers.origins),
         changes=changes,

@@ -14,6 +14,7 @@ from networld_runtime.contract import BoolArray, FloatArray
 from networld_runtime.errors import ConfigError
 from networld_runtime.noise_source import NoiseSource
 from networld_runtime.planner_settings import PlannerSettings
+from networld_runtime.rungs import rung_of, rungs_below
 from networld_runtime.two_hot import decode_actions
 from networld_runtime.ways import Given, Plan
 
@@ -33,6 +34,10 @@ class Decision:
 
 class Planner:
     """Decides for one cell with the graphs of a bundle.
+
+    Attributes:
+        rung: Which of `rungs.RUNGS` it stands on.
+        fallbacks: Planners of lower rungs, which follow it in all but plans; none until they are added.
 
     Args:
         bundle: A checked bundle.
@@ -60,6 +65,8 @@ class Planner:
                 f"candidates = {self.settings.candidates}: this bundle's full denoiser was exported "
                 f"for {bundle.candidates}; export it with --candidates {self.settings.candidates}",
             )
+        self.rung = rung_of(self.settings)
+        self.fallbacks: tuple[Planner, ...] = ()
         self._encoder = bundle.session("encoder")
         self._way = best_way(bundle, self.settings)
         self._noise = NoiseSource(seed)
@@ -74,19 +81,41 @@ class Planner:
         It shares the loaded graphs, and begins with the adapter that this one has now.
         """
         other = copy.copy(self)
+        other.fallbacks = ()
         other._noise = NoiseSource(seed)
         other.reset()
         return other
+
+    def add_fallbacks(self, bundle: Bundle) -> None:
+        """Load planners of the rungs below, which the loop goes down to where this one fails or is late.
+
+        Args:
+            bundle: The bundle that this planner is of.
+
+        Raises:
+            BundleError: As for the planner itself.
+        """
+        fallbacks = []
+        for rung, settings in rungs_below(self.settings, bundle):
+            lower = self.sibling(0)
+            lower.rung, lower.settings = rung, settings
+            lower._way = best_way(bundle, settings)
+            fallbacks.append(lower)
+        self.fallbacks = tuple(fallbacks)
 
     def adopt(self, adapter: FloatArray) -> None:
         """Plan with another adapter from now on; zeros are the base model."""
         if adapter.shape != self._adapter.shape:
             raise ValueError(f"adapter of shape {adapter.shape}, expected {self._adapter.shape}")
         self._adapter = np.ascontiguousarray(adapter, dtype=np.float32)
+        for lower in self.fallbacks:
+            lower.adopt(adapter)
 
     def reset(self) -> None:
         """Forget the last plan: a new episode begins."""
         self._last = None
+        for lower in self.fallbacks:
+            lower.reset()
 
     def encode(self, observation: FloatArray) -> FloatArray:
         """Return the latent `[Z]` of an observation `[D]` in native units."""
@@ -118,6 +147,8 @@ class Planner:
     def draw_ahead(self) -> None:
         """Draw the noise of the next plan: done between two slots, it is no part of the time to an action."""
         self._noise.draw_ahead()
+        for lower in self.fallbacks:
+            lower.draw_ahead()
 
     def warm_up(self, runs: int = 20) -> None:
         """Run the graphs a few times: the first runs are two to three times slower."""
@@ -127,4 +158,6 @@ class Planner:
         for _ in range(runs):
             self.encode(observation)
             self.plan(latent, field)
+        for lower in self.fallbacks:
+            lower.warm_up(runs)
         self.reset()

@@ -17,7 +17,7 @@ from networld_runtime.bundle import Bundle
 from networld_runtime.config import Config
 from networld_runtime.config_keys import LIVE, differences, origin_of, plain_values, shown
 from networld_runtime.errors import BundleError, ConfigError, NetWorldError
-from networld_runtime.guarded_planner import PlannerLike
+from networld_runtime.planner_like import PlannerLike
 from networld_runtime.startup import adaptation_settings, load_model
 
 _log = logging.getLogger(__name__)

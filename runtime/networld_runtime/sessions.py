@@ -8,8 +8,11 @@ Wheels since 1.29 try to send usage data out unless `ORT_DISABLE_TELEMETRY=1` is
 from __future__ import annotations
 
 import hashlib
+import math
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -19,6 +22,7 @@ import onnxruntime
 from networld_runtime.contract import FloatArray
 from networld_runtime.errors import BundleError
 from networld_runtime.execution import ONE_THREAD, ONNX_RUNTIME_NAMES, Execution
+from networld_runtime.run_limit import RunLimit
 
 Shape = tuple[int | str, ...]
 """Sizes of dimensions; a name stands for any size."""
@@ -78,8 +82,32 @@ class Session:
         self._outputs = list(outputs)
 
     def run(self, **inputs: FloatArray) -> tuple[FloatArray, ...]:
-        """Run the graph; arrays are float32 and C-contiguous, the outputs come in the declared order."""
-        return tuple(self._session.run(self._outputs, inputs))
+        """Run the graph; arrays are float32 and C-contiguous, the outputs come in the declared order.
+
+        Raises:
+            RunTerminatedError: In the context of `limited_runs`, time was up.
+        """
+        end_s = getattr(_limits, "end_s", math.inf)
+        if end_s == math.inf:
+            return tuple(self._session.run(self._outputs, inputs))
+        options = onnxruntime.RunOptions()
+        with _run_limit.watch(options, end_s):
+            return tuple(self._session.run(self._outputs, inputs, options))
+
+
+_limits = threading.local()
+_run_limit = RunLimit()
+
+
+@contextmanager
+def limited_runs(end_s: float) -> Iterator[None]:
+    """End all runs of graphs in this thread by `end_s`, on the clock of `realtime.monotonic_s`."""
+    before = getattr(_limits, "end_s", math.inf)
+    _limits.end_s = end_s
+    try:
+        yield
+    finally:
+        _limits.end_s = before
 
 
 def available_providers() -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from networld_runtime.sessions import available_providers
 
 
 def load_model(config: Config) -> tuple[Bundle, Planner]:
-    """Return the checked bundle and its planner, the bundle's settings changed by the configuration.
+    """Return the checked bundle and its planner with fallbacks, its settings changed by the configuration.
 
     Raises:
         BundleError: The bundle is missing, damaged or does not fit.
@@ -25,7 +25,9 @@ def load_model(config: Config) -> tuple[Bundle, Planner]:
         settings = PlannerSettings.from_json({**bundle.planner, **config.planner.changes()})
     except TypeError as error:
         raise BundleError(str(bundle.path), f"planner settings: {error}; export again") from error
-    return bundle, Planner(bundle, settings, config.planner.seed)
+    planner = Planner(bundle, settings, config.planner.seed)
+    planner.add_fallbacks(bundle)
+    return bundle, planner
 
 
 def adaptation_settings(config: Config, bundle: Bundle) -> AdaptationSettings:

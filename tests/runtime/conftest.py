@@ -127,7 +127,7 @@ class ToyBundle(Bundle):
         """The same, so that both denoisers are checked by the same sums."""
         return self._denoiser(**inputs)
 
-    _distilled_int8 = _distilled
+    _distilled_int8 = _distilled_fp16 = _distilled
 
     def _plan_1(
         self,
@@ -153,6 +153,7 @@ class ToyBundle(Bundle):
         return chain, returns[:, None], np.tile(actions, self.contract.horizon)
 
     _plan_2 = _plan_4 = _plan_1_int8 = _plan_2_int8 = _plan_4_int8 = _plan_1
+    _plan_1_fp16 = _plan_2_fp16 = _plan_4_fp16 = _plan_1
 
     def _head(
         self,
