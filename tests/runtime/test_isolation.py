@@ -150,7 +150,7 @@ def test_its_training_speaks_to_nobody_and_yields(seen: dict[str, Any]) -> None:
     training = seen["training"]
     assert training["sockets"] == []
     assert os.SCHED_IDLE in training["policy"]
-    own = (*homes(seen), f"{seen['folder']}/state/", "/dev/null", "pipe:", "/proc/")
+    own = (*homes(seen), f"{seen['folder']}/state", "/dev/null", "pipe:", "/proc/")
     assert training["files"]
     assert [link for link in training["files"] if not link.startswith(own)] == []
 

@@ -221,7 +221,7 @@ def watch_training(pid: int, radio: Radio) -> dict[str, Any]:
     while time.monotonic() < end_s:
         for child in children_of(pid):
             try:
-                if "adapt" not in Path(f"/proc/{child}/cmdline").read_text():
+                if "\0adapt\0" not in Path(f"/proc/{child}/cmdline").read_text():
                     continue
                 seen["sockets"].update(sockets_of(child))
                 seen["files"].update(descriptors_of(child))
