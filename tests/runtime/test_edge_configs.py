@@ -34,7 +34,7 @@ def test_a_page_names_the_file_and_the_provider_of_its_board(file: Path) -> None
     assert f'provider = "{load_config(file).execution.provider}"' in page
 
 
-@pytest.mark.parametrize("page", [*BOARDS, "README"])
+@pytest.mark.parametrize("page", [*sorted(BOARDS), "README"])
 def test_links_of_a_page_lead_somewhere(page: str) -> None:
     folder = ROOT / "docs" / "boards"
     links = re.findall(r"\]\((?!https?:)([^)#]+)", (folder / f"{page}.md").read_text())

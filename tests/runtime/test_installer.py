@@ -87,14 +87,10 @@ def test_installed_units_start_the_installed_program(station: Path) -> None:
     for name in ("networld-agent@.service", "networld-adapt@.service"):
         assert f"={station}/opt/networld/current/bin/networld-agent " in (units / name).read_text()
         if shutil.which("systemd-analyze"):
-            command = [
-                "systemd-analyze",
-                "verify",
-                "--man=no",
-                "--recursive-errors=no",
-                units / name,
-            ]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            command = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no"]
+            done = subprocess.run(
+                [*command, str(units / name)], capture_output=True, text=True, check=False
+            )
             assert (done.returncode, done.stderr) == (0, "")
 
 

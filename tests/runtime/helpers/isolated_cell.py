@@ -214,6 +214,20 @@ def children_of(pid: int) -> list[int]:
     return [int(child) for task in tasks for child in task.read_text().split()]
 
 
+def line_with(cell: subprocess.Popen[str], word: str) -> dict[str, Any]:
+    """Return the next line of JSON with a word in it; other lines are the cell's log.
+
+    Raises:
+        RuntimeError: The cell ended before.
+    """
+    assert cell.stdout is not None
+    for line in cell.stdout:
+        if f'"{word}"' in line:
+            data: dict[str, Any] = json.loads(line)
+            return data
+    raise RuntimeError(cell.communicate()[1])
+
+
 def watch_training(pid: int, radio: Radio) -> dict[str, Any]:
     """Order an adaptation and look at the process that trains until it reports."""
     seen: dict[str, Any] = {"sockets": set(), "files": set(), "threads": 0, "policy": set()}
@@ -222,7 +236,7 @@ def watch_training(pid: int, radio: Radio) -> dict[str, Any]:
     while time.monotonic() < end_s:
         for child in children_of(pid):
             try:
-                if "adapt" not in Path(f"/proc/{child}/cmdline").read_text():
+                if "\0adapt\0" not in Path(f"/proc/{child}/cmdline").read_text():
                     continue
                 seen["sockets"].update(sockets_of(child))
                 seen["files"].update(descriptors_of(child))
@@ -265,16 +279,13 @@ def main(folder: Path, python: str) -> dict[str, Any]:
             text=True,
         ) as cell:
             try:
-                assert cell.stdout is not None
-                line = cell.stdout.readline()
-                if "ready" not in line:
-                    raise RuntimeError(cell.communicate()[1])
+                line_with(cell, "ready")
                 radio = Radio(config)
                 answered = radio.play(SLOTS)
                 training = watch_training(cell.pid, radio)
                 radio.play(20)
                 cell.send_signal(signal.SIGUSR1)
-                told = json.loads(cell.stdout.readline())
+                told = line_with(cell, "threads")
                 seen = {
                     "answered": answered,
                     "training": training,
