@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -56,7 +57,10 @@ class Agent:
         epoch: int,
     ) -> None:
         cell, contract = config.cell, bundle.contract
-        self.statistics = report.Statistics()
+        self._slot_s = config.timing.slot_s or contract.slot_s
+        self.statistics = report.Statistics(slot_s=self._slot_s)
+        self.on_round: Callable[[], None] = _nothing
+        """Called after every round of `run`, between slots."""
         self.topics = CellTopics(cell.site, cell.name)
         capacity = config.adaptation.capacity_slots
         self.experience = Experience(contract, cell.neighbours, bundle.couplings, capacity)
@@ -69,7 +73,6 @@ class Agent:
         self._transport = transport
         self._radio = radio
         self._boot_epoch = self._epoch = epoch
-        self._slot_s = config.timing.slot_s or contract.slot_s
         self._neighbours = Neighbours(
             contract, cell.neighbours, config.timing.maximum_message_age_slots, self._slot_s
         )
@@ -99,6 +102,12 @@ class Agent:
                 self.tick(observation)
                 collect_garbage(observation.slot)
             self.attend()
+            self.on_round()
+
+    @property
+    def slot(self) -> int | None:
+        """The slot that the loop is in or was in last, None before the first."""
+        return self._slot
 
     def stop(self) -> None:
         """End `run` after the slot it is in; may be called from a signal handler."""
@@ -135,6 +144,7 @@ class Agent:
             self._obey(self._commands.popleft())
         outcome = self._keeper.poll()
         if outcome is not None:
+            self.statistics.add_adaptation(outcome)
             self._report(outcome)
 
     def counters(self) -> dict[str, Any]:
@@ -143,6 +153,9 @@ class Agent:
             **self.statistics.to_json(),
             "messages_received": self._neighbours.received,
             "messages_rejected": self._neighbours.rejected(),
+            "message_bytes_received": self._neighbours.received_bytes,
+            "message_ages_s": self._neighbours.ages_s(),
+            "neighbours_heard": len(self._neighbours.names) - len(self._neighbours.missing),
             "logs_rejected": self._book.rejected(),
             "model_failures": dict(self._guarded.failures),
             "plans_cut": self._guarded.plans_cut,
@@ -192,7 +205,7 @@ class Agent:
         counters["deadlines_missed"] += now_s > observation.deadline_s
         counters["slots_with_missing_neighbours"] += bool(self._neighbours.missing)
         self.statistics.slots_missing.update(self._neighbours.missing)
-        self.statistics.plan.add(now_s - started_s)
+        self.statistics.add_tick(now_s - started_s, now_s - observation.deadline_s)
 
     def _remember(self, observation: Observation) -> None:
         if observation.coupling is not None:
@@ -266,3 +279,7 @@ class Agent:
 
     def _publish_retained(self, topic: str, payload: bytes) -> None:
         self._transport.publish(topic, payload, reliable=True, retain=True)
+
+
+def _nothing() -> None:
+    """Stand in where nobody watches."""

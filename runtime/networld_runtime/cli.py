@@ -1,4 +1,4 @@
-"""The command of a base station: `networld-agent run`, `check`, `adapt` and `bench`."""
+"""The command of a base station: `networld-agent run`, `check`, `adapt`, `status` and others."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from pathlib import Path
 
 from networld_runtime.bench.options import add_options
 from networld_runtime.errors import INTERRUPTED, NetWorldError
+from networld_runtime.exit_codes import summary
+from networld_runtime.watch.commands import add_parsers
 
-EXIT_CODES = """exit codes:
-  0 success   2 usage   3 configuration   4 bundle   5 broker   6 data or state   130 interrupted"""
+EXIT_CODES = summary()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,15 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
     )
     try:
-        if options.command == "run":
-            return _run(options)
-        if options.command == "adapt":
-            return _adapt(options)
-        if options.command == "bench":
-            from networld_runtime.bench import command
-
-            return command.run(options)
-        return _check(options)
+        known = {"run": _run, "check": _check, "adapt": _adapt, "bench": _bench}
+        handler = known.get(options.command) or options.handler
+        return int(handler(options))
     except NetWorldError as error:
         print(error, file=sys.stderr)
         return error.exit_code
@@ -52,8 +47,11 @@ def _run(options: argparse.Namespace) -> int:
     from networld_runtime.startup import load_model
     from networld_runtime.topics import CellTopics
     from networld_runtime.transport import LastWill
+    from networld_runtime.watch.log_lines import utc_text
+    from networld_runtime.watch.running import Watchers
 
     config = load_config(options.config)
+    watchers = Watchers(config)
     bundle, planner = load_model(config)
     epoch = next_epoch(config.state.directory)
     cell = config.cell
@@ -63,12 +61,15 @@ def _run(options: argparse.Namespace) -> int:
     shape = (len(cell.neighbours), bundle.couplings)
     radio = MqttRadio(transport, topics, bundle.contract, shape)
     agent = Agent(config, bundle, planner, transport, radio, epoch)
+    watchers.attach(agent, bundle, transport, epoch)
     if options.parent_pid is not None:
         realtime.watch_parent(options.parent_pid, agent.stop)
     if options.core is not None and not realtime.pin_to_core(options.core):
         logging.getLogger(__name__).warning("cannot run on core %d only", options.core)
 
+    watchers.watch.enter("warming")
     planner.warm_up()
+    watchers.watch.enter("connecting")
     transport.connect()
     realtime.freeze_garbage_collection()
     # Before this point there is nothing to take back, and the default handlers end us at once.
@@ -77,9 +78,10 @@ def _run(options: argparse.Namespace) -> int:
     try:
         agent.start()
         ready = {"event": "ready", "site": cell.site, "cell": cell.name, "epoch": epoch}
-        print(json.dumps(ready), flush=True)
+        print(json.dumps({"time": utc_text(), "level": "info", **ready}), flush=True)
         agent.run()
     finally:
+        watchers.finish()
         agent.finish()
     return 0
 
@@ -119,6 +121,12 @@ def _adapt(options: argparse.Namespace) -> int:
     name, seed = config.cell.name, config.planner.seed
     print(json.dumps(adapt(bundle, name, logs, output, settings, seed).to_json()))
     return 0
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from networld_runtime.bench import command
+
+    return command.run(options)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -170,6 +178,7 @@ def _parser() -> argparse.ArgumentParser:
             config=False,
         )
     )
+    add_parsers(commands, _add_command)
     return parser
 
 

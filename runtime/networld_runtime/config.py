@@ -11,6 +11,7 @@ from networld_runtime.config_table import Table, suggestion
 from networld_runtime.errors import ConfigError
 from networld_runtime.planner_settings import DENOISERS, MODES
 from networld_runtime.solver import SOLVERS
+from networld_runtime.watch.settings import LogConfig, WatchConfig, read_log, read_watch
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -138,6 +139,8 @@ class Config:
     timing: TimingConfig
     adaptation: AdaptationConfig
     state: StateConfig
+    watch: WatchConfig
+    log: LogConfig
 
 
 TABLES = [field.name for field in fields(Config) if field.name != "path"]
@@ -166,6 +169,8 @@ def load_config(path: Path) -> Config:
         timing=_timing(tables["timing"]),
         adaptation=_adaptation(tables["adaptation"]),
         state=StateConfig(_path(tables["state"], "directory", folder)),
+        watch=read_watch(tables["watch"]),
+        log=read_log(tables["log"], folder),
     )
     for table in tables.values():
         table.finish()
