@@ -15,6 +15,14 @@ from networld_runtime.histogram import Histogram
 from networld_runtime.realtime import LatencyRing
 
 BIRTH_VERSION = 1
+COUNTED = (
+    "slots",
+    "slots_skipped",
+    "slots_with_missing_neighbours",
+    "deadlines_missed",
+    "messages_sent",
+    "messages_not_sent",
+)
 
 
 @dataclass
@@ -22,23 +30,24 @@ class Statistics:
     """Counters of the loop since its start.
 
     Attributes:
-        counters: `slots`, `slots_skipped`, `slots_with_missing_neighbours`, `deadlines_missed`,
-            `messages_sent`, `messages_not_sent`.
+        counters: Those of `COUNTED`, from zero: a rate needs the value before the first event.
         plan: Seconds from the arrival of an observation in the loop to its action.
         message_bytes: How many messages of each size were sent.
         slots_missing: In how many slots each neighbour was missing.
         tick: The same seconds as `plan`, in buckets around the length of a slot.
         late: How long after their deadlines late actions were decided.
-        adaptations: `accepted`, `rejected`, `failed`.
+        adaptations: Those that have ended, `accepted`, `rejected` and `failed`.
         last_adaptation: What came of the last adaptation; empty before the first.
         slot_s: Length of a slot.
     """
 
-    counters: Counter[str] = field(default_factory=Counter)
+    counters: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(COUNTED, 0)))
     plan: LatencyRing = field(default_factory=LatencyRing)
     message_bytes: Counter[int] = field(default_factory=Counter)
     slots_missing: Counter[str] = field(default_factory=Counter)
-    adaptations: Counter[str] = field(default_factory=Counter)
+    adaptations: Counter[str] = field(
+        default_factory=lambda: Counter(accepted=0, rejected=0, failed=0)
+    )
     last_adaptation: dict[str, Any] = field(default_factory=dict)
     slot_s: float = 0.02
     tick: Histogram = field(init=False)

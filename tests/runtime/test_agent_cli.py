@@ -17,7 +17,9 @@ from networld_runtime.contract import Contract
 SHIPPED = Path(__file__).parents[2] / "bundles" / "networld"
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["check"], ["adapt"], ["status"], ["diagnostics"]])
+@pytest.mark.parametrize(
+    "command", [[], ["run"], ["check"], ["adapt"], ["status"], ["diagnostics"]]
+)
 def test_help_has_an_example(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         cli.main([*command, "--help"])

@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import re
+import stat
 import tarfile
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -35,6 +36,12 @@ LARGEST_SECRET_BYTES = 1 << 16
 LOG_BYTES = 200_000
 LISTED_FILES = 1000
 DIGESTED_BYTES = 64 << 20
+DIGESTED = (
+    ".json",
+    ".msgpack",
+    ".onnx",
+    ".safetensors",
+)  # a digest of a short secret could be guessed
 PACKAGES = (
     "networld-runtime",
     "numpy",
@@ -187,12 +194,16 @@ def _state(folder: Path) -> dict[str, Any]:
                 "mode": f"{facts.st_mode:o}",
                 "modified": utc_text(facts.st_mtime),
             }
-            if path.is_file() and not path.is_symlink() and facts.st_size <= DIGESTED_BYTES:
+            if stat.S_ISREG(facts.st_mode) and _is_digested(path, facts.st_size):
                 entry["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
         with suppress(Exception):
             entry["adapter"] = _adapter_history(path)
         entries.append({key: value for key, value in entry.items() if value is not None})
     return {"directory": str(folder), "exists": folder.is_dir(), "files": entries}
+
+
+def _is_digested(path: Path, size: int) -> bool:
+    return path.suffix in DIGESTED and size <= DIGESTED_BYTES
 
 
 def _adapter_history(path: Path) -> dict[str, str] | None:

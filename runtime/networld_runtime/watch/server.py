@@ -29,6 +29,7 @@ THREAD = "watch-http"
 REQUEST_BYTES = 4096
 CLIENT_S = 2.0
 CLIENTS = 16
+WAITING = 128
 ACCEPTED_PER_ROUND = 4
 PAUSE_S = 0.01
 POLL_S = 0.5
@@ -281,6 +282,6 @@ class WatchServer:
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.create_server((host, port), family=family, backlog=CLIENTS)
+    listener = socket.create_server((host, port), family=family, backlog=WAITING)
     listener.setblocking(False)
     return listener

@@ -7,7 +7,6 @@ changes a snapshot once it is there, so that no lock is shared with the loop.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -18,6 +17,7 @@ from networld_runtime.report import software_version, to_bytes
 from networld_runtime.transport import Transport
 from networld_runtime.watch.log_lines import utc_text
 from networld_runtime.watch.presence import Presence
+from networld_runtime.watch.threads import running_threads
 
 _log = logging.getLogger(__name__)
 
@@ -184,7 +184,7 @@ class Watch:
             "connected": snapshot.connected,
             "silent": list(snapshot.silent),
             **self.facts,
-            "threads": sorted(thread.name for thread in threading.enumerate()),
+            "threads": running_threads(),
             "log": dict(snapshot.logs),
             "counters": dict(snapshot.counters),
         }
