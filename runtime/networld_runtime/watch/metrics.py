@@ -51,9 +51,9 @@ class MetricRow:
 
 
 def _find(status: Status, path: str) -> Any:
-    """Return what is at `counters.x.y`, None if nothing is."""
+    """Return what is at `counters.x.y`, None if nothing is; no path is the status itself."""
     found: Any = status
-    for key in path.split("."):
+    for key in path.split(".") if path else ():
         found = found.get(key) if isinstance(found, Mapping) else None
     return found
 
@@ -182,6 +182,7 @@ _HISTOGRAMS: set[Read] = set()
 
 # fmt: off
 TABLE = (
+    MetricRow("networld_cell_info", "Which cell this is.", _info("", "site", "cell")),
     MetricRow("networld_ready", "1 if the cell is ready.", _gauge("ready")),
     MetricRow("networld_live", "1 if the loop goes round.", _gauge("live")),
     MetricRow("networld_heartbeat_age_seconds", "Since the loop last went round.", _gauge("heartbeat_age_s")),

@@ -23,7 +23,7 @@ from networld_runtime.watch.diagnostics import REMOVED, scrub, without_secrets, 
 from networld_runtime.watch.server import WatchServer
 
 SHIPPED = Path(__file__).parents[3] / "bundles" / "networld"
-PASSWORD = 'open"sesame\\-ü77'
+PASSWORD = 'open"sesame\\-ü77'  # noqa: S105
 KEY = "MC4CAQAwBQYDK2VwBCIEIPlantedPrivateKey0123456789"
 
 
@@ -52,7 +52,7 @@ def folder(tmp_path: Path) -> Path:
         "the last line",
     ]
     (tmp_path / "agent.log").write_text("\n".join(lines) + "\n")
-    text = f'[broker]\nusername = "cell-0"\npassword_file = "password"\n[log]\nfile = "agent.log"\n'
+    text = '[broker]\nusername = "cell-0"\npassword_file = "password"\n[log]\nfile = "agent.log"\n'
     small_config(tmp_path, text)
     return tmp_path
 

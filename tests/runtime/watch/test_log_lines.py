@@ -151,7 +151,7 @@ def test_a_flood_over_an_hour_is_a_line_a_minute(pipe: Pipe) -> None:
 def test_a_flood_of_different_messages_is_bounded_too(pipe: Pipe) -> None:
     lines = 0
     for index in range(FLOOD):
-        pipe.log.error(f"failed {index}")  # noqa: G004 - the mistake that the bound is for
+        pipe.log.error(f"failed {index}")  # the mistake that the bound is for
         lines += pipe.text().count("\n")
     assert lines <= TEMPLATES + BURST_LINES
 

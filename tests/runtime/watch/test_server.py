@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small_cell import SmallCell
@@ -247,7 +248,12 @@ def test_long_pages_are_made_at_most_four_times_a_second(
 ) -> None:
     made = []
     status = served.watch.status
-    monkeypatch.setattr(served.watch, "status", lambda: made.append(1) or status())
+
+    def counted() -> dict[str, Any]:
+        made.append(1)
+        return status()
+
+    monkeypatch.setattr(served.watch, "status", counted)
     began_s = time.monotonic()
     for _ in range(20):
         served.get("/metrics")
