@@ -150,7 +150,9 @@ def _sockets(pid: int) -> tuple[set[tuple[str, int]], set[tuple[str, int]]]:
                 listening.add(_address(fields[1]))
             else:
                 connected.append((_address(fields[1]), _address(fields[2])))
-    ends = {here for here, _ in connected}
+    ends = {here for here, _ in connected} | {
+        there for here, there in connected if here in listening
+    }
     # paho wakes its thread through a pair of sockets within the process.
     return listening, {there for _, there in connected if there not in ends}
 

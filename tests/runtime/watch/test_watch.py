@@ -114,7 +114,7 @@ def test_status_is_published_every_few_seconds_and_when_readiness_changes(site: 
 def test_a_broker_that_comes_back_is_told_of_within_a_second(site: Site) -> None:
     site.rounds(1.1)
     site.transport.close()
-    site.rounds(3)
+    site.rounds(1.1)
     told = len(site.published)
     site.transport.connect()
     site.rounds(1.1)
