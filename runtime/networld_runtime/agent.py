@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -65,7 +66,10 @@ class Agent:
         notifier: ServiceNotifier | None = None,
     ) -> None:
         cell, contract = config.cell, bundle.contract
-        self.statistics = report.Statistics()
+        self._slot_s = config.timing.slot_s or contract.slot_s
+        self.statistics = report.Statistics(slot_s=self._slot_s)
+        self.on_round: Callable[[], None] = _nothing
+        """Called after every round of `run`, between slots."""
         self.topics = CellTopics(cell.site, cell.name)
         capacity = config.adaptation.capacity_slots
         self.experience = Experience(contract, cell.neighbours, bundle.couplings, capacity)
@@ -81,7 +85,6 @@ class Agent:
         self._reloader = reloader
         self._notifier = notifier or ServiceNotifier()
         self._heard_s = monotonic_s()
-        self._slot_s = config.timing.slot_s or contract.slot_s
         self._neighbours = Neighbours(
             contract, cell.neighbours, config.timing.maximum_message_age_slots, self._slot_s
         )
@@ -114,6 +117,12 @@ class Agent:
             self.attend()
             # Also without an observation: a restart makes no radio speak. A call that hangs never gets here.
             self._notifier.alive(self._status)
+            self.on_round()
+
+    @property
+    def slot(self) -> int | None:
+        """The slot that the loop is in or was in last, None before the first."""
+        return self._slot
 
     def stop(self) -> None:
         """End `run` after the slot it is in; may be called from a signal handler."""
@@ -151,6 +160,7 @@ class Agent:
             self._obey(self._commands.popleft())
         outcome = self._keeper.poll()
         if outcome is not None:
+            self.statistics.add_adaptation(outcome)
             self._report(outcome)
         reload = self._reloader.poll() if self._reloader is not None else None
         if reload is not None:
@@ -162,6 +172,9 @@ class Agent:
             **self.statistics.to_json(),
             "messages_received": self._neighbours.received,
             "messages_rejected": self._neighbours.rejected(),
+            "message_bytes_received": self._neighbours.received_bytes,
+            "message_ages_s": self._neighbours.ages_s(),
+            "neighbours_heard": len(self._neighbours.names) - len(self._neighbours.missing),
             "logs_rejected": self._book.rejected(),
             "ladder": {
                 "level": self._ladder.level,
@@ -238,7 +251,7 @@ class Agent:
         counters["deadlines_missed"] += now_s > observation.deadline_s
         counters["slots_with_missing_neighbours"] += bool(self._neighbours.missing)
         self.statistics.slots_missing.update(self._neighbours.missing)
-        self.statistics.plan.add(now_s - started_s)
+        self.statistics.add_tick(now_s - started_s, now_s - observation.deadline_s)
 
     def _remember(self, observation: Observation) -> None:
         if observation.coupling is not None:
@@ -312,3 +325,7 @@ class Agent:
 
     def _publish_retained(self, topic: str, payload: bytes) -> None:
         self._transport.publish(topic, payload, reliable=True, retain=True)
+
+
+def _nothing() -> None:
+    """Stand in where nobody watches."""

@@ -1,4 +1,4 @@
-"""The command of a base station: `networld-agent run`, `check`, `config`, `adapt` and `bench`."""
+"""The command of a base station: `networld-agent run`, `check`, `config`, `adapt`, `status` and others."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import argparse
 import json
 import logging
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from networld_runtime.bench.options import add_options
 from networld_runtime.errors import INTERRUPTED, NetWorldError
+from networld_runtime.exit_codes import summary
+from networld_runtime.watch.commands import add_parsers
 
-EXIT_CODES = """exit codes:
-  0 success   2 usage   3 configuration   4 bundle   5 broker   6 data or state   130 interrupted"""
+EXIT_CODES = summary()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,7 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
     )
     try:
-        return _COMMANDS[options.command](options)
+        handler = _COMMANDS.get(options.command) or options.handler
+        return int(handler(options))
     except NetWorldError as error:
         print(error, file=sys.stderr)
         return error.exit_code
@@ -38,59 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from networld_runtime import realtime
-    from networld_runtime.agent import Agent
-    from networld_runtime.config_reader import load_config
-    from networld_runtime.epoch import next_epoch
-    from networld_runtime.mqtt_transport import MqttTransport
-    from networld_runtime.radio_kinds import make_radio
-    from networld_runtime.reload import Reloader
-    from networld_runtime.report import state
-    from networld_runtime.service_notify import ServiceNotifier
-    from networld_runtime.startup import load_model
-    from networld_runtime.topics import CellTopics
-    from networld_runtime.transport import LastWill
+    from networld_runtime import running_cell
 
-    notifier = ServiceNotifier.from_environment()
-    notifier.status("checking configuration and bundle")
-    config = load_config(options.config, options.changes)
-    bundle, planner = load_model(config)
-    epoch = next_epoch(config.state.directory)
-    cell = config.cell
-    topics = CellTopics(cell.site, cell.name)
-    will = LastWill(topics.state, state("lost", epoch))
-    transport = MqttTransport(config.broker, f"networld-{cell.site}-{cell.name}", will)
-    radio = make_radio(config, bundle, transport)
-    reloader = Reloader(config, bundle, lambda: load_config(options.config, options.changes))
-    signal.signal(signal.SIGHUP, lambda *_: reloader.request())
-    agent = Agent(config, bundle, planner, transport, radio, epoch, reloader, notifier)
-    if options.parent_pid is not None:
-        realtime.watch_parent(options.parent_pid, agent.stop)
-    if options.core is not None and not realtime.pin_to_core(options.core):
-        logging.getLogger(__name__).warning("cannot run on core %d only", options.core)
-
-    notifier.status("warming up")
-    planner.warm_up()
-    notifier.status("connecting to the broker")
-    try:
-        transport.connect()
-    except NetWorldError:
-        radio.close()
-        raise
-    realtime.freeze_garbage_collection()
-    # Before this point there is nothing to take back, and the default handlers end us at once.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: agent.stop())
-    try:
-        agent.start()
-        ready = {"event": "ready", "site": cell.site, "cell": cell.name, "epoch": epoch}
-        print(json.dumps(ready), flush=True)
-        notifier.ready("waiting for the radio")
-        agent.run()
-    finally:
-        notifier.stopping()
-        agent.finish()
-    return 0
+    return running_cell.run(options)
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -229,6 +180,7 @@ def _parser() -> argparse.ArgumentParser:
             config=False,
         )
     )
+    add_parsers(commands, _add_command)
     return parser
 
 

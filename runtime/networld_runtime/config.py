@@ -10,6 +10,7 @@ from typing import Any
 from networld_runtime.config_layers import Origin
 from networld_runtime.errors import ConfigError
 from networld_runtime.execution import ONE_THREAD, Execution
+from networld_runtime.watch.settings import LogConfig, WatchConfig
 
 MQTT = "mqtt"
 """Kind of the radio that comes with the runtime."""
@@ -160,6 +161,8 @@ class Config:
     state: StateConfig
     execution: Execution = ONE_THREAD
     shield: ShieldConfig = ShieldConfig()
+    watch: WatchConfig = field(default_factory=WatchConfig)
+    log: LogConfig = field(default_factory=LogConfig)
     radio: RadioConfig = RadioConfig()
     changes: tuple[str, ...] = ()
     origins: Mapping[str, Origin] = field(default_factory=dict, repr=False, compare=False)

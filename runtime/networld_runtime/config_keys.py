@@ -53,6 +53,12 @@ ABOUT: Mapping[str, str] = {
     "execution.threads": "threads of a graph on the processor",
     "execution.on_missing": "what to do where the provider is not there: end, or go on with the processor",
     "execution.cache": "folder for engines that TensorRT builds; not given: built anew at every start",
+    "watch.host": "address of this computer where metrics, health and status are served",
+    "watch.port": "its port; 0 serves nothing",
+    "watch.ready_without_broker": "whether a cell that lost its broker, and so acts alone, counts as ready",
+    "log.format": "json: one object a line on standard output; text: for people, on standard error",
+    "log.level": "least important lines that are written",
+    "log.file": "file that the log is written to as well, two of at most 1 MB each; not given: none",
     "shield.largest_change": "how much a number of the action may change in a slot, in its own unit; "
     "not given: no limit",
     "state.directory": "the one folder that the agent writes to",

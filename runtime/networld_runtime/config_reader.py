@@ -26,6 +26,7 @@ from networld_runtime.errors import ConfigError
 from networld_runtime.execution import MOST_THREADS, ON_MISSING, ONE_THREAD, PROVIDERS, Execution
 from networld_runtime.planner_settings import DENOISERS, MODES
 from networld_runtime.solver import SOLVERS
+from networld_runtime.watch.settings import read_log, read_watch
 
 TABLES = [one.name for one in fields(Config) if one.name not in {"path", "changes", "origins"}]
 
@@ -81,6 +82,8 @@ def _build(path: Path, layers: Layers, changes: tuple[str, ...]) -> tuple[Config
         timing=_timing(tables["timing"]),
         adaptation=_adaptation(tables["adaptation"]),
         execution=_execution(tables["execution"]),
+        watch=read_watch(tables["watch"]),
+        log=read_log(tables["log"]),
         shield=ShieldConfig(tables["shield"].number("largest_change", None, 1e-6, 1e6)),
         state=StateConfig(tables["state"].path("directory")),
         radio=_radio(tables["radio"], layers.origins),

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
-INTERRUPTED = 130
+from networld_runtime.exit_codes import ExitCode
+
+INTERRUPTED = ExitCode.INTERRUPTED
 """Exit code after Ctrl-C, as shells have it."""
 
 
@@ -21,7 +23,7 @@ class NetWorldError(Exception):
         problems: One line for each problem, or a single string.
     """
 
-    exit_code: ClassVar[int] = 1
+    exit_code: ClassVar[int] = ExitCode.FAILURE
 
     def __init__(self, subject: str, problems: str | Sequence[str]) -> None:
         self.subject = subject
@@ -39,7 +41,7 @@ class NetWorldError(Exception):
 class ConfigError(NetWorldError):
     """A configuration file or option is wrong."""
 
-    exit_code = 3
+    exit_code = ExitCode.CONFIGURATION
 
 
 def check_values(subject: str, owner: object, checks: Iterable[tuple[str, bool, str]]) -> None:
@@ -65,25 +67,25 @@ def check_values(subject: str, owner: object, checks: Iterable[tuple[str, bool, 
 class BundleError(NetWorldError):
     """A bundle is missing, damaged or does not fit this runtime."""
 
-    exit_code = 4
+    exit_code = ExitCode.BUNDLE
 
 
 class BrokerError(NetWorldError):
     """The MQTT broker cannot be reached or refused us."""
 
-    exit_code = 5
+    exit_code = ExitCode.BROKER
 
 
 class DataError(NetWorldError):
     """A data set or checkpoint is missing, damaged or does not fit."""
 
-    exit_code = 6
+    exit_code = ExitCode.DATA
 
 
 class MessageError(NetWorldError):
     """A payload from the network was rejected; `reason` is the counter it belongs to."""
 
-    exit_code = 7
+    exit_code = ExitCode.MESSAGE
 
     def __init__(self, reason: str, problem: str) -> None:
         self.reason = reason

@@ -51,6 +51,7 @@ class MqttTransport:
         self._ended = threading.Event()
         self._refusal: str | None = None
         self._closing = False
+        self._lost = False
         self._client = mqtt.Client(
             CallbackAPIVersion.VERSION2, client_id=client_id, protocol=mqtt.MQTTv311
         )
@@ -173,7 +174,8 @@ class MqttTransport:
             self._answered.set()
             return
         self.counters["connections"] += 1
-        if self.counters["connections"] > 1:
+        if self._lost:
+            self._lost = False
             _log.warning("broker is back, connection %d", self.counters["connections"])
         if self._subscriptions:
             client.subscribe(list(self._subscriptions.items()))
@@ -193,7 +195,9 @@ class MqttTransport:
     ) -> None:
         del client, userdata, flags, properties
         self._ended.set()
-        if not self._closing and self._answered.is_set():
+        # Every attempt that fails ends here too; one line says that it is lost, one that it is back.
+        if not self._closing and not self._lost and self.counters["connections"]:
+            self._lost = True
             _log.warning("lost the broker (%s), trying again in the background", reason)
 
     def _on_message(self, client: mqtt.Client, userdata: Any, message: mqtt.MQTTMessage) -> None:

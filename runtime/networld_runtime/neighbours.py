@@ -33,6 +33,8 @@ class _Neighbour:
     newest: tuple[int, int] = (-1, -1)
     recent: list[_Arrival] = field(default_factory=list)
     received: int = 0
+    received_bytes: int = 0
+    arrived_s: float | None = None
     rejected: Counter[str] = field(default_factory=Counter)
 
 
@@ -95,14 +97,17 @@ class Neighbours:
             message = decode(payload, self._contract)
         except MessageError as error:
             with self._lock:
+                neighbour.received_bytes += len(payload)
                 neighbour.rejected[error.reason] += 1
             return
         with self._lock:
+            neighbour.received_bytes += len(payload)
             reason = self._objection(neighbour, message)
             if reason:
                 neighbour.rejected[reason] += 1
                 return
             neighbour.received += 1
+            neighbour.arrived_s = arrived_s
             neighbour.newest = (message.epoch, message.slot)
             neighbour.recent.append(_Arrival(message, arrived_s))
             del neighbour.recent[:-KEPT_MESSAGES]
@@ -146,6 +151,21 @@ class Neighbours:
         """Messages accepted from all neighbours."""
         with self._lock:
             return sum(neighbour.received for neighbour in self._neighbours.values())
+
+    @property
+    def received_bytes(self) -> int:
+        """Bytes of all payloads that arrived, the rejected ones among them."""
+        with self._lock:
+            return sum(neighbour.received_bytes for neighbour in self._neighbours.values())
+
+    def ages_s(self) -> dict[str, float | None]:
+        """Return how long ago the last good message of each neighbour arrived, None if none ever did."""
+        now_s = self._clock()
+        with self._lock:
+            return {
+                name: None if one.arrived_s is None else round(now_s - one.arrived_s, 3)
+                for name, one in self._neighbours.items()
+            }
 
     def rejected(self) -> dict[str, dict[str, int]]:
         """Return how many messages of each neighbour were rejected, by reason."""

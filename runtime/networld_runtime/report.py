@@ -11,9 +11,18 @@ from typing import Any
 from networld_runtime.bundle import Bundle
 from networld_runtime.config import CellConfig
 from networld_runtime.contract import Contract
+from networld_runtime.histogram import Histogram
 from networld_runtime.realtime import LatencyRing
 
 BIRTH_VERSION = 1
+COUNTED = (
+    "slots",
+    "slots_skipped",
+    "slots_with_missing_neighbours",
+    "deadlines_missed",
+    "messages_sent",
+    "messages_not_sent",
+)
 
 
 @dataclass
@@ -21,17 +30,45 @@ class Statistics:
     """Counters of the loop since its start.
 
     Attributes:
-        counters: `slots`, `slots_skipped`, `slots_with_missing_neighbours`, `deadlines_missed`,
-            `messages_sent`, `messages_not_sent`.
+        counters: Those of `COUNTED`, from zero: a rate needs the value before the first event.
         plan: Seconds from the arrival of an observation in the loop to its action.
         message_bytes: How many messages of each size were sent.
         slots_missing: In how many slots each neighbour was missing.
+        tick: The same seconds as `plan`, in buckets around the length of a slot.
+        late: How long after their deadlines late actions were decided.
+        adaptations: Those that have ended, `accepted`, `rejected` and `failed`.
+        last_adaptation: What came of the last adaptation; empty before the first.
+        slot_s: Length of a slot.
     """
 
-    counters: Counter[str] = field(default_factory=Counter)
+    counters: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(COUNTED, 0)))
     plan: LatencyRing = field(default_factory=LatencyRing)
     message_bytes: Counter[int] = field(default_factory=Counter)
     slots_missing: Counter[str] = field(default_factory=Counter)
+    adaptations: Counter[str] = field(
+        default_factory=lambda: Counter(accepted=0, rejected=0, failed=0)
+    )
+    last_adaptation: dict[str, Any] = field(default_factory=dict)
+    slot_s: float = 0.02
+    tick: Histogram = field(init=False)
+    late: Histogram = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tick = Histogram.around(self.slot_s)
+        self.late = Histogram.around(self.slot_s)
+
+    def add_tick(self, seconds: float, late_s: float) -> None:
+        """Count a slot that took `seconds` and was decided `late_s` after its deadline, if above 0."""
+        self.plan.add(seconds)
+        self.tick.add(seconds)
+        if late_s > 0:
+            self.late.add(late_s)
+
+    def add_adaptation(self, outcome: dict[str, Any]) -> None:
+        """Count an adaptation that has ended, as `AdapterKeeper.poll` reports it."""
+        self.last_adaptation = dict(outcome.get("outcome", {}))
+        accepted = "accepted" if self.last_adaptation.get("accepted") else "rejected"
+        self.adaptations[accepted if outcome["ok"] else "failed"] += 1
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain JSON data."""
@@ -42,6 +79,11 @@ class Statistics:
             "slots_missing": dict(self.slots_missing),
             "plan_p50_ms": self.plan.percentile_ms(50),
             "plan_p99_ms": self.plan.percentile_ms(99),
+            "tick_seconds": self.tick.to_json(),
+            "late_seconds": self.late.to_json(),
+            "message_bytes_sent": sum(size * count for size, count in self.message_bytes.items()),
+            "adaptations": dict(self.adaptations),
+            "last_adaptation": dict(self.last_adaptation),
         }
 
 

@@ -45,6 +45,11 @@ class CellTopics:
         return self._topic("birth")
 
     @property
+    def status(self) -> str:
+        """Health, bundle and counters (`watch.status`), QoS 1, retained; stale unless `state` is `online`."""
+        return self._topic("status")
+
+    @property
     def command(self) -> str:
         """Orders to the cell, QoS 1, not retained."""
         return self._topic("command")

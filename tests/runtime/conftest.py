@@ -243,8 +243,14 @@ def free_port() -> int:
 
 
 @pytest.fixture
-def broker_port(free_port: int) -> Iterator[int]:
-    """The port of a broker of our own: mosquitto if installed, else amqtt, else skip."""
+def broker_port(broker: tuple[int, subprocess.Popen[bytes]]) -> int:
+    """The port of a broker of our own."""
+    return broker[0]
+
+
+@pytest.fixture
+def broker(free_port: int) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """Port and process of a broker of our own: mosquitto if installed, else amqtt, else skip."""
     if shutil.which("mosquitto"):
         command = ["mosquitto", "-p", str(free_port)]
     elif find_spec("amqtt"):
@@ -254,7 +260,7 @@ def broker_port(free_port: int) -> Iterator[int]:
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             _wait_for(free_port)
-            yield free_port
+            yield free_port, process
         finally:
             process.kill()
 

@@ -17,7 +17,9 @@ from networld_runtime.contract import Contract
 SHIPPED = Path(__file__).parents[2] / "bundles" / "networld"
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["check"], ["adapt"]])
+@pytest.mark.parametrize(
+    "command", [[], ["run"], ["check"], ["adapt"], ["status"], ["diagnostics"]]
+)
 def test_help_has_an_example(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         cli.main([*command, "--help"])
@@ -81,7 +83,7 @@ def test_no_broker_ends_with_5_and_names_the_address(
     text = f"broker = {{ port = {free_port}, connect_timeout_s = 0.2 }}\n"
     config_file.write_text(text + config_file.read_text())
     planner = SimpleNamespace(contract=contract, warm_up=lambda: None)
-    bundle = SimpleNamespace(contract=contract, couplings=1)
+    bundle = SimpleNamespace(name="toy", digest="ab", contract=contract, couplings=1)
     monkeypatch.setattr(startup, "load_model", lambda _: (bundle, planner))
     assert cli.main(["run", "--config", str(config_file)]) == 5
     assert f"127.0.0.1:{free_port}: cannot connect" in capsys.readouterr().err

@@ -225,3 +225,36 @@ def test_lost_connection_is_made_again_with_subscriptions_and_state(broker_port:
     _until(lambda: watcher.publish("t/command", b"report") and heard)
     cell.close()
     watcher.close()
+
+
+def test_a_loss_and_a_return_are_told_once_however_many_attempts_fail(
+    free_port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A broker that is lost, ends four connections before it answers, and then is back."""
+    welcome = b"\x20\x02\x00\x00"
+    script = [True, False, False, False, False, True]
+    with socket.create_server(("127.0.0.1", free_port)) as server:
+        peers: list[socket.socket] = []
+
+        def serve() -> None:
+            for welcomed in script:
+                peer, _ = server.accept()
+                peer.recv(1024)
+                if welcomed:
+                    peer.sendall(welcome)
+                    peers.append(peer)
+                else:
+                    peer.close()
+
+        threading.Thread(target=serve, daemon=True).start()
+        transport = MqttTransport(BrokerConfig(port=free_port), "a")
+        transport._client.reconnect_delay_set(1, 1)
+        transport.connect()
+        peers[0].shutdown(socket.SHUT_RDWR)
+        _until(lambda: transport.counters["connections"] == 2)
+        transport.close()
+    told = [message for message in caplog.messages if "broker" in message]
+    assert [message.split(" (")[0].split(",")[0] for message in told] == [
+        "lost the broker",
+        "broker is back",
+    ]

@@ -116,6 +116,7 @@ def _tables(
         "broker": {"host": meeting.host, "port": meeting.port},
         "planner": {"seed": settings.seed * settings.cells + index},
         "timing": {"slot_s": settings.slot_s},
+        "log": {"format": "text"},
         "state": {"directory": "state"},
     }
 

@@ -1,0 +1,94 @@
+"""`networld-agent run`: from a configuration to a cell that acts, and back to nothing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import signal
+
+from networld_runtime import realtime
+from networld_runtime.agent import Agent
+from networld_runtime.config_reader import load_config
+from networld_runtime.epoch import next_epoch
+from networld_runtime.errors import NetWorldError
+from networld_runtime.mqtt_transport import MqttTransport
+from networld_runtime.planner import Planner
+from networld_runtime.radio import Radio
+from networld_runtime.radio_kinds import make_radio
+from networld_runtime.reload import Reloader
+from networld_runtime.report import state
+from networld_runtime.service_notify import ServiceNotifier
+from networld_runtime.startup import load_model
+from networld_runtime.topics import CellTopics
+from networld_runtime.transport import LastWill, Transport
+from networld_runtime.watch.log_lines import utc_text
+from networld_runtime.watch.running import Watchers
+
+_log = logging.getLogger(__name__)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Act until a signal says to stop; return 0.
+
+    Raises:
+        NetWorldError: The configuration, the bundle, the radio or the broker stands against it.
+    """
+    notifier = ServiceNotifier.from_environment()
+    notifier.status("checking configuration and bundle")
+    config = load_config(options.config, options.changes)
+    watchers = Watchers(config)
+    bundle, planner = load_model(config)
+    epoch = next_epoch(config.state.directory)
+    cell = config.cell
+    will = LastWill(CellTopics(cell.site, cell.name).state, state("lost", epoch))
+    transport = MqttTransport(config.broker, f"networld-{cell.site}-{cell.name}", will)
+    radio = make_radio(config, bundle, transport)
+    reloader = Reloader(config, bundle, lambda: load_config(options.config, options.changes))
+    signal.signal(signal.SIGHUP, lambda *_: reloader.request())
+    agent = Agent(config, bundle, planner, transport, radio, epoch, reloader, notifier)
+    watchers.attach(agent, bundle, transport, epoch)
+    if options.parent_pid is not None:
+        realtime.watch_parent(options.parent_pid, agent.stop)
+    if options.core is not None and not realtime.pin_to_core(options.core):
+        _log.warning("cannot run on core %d only", options.core)
+    _make_ready(planner, transport, radio, notifier, watchers)
+    # Before this point there is nothing to take back, and the default handlers end us at once.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: agent.stop())
+    try:
+        agent.start()
+        ready = {"event": "ready", "site": cell.site, "cell": cell.name, "epoch": epoch}
+        print(json.dumps({"time": utc_text(), "level": "info", **ready}), flush=True)
+        notifier.ready("waiting for the radio")
+        agent.run()
+    finally:
+        notifier.stopping()
+        watchers.finish()
+        agent.finish()
+    return 0
+
+
+def _make_ready(
+    planner: Planner,
+    transport: Transport,
+    radio: Radio,
+    notifier: ServiceNotifier,
+    watchers: Watchers,
+) -> None:
+    """Warm the model up and reach the broker.
+
+    Raises:
+        BrokerError: The broker cannot be reached; the radio is given back.
+    """
+    notifier.status("warming up")
+    watchers.watch.enter("warming")
+    planner.warm_up()
+    notifier.status("connecting to the broker")
+    watchers.watch.enter("connecting")
+    try:
+        transport.connect()
+    except NetWorldError:
+        radio.close()
+        raise
+    realtime.freeze_garbage_collection()

@@ -1,0 +1,78 @@
+"""What is around a running cell for those who watch it: log, watch and HTTP, set up and taken down."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from networld_runtime.agent import Agent
+from networld_runtime.bundle import Bundle
+from networld_runtime.config import Config
+from networld_runtime.report import software_version
+from networld_runtime.sessions import runtime_version
+from networld_runtime.transport import Transport
+from networld_runtime.watch.log_lines import set_up
+from networld_runtime.watch.watch import Watch
+
+
+class Watchers:
+    """Made first and finished last in the life of a cell.
+
+    Args:
+        config: The cell's configuration.
+
+    Attributes:
+        watch: What is known of the cell.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._agent: Agent | None = None
+        self._handler = set_up(config.log)
+        self._handler.context = self._context
+        self.watch = Watch(config, self._handler.counters)
+        self.watch.facts["versions"] = {
+            "networld": software_version(),
+            "python": platform.python_version(),
+            "onnxruntime": runtime_version(),
+            "numpy": np.__version__,
+        }
+        self._server = None
+        if config.watch.port:
+            # A cell that serves nothing need not load what serves.
+            from networld_runtime.watch.server import WatchServer  # noqa: PLC0415
+
+            self._server = WatchServer(self.watch, config.watch.host, config.watch.port)
+            self._server.start()
+
+    def attach(self, agent: Agent, bundle: Bundle, transport: Transport, epoch: int) -> None:
+        """Watch an agent from now on."""
+        self._agent = agent
+        slot_s = agent.statistics.slot_s
+        self.watch.facts |= {
+            "epoch": epoch,
+            "slot_s": slot_s,
+            "bundle": {
+                "name": bundle.name,
+                "digest": bundle.digest,
+                "task": bundle.contract.task,
+                "contract": bundle.contract.digest().hex(),
+            },
+        }
+        self.watch.attach(agent, transport, agent.topics.status, slot_s)
+        agent.on_round = self.watch.round
+
+    def finish(self) -> None:
+        """Say a last word and stop serving; call it before the transport is closed."""
+        self.watch.finish()
+        if self._server is not None:
+            self._server.stop()
+
+    def _context(self) -> Mapping[str, Any]:
+        cell = self._config.cell
+        known: dict[str, Any] = {"site": cell.site, "cell": cell.name}
+        slot = None if self._agent is None else self._agent.slot
+        return known if slot is None else {**known, "slot": slot}

@@ -1,0 +1,25 @@
+"""Every thread that a cell may have, by name; the status shows those that are there."""
+
+from __future__ import annotations
+
+import threading
+
+THREADS = (
+    ("MainThread", "the loop: observes, plans, acts, talks"),
+    ("paho-mqtt-client-", "the broker's connection: sends, and calls the receivers of messages"),
+    ("watch-http", "answers operators on [watch]; there if a port is set"),
+    ("parent-watch", "stops the cell when the program that started it is gone; with --parent-pid"),
+)
+"""Name, or how it begins, and purpose."""
+
+UNKNOWN = "not one of the cell's"
+
+
+def purpose_of(name: str) -> str:
+    """Return what a thread is for."""
+    return next((purpose for start, purpose in THREADS if name.startswith(start)), UNKNOWN)
+
+
+def running_threads() -> dict[str, str]:
+    """Return the purposes of the threads of this process, by name."""
+    return {thread.name: purpose_of(thread.name) for thread in threading.enumerate()}
