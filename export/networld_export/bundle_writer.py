@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from networld_export.golden import read_manifest, write_golden
 from networld_export.graphs import GraphSource, graph_sources
 from networld_export.onnx_export import export_graph, parity, typical
 from networld_export.quantise import quantise
@@ -55,6 +56,7 @@ class ExportSettings:
         int8_bound: The same for graphs whose weights are int8, of the mean square's root, in the median of
             the samples.
         temperature: Of the noise that plans start from; None takes each task's own.
+        version: Counter of releases; None takes the next one where the folder holds a bundle, else 1.
     """
 
     name: str
@@ -63,6 +65,7 @@ class ExportSettings:
     parity_bound: float = PARITY_BOUND
     int8_bound: float = INT8_BOUND
     temperature: float | None = None
+    version: int | None = None
 
     def planner_in(self, task: str) -> PlannerSettings:
         """Return the planner settings that the bundle recommends in a task."""
@@ -134,9 +137,11 @@ def write_bundle(
                 "graphs": graphs,
                 "scores": [],
             }
+            tasks[task]["golden"] = write_golden(staging, task, tasks[task])
         manifest = {
             "format": FORMAT,
             "name": settings.name,
+            "version": _next_version(folder) if settings.version is None else settings.version,
             "versions": {name: version(name).split("+")[0] for name in LIBRARIES},
             "training": {"seed": checkpoint.seed, "steps": checkpoint.step},
             "tasks": tasks,
@@ -192,6 +197,14 @@ def _check_target(folder: Path) -> None:
         raise BundleError(
             str(folder), "exists and is no bundle; name another folder, nothing was changed"
         )
+
+
+def _next_version(folder: Path) -> int:
+    """Return one more than the version of the bundle in a folder; 1 where there is none or it has none."""
+    if not (folder / MANIFEST).is_file():
+        return 1
+    found = read_manifest(folder).get("version")
+    return found + 1 if type(found) is int and found >= 0 else 1
 
 
 def _replace(staging: Path, folder: Path) -> None:

@@ -23,6 +23,7 @@ from networld_runtime.message import MeanFieldMessage, encode
 from networld_runtime.neighbours import Neighbours
 from networld_runtime.radio import Observation, Radio
 from networld_runtime.realtime import collect_garbage, monotonic_s, new_epoch_ms
+from networld_runtime.store.keeper import BundleKeeper
 from networld_runtime.topics import CellTopics
 from networld_runtime.transport import Transport
 
@@ -75,6 +76,7 @@ class Agent:
         )
         self._book = LogBook(contract, bundle.couplings, cell.neighbours, capacity)
         self._keeper = AdapterKeeper(config, bundle, planner, self._book)
+        self._bundles = BundleKeeper(config, bundle, planner)
         self._commands: deque[Command] = deque()
         self._rejected_commands: Counter[str] = Counter()
         self._episode: int | None = None
@@ -85,10 +87,7 @@ class Agent:
     def start(self) -> None:
         """Adopt a kept adapter and tell the site that this cell is there."""
         self._keeper.restore()
-        self._publish_retained(
-            self.topics.birth,
-            report.birth(self._config.cell, self._bundle, self._boot_epoch, self._slot_s),
-        )
+        self._publish_birth()
         self._publish_retained(self.topics.state, report.state("online", self._boot_epoch))
 
     def run(self) -> None:
@@ -107,6 +106,7 @@ class Agent:
     def finish(self) -> None:
         """End a running adaptation, say that the cell is offline and leave."""
         self._keeper.stop()
+        self._bundles.stop(ended_well=self._stopping)
         self._publish_retained(self.topics.state, report.state("offline", self._boot_epoch))
         self._transport.close()
 
@@ -130,12 +130,18 @@ class Agent:
             self._remember(observation)
 
     def attend(self) -> None:
-        """Carry out orders that arrived, and go on with an adaptation."""
+        """Carry out orders that arrived, and go on with an adaptation and a change of the bundle."""
         while self._commands:
             self._obey(self._commands.popleft())
         outcome = self._keeper.poll()
         if outcome is not None:
             self._report(outcome)
+        counters, failures = self.statistics.counters, sum(self._guarded.failures.values())
+        change = self._bundles.poll(counters["slots"], counters["deadlines_missed"], failures)
+        if change is not None:
+            if change.model is not None:
+                self._act_with(*change.model)
+            self._report(change.report)
 
     def counters(self) -> dict[str, Any]:
         """Return all counters as plain JSON data."""
@@ -152,7 +158,16 @@ class Agent:
             "experience_slots": len(self.experience),
             "collecting": self.collecting,
             "adapted": self._keeper.adapted,
+            "bundle": self._bundle.digest,
+            "bundle_state": self._bundles.state,
         }
+
+    def _act_with(self, bundle: Bundle, planner: PlannerLike) -> None:
+        """Go on with another bundle of the same contract, and with an adapter of its own."""
+        self._bundle, self._planner = bundle, planner
+        self._guarded.change_planner(planner)
+        self._keeper.change_bundle(bundle, planner)
+        self._publish_birth()
 
     def _begin_slot(self, observation: Observation) -> None:
         restarted = self._slot is not None and observation.slot <= self._slot
@@ -263,6 +278,10 @@ class Agent:
         _log.info("report %s", data["report"])
         payload = report.to_bytes({**data, "epoch": self._boot_epoch})
         self._transport.publish(self.topics.report, payload, reliable=True)
+
+    def _publish_birth(self) -> None:
+        birth = report.birth(self._config.cell, self._bundle, self._boot_epoch, self._slot_s)
+        self._publish_retained(self.topics.birth, birth)
 
     def _publish_retained(self, topic: str, payload: bytes) -> None:
         self._transport.publish(topic, payload, reliable=True, retain=True)

@@ -1,4 +1,4 @@
-"""The command of a base station: `networld-agent run`, `check`, `adapt` and `bench`."""
+"""The command of a base station: `networld-agent run`, `check`, `adapt`, `bench` and `bundle`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from networld_runtime.bench.options import add_options
-from networld_runtime.errors import INTERRUPTED, NetWorldError
+from networld_runtime.errors import INTERRUPTED, BrokerError, NetWorldError
+from networld_runtime.store import options as bundle_options
 
 EXIT_CODES = """exit codes:
   0 success   2 usage   3 configuration   4 bundle   5 broker   6 data or state   130 interrupted"""
@@ -25,15 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
     )
     try:
-        if options.command == "run":
-            return _run(options)
-        if options.command == "adapt":
-            return _adapt(options)
-        if options.command == "bench":
-            from networld_runtime.bench import command
-
-            return command.run(options)
-        return _check(options)
+        return _COMMANDS[options.command](options)
     except NetWorldError as error:
         print(error, file=sys.stderr)
         return error.exit_code
@@ -49,12 +42,12 @@ def _run(options: argparse.Namespace) -> int:
     from networld_runtime.mqtt_transport import MqttTransport
     from networld_runtime.radio import MqttRadio
     from networld_runtime.report import state
-    from networld_runtime.startup import load_model
+    from networld_runtime.startup import forgive_start, start_model
     from networld_runtime.topics import CellTopics
     from networld_runtime.transport import LastWill
 
     config = load_config(options.config)
-    bundle, planner = load_model(config)
+    bundle, planner = start_model(config)
     epoch = next_epoch(config.state.directory)
     cell = config.cell
     topics = CellTopics(cell.site, cell.name)
@@ -69,7 +62,11 @@ def _run(options: argparse.Namespace) -> int:
         logging.getLogger(__name__).warning("cannot run on core %d only", options.core)
 
     planner.warm_up()
-    transport.connect()
+    try:
+        transport.connect()
+    except BrokerError:
+        forgive_start(config)
+        raise
     realtime.freeze_garbage_collection()
     # Before this point there is nothing to take back, and the default handlers end us at once.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -106,12 +103,11 @@ def _adapt(options: argparse.Namespace) -> int:
         realtime.yield_to_others()
     from networld_runtime.adaptation import adapt
     from networld_runtime.adapter_keeper import ADAPTER, LOGS
-    from networld_runtime.bundle import load_bundle
     from networld_runtime.config import load_config
-    from networld_runtime.startup import adaptation_settings
+    from networld_runtime.startup import active_bundle, adaptation_settings
 
     config = load_config(options.config)
-    bundle = load_bundle(config.bundle.path, config.cell.task)
+    bundle = active_bundle(config)
     folder = config.state.directory
     logs = options.logs or folder / LOGS
     output = options.output or folder / ADAPTER
@@ -119,6 +115,21 @@ def _adapt(options: argparse.Namespace) -> int:
     name, seed = config.cell.name, config.planner.seed
     print(json.dumps(adapt(bundle, name, logs, output, settings, seed).to_json()))
     return 0
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from networld_runtime.bench import command
+
+    return command.run(options)
+
+
+def _bundle(options: argparse.Namespace) -> int:
+    from networld_runtime.store import commands
+
+    return commands.run(options)
+
+
+_COMMANDS = {"run": _run, "check": _check, "adapt": _adapt, "bench": _bench, "bundle": _bundle}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -170,6 +181,7 @@ def _parser() -> argparse.ArgumentParser:
             config=False,
         )
     )
+    bundle_options.add_commands(commands, _add_command)
     return parser
 
 

@@ -32,9 +32,18 @@ class CellConfig:
 
 @dataclass(frozen=True)
 class BundleConfig:
-    """`[bundle]`: the folder that `export` wrote."""
+    """`[bundle]`: where the model is: the folder that `export` wrote, or a store of signed bundles.
 
-    path: Path
+    Exactly one of `path` and `store` is given; `trusted_keys` is the folder of the keys that a bundle of a
+    store must be signed with. `probation_slots` is how many slots a bundle must act in before it counts as
+    proven, and with `probation_bad_slots` bad ones among them it is taken back.
+    """
+
+    path: Path | None = None
+    store: Path | None = None
+    trusted_keys: Path | None = None
+    probation_slots: int = 500
+    probation_bad_slots: int = 10
 
 
 @dataclass(frozen=True)
@@ -160,7 +169,7 @@ def load_config(path: Path) -> Config:
     config = Config(
         path=path.resolve(),
         cell=_cell(tables["cell"]),
-        bundle=BundleConfig(_path(tables["bundle"], "path", folder)),
+        bundle=_bundle(tables["bundle"], folder),
         broker=_broker(tables["broker"], folder),
         planner=_planner(tables["planner"]),
         timing=_timing(tables["timing"]),
@@ -197,6 +206,30 @@ def _cell(table: Table) -> CellConfig:
     if cell.name and cell.name in cell.neighbours:
         table.problem("neighbours", f"holds the cell itself, {cell.name!r}")
     return cell
+
+
+def _bundle(table: Table, folder: Path) -> BundleConfig:
+    default = BundleConfig()
+    given = {key: table.text(key, None) for key in ("path", "store", "trusted_keys")}
+    paths = {key: None if text is None else folder / text for key, text in given.items()}
+    slots = table.integer("probation_slots", default.probation_slots, 1, 1 << 30) or 1
+    bundle = BundleConfig(
+        **paths,
+        probation_slots=slots,
+        probation_bad_slots=table.integer(
+            "probation_bad_slots", default.probation_bad_slots, 1, 1 << 30
+        )
+        or 1,
+    )
+    if (bundle.path is None) == (bundle.store is None):
+        table.problem(
+            "path", "expected either path, the folder of a bundle, or store, that of a bundle store"
+        )
+    if bundle.store is not None and bundle.trusted_keys is None:
+        table.problem("trusted_keys", "missing, expected the folder of trusted *.pub keys")
+    if bundle.store is None and bundle.trusted_keys is not None:
+        table.problem("trusted_keys", "needs a store beside it: a bundle by path is not signed")
+    return bundle
 
 
 def _broker(table: Table, folder: Path) -> BrokerConfig:

@@ -68,6 +68,10 @@ class BundleError(NetWorldError):
     exit_code = 4
 
 
+class SignatureError(BundleError):
+    """A bundle is not signed by a trusted key, or was changed since."""
+
+
 class BrokerError(NetWorldError):
     """The MQTT broker cannot be reached or refused us."""
 

@@ -68,6 +68,10 @@ class GuardedPlanner:
         self._safe = np.array(planner.contract.safe_action, dtype=np.float32)
         self._held = self._safe
 
+    def change_planner(self, planner: PlannerLike) -> None:
+        """Watch another planner of the same contract from now on; counters and held action stay."""
+        self._planner = planner
+
     def encode(self, observation: FloatArray) -> FloatArray | None:
         """Return the latent of an observation, None if the model fails."""
         try:

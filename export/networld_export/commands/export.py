@@ -23,6 +23,12 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("--output", type=Path, default=Path("runs/bundle"), help="bundle folder")
     parser.add_argument("--name", help="name of the bundle; the folder's name if not given")
+    parser.add_argument(
+        "--version",
+        type=int,
+        metavar="N",
+        help="counter of releases; one more than that of the bundle in the folder if not given",
+    )
     add_planner_options(parser)
     parser.set_defaults(run=run)
 
@@ -72,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
         guidance_scale=arguments.guidance_scale,
     )
     name, temperature = arguments.name or arguments.output.name, arguments.temperature
-    settings = ExportSettings(name, planner, temperature=temperature)
+    settings = ExportSettings(name, planner, temperature=temperature, version=arguments.version)
     checkpoint = load_checkpoint(arguments.checkpoint)
     path = arguments.checkpoint.with_name(STUDENT)
     student = None
