@@ -56,7 +56,10 @@ def sign_bundle(folder: Path, key: Path) -> Path:
         ConfigError: The key cannot be read.
     """
     private = read_private_key(key)
-    for task in read_manifest(folder)["tasks"]:
+    tasks = read_manifest(folder).get("tasks")
+    if not isinstance(tasks, dict) or not tasks:
+        raise BundleError(str(folder / MANIFEST), "damaged (no tasks); export again")
+    for task in tasks:
         load_bundle(folder, task)
     file = folder / SIGNATURE
     try:

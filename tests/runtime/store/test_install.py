@@ -1,4 +1,4 @@
-"""The fault matrix of a bundle: whatever is wrong with it, it is refused with a reason, and nothing is left."""
+"""The fault matrix of a bundle: whatever is wrong with it, it is refused, and the store is as before."""
 
 from __future__ import annotations
 
@@ -234,9 +234,7 @@ def test_names_that_lead_elsewhere_are_refused(cell: StoreCell, name: object) ->
     source = cell.bundle(1)
     shutil.copy(source / "power" / "head.onnx", cell.folder / "outside.onnx")
     graphs = "graphs"
-    edited(
-        cell, source, lambda data: data["tasks"]["power"][graphs]["head"].update(file=name)
-    )
+    edited(cell, source, lambda data: data["tasks"]["power"][graphs]["head"].update(file=name))
     refused(cell, source, "expected a name inside the bundle")
 
 
@@ -428,7 +426,7 @@ def test_a_setting_of_the_cell_that_does_not_fit_is_refused(cell: StoreCell) -> 
 
 @pytest.mark.parametrize("graph", ["encoder", "policy", "head", "denoiser"])
 def test_a_bundle_that_answers_otherwise_here_is_refused(cell: StoreCell, graph: str) -> None:
-    """As if its graph ran wrongly on this board: everything is intact and signed, the answer is not the same."""
+    """As if a graph ran wrongly on this board: all is intact and signed, but the answer is another."""
     source = cell.bundle(1)
     file = source / "power" / "golden.safetensors"
     vectors = load_file(file)
@@ -466,9 +464,7 @@ def test_a_graph_that_is_none_is_refused_even_if_the_cell_does_not_use_it(cell: 
     file.write_bytes(b"no graph")
     digest = file_digest(file)
     graph = "gradient"
-    edited(
-        cell, source, lambda data: data["tasks"]["power"]["graphs"][graph].update(sha256=digest)
-    )
+    edited(cell, source, lambda data: data["tasks"]["power"]["graphs"][graph].update(sha256=digest))
     refused(cell, source, "gradient.onnx: does not load")
 
 

@@ -118,7 +118,7 @@ def test_starts_are_counted_on_probation_only() -> None:
 )
 def test_a_damaged_record_is_refused(change: dict[str, Any]) -> None:
     data = json.loads(Record(B, A, 2, 1, {C: "bad"}).to_bytes())
-    with pytest.raises(ValueError, match="expected|current = None"):
+    with pytest.raises(ValueError, match=r"expected|current = None"):
         Record.from_bytes(json.dumps({**data, **change}).encode())
 
 
