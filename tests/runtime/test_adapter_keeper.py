@@ -289,3 +289,45 @@ def test_going_back_to_the_base_ends_a_running_adaptation(
     assert not planner.adopted.any()
     assert keeper.begin(logs, None) is None
     keeper.stop()
+
+
+def test_another_bundle_never_gets_the_adapter_of_the_one_before(
+    keeper: AdapterKeeper, config: Config, bundle: Bundle, contract: Contract
+) -> None:
+    file = config.state.directory / "adapter.safetensors"
+    save_adapter(file, np.ones(7, dtype=np.float32), bundle)
+    keeper.restore()
+    assert keeper.adapted
+    others: Any = Adopter(contract)
+    keeper.change_bundle(replace(bundle, digest="cd" * 32), others)
+    assert not keeper.adapted
+    assert others.adopted is None
+    again: Any = Adopter(contract)
+    keeper.change_bundle(bundle, again)
+    assert again.adopted is not None
+    assert again.adopted.all()
+
+
+def test_a_training_for_the_bundle_before_is_ended_and_said_so(
+    keeper: AdapterKeeper,
+    bundle: Bundle,
+    contract: Contract,
+    logs: list[EpisodeLog],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run_child(monkeypatch, keeper, SLEEP)
+    monkeypatch.setattr(keeper._book, "covers", lambda _: True)
+    assert keeper.begin(logs, "7") is None
+    assert keeper.poll() is None
+    child = keeper._child
+    assert child is not None
+    others: Any = Adopter(contract)
+    keeper.change_bundle(replace(bundle, digest="cd" * 32), others)
+    assert child.poll() is not None
+    report = keeper.poll()
+    assert report is not None
+    assert (report["id"], report["ok"]) == ("7", False)
+    assert "the bundle was changed meanwhile" in report["problem"]
+    assert keeper.poll() is None
+    assert others.adopted is None
+    assert keeper.begin(logs, "8") is None

@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from store_cell import StoreCell
 
+from networld_runtime.adaptation import save_adapter
+from networld_runtime.bundle import load_bundle
 from networld_runtime.config import BrokerConfig
 from networld_runtime.mqtt_transport import MqttTransport
 from networld_runtime.radio_codec import ObservationMessage, decode_action, encode_observation
@@ -85,6 +87,18 @@ class Running:
             time.sleep(0.002)
         raise TimeoutError(f"{event}: {self.reports}")
 
+    def counters(self) -> dict[str, Any]:
+        """Ask the cell for its counters."""
+        seen = len(self.reports)
+        self._radio.publish(TOPICS.command, b'{"command": "report"}', reliable=True)
+        deadline_s = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline_s:
+            for report in self.reports[seen:]:
+                if report["report"] == "report":
+                    return dict(report["counters"])
+            time.sleep(0.01)
+        raise TimeoutError("no counters")
+
     def close(self) -> None:
         """End everything."""
         for process in self._processes:
@@ -146,6 +160,31 @@ def test_bundles_change_between_slots_and_a_bad_one_is_taken_back(
         assert cell.record.current == second
         assert run.births[-1] == second
         assert run.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.slow
+def test_an_adapter_belongs_to_one_bundle(cell: StoreCell, broker_port: int) -> None:
+    first = cell.use(1)
+    second = cell.install(cell.bundle(2))
+    with running(cell, broker_port) as run:
+        bundle = load_bundle(cell.store.folder(first), "power")
+        adapter = np.full(bundle.adapter_size, 0.1, dtype=np.float32)
+        save_adapter(cell.folder / "state" / "adapter.safetensors", adapter, bundle)
+        run.start()
+        run.act()
+        counters = run.counters()
+        assert (counters["adapted"], counters["bundle"]) == (True, first)
+        assert counters["bundle_state"] == "proven"
+        cell.activate(second)
+        run.act_until("activated")
+        counters = run.counters()
+        assert (counters["adapted"], counters["bundle"]) == (False, second)
+        assert counters["bundle_state"] == "probation"
+        activation.roll_back(cell.store, cell.keys)
+        run.act_until("activated")
+        counters = run.counters()
+        assert (counters["adapted"], counters["bundle"]) == (True, first)
+        assert counters["slots"] == run.slot
 
 
 @pytest.mark.slow
