@@ -297,13 +297,15 @@ def test_another_bundle_never_gets_the_adapter_of_the_one_before(
     file = config.state.directory / "adapter.safetensors"
     save_adapter(file, np.ones(7, dtype=np.float32), bundle)
     keeper.restore()
-    assert keeper.adapted
+    adapted = [keeper.adapted]
     others: Any = Adopter(contract)
     keeper.change_bundle(replace(bundle, digest="cd" * 32), others)
-    assert not keeper.adapted
+    adapted.append(keeper.adapted)
     assert others.adopted is None
     again: Any = Adopter(contract)
     keeper.change_bundle(bundle, again)
+    adapted.append(keeper.adapted)
+    assert adapted == [True, False, True]
     assert again.adopted is not None
     assert again.adopted.all()
 

@@ -165,7 +165,7 @@ def start(store: Store, keys: dict[str, bytes], build: Build[Model]) -> Model:
         record = count_start(store)
     except BundleError as error:  # a full disk must not keep a cell from starting
         _log.warning("starts of this bundle cannot be counted: %s", error)
-        record = store.record()
+        record = _record_or_links(store)
     if record.current is None:
         raise BundleError(str(store.path), NONE_ACTIVE)
     try:
@@ -187,6 +187,21 @@ def start(store: Store, keys: dict[str, bytes], build: Build[Model]) -> Model:
     except BundleError as error:
         _log.warning("what was taken back cannot be noted: %s", error)
     return model
+
+
+def _record_or_links(store: Store) -> Record:
+    """Return the record, or what the links show of it where it is damaged.
+
+    Raises:
+        BundleError: It is damaged, and the links show nothing.
+    """
+    try:
+        return store.record()
+    except BundleError:
+        current = store.shown("current")
+        if current is None:
+            raise
+        return Record(current, store.shown("previous"))
 
 
 def load(store: Store, digest: str, keys: dict[str, bytes], build: Build[Model]) -> Model:

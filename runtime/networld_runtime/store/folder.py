@@ -99,6 +99,14 @@ class Store:
         self._link("current", record.current)
         self._link("previous", record.previous)
 
+    def shown(self, name: str) -> str | None:
+        """Return the digest that a link shows, None if it shows none; for when the record is damaged."""
+        try:
+            digest = Path(os.readlink(self.path / name)).name
+        except OSError:
+            return None
+        return digest if is_digest(digest) else None
+
     def installed(self) -> list[str]:
         """Return the digests of all bundles, sorted."""
         try:

@@ -182,10 +182,21 @@ def test_where_a_failure_cannot_be_noted_the_cell_starts_with_the_bundle_before(
     assert cell.record.current == second
 
 
-def test_a_damaged_record_says_what_to_do(cell: StoreCell) -> None:
-    cell.use(1)
-    cell.store.record_file.write_bytes(b"{}")
+@pytest.mark.parametrize("content", [b"", b"{}", b"\0" * 300, b"x" * 10**6])
+def test_with_a_damaged_record_a_cell_starts_with_what_the_links_show(
+    cell: StoreCell, content: bytes
+) -> None:
+    first, second = cell.use(1), cell.use(2)
+    cell.store.record_file.write_bytes(content)
+    assert cell.start() == second
+    damage(cell, second)
+    assert cell.start() == first
+    third = cell.bundle(3)
     with pytest.raises(BundleError, match=r"record.json: damaged .*; remove it and activate"):
+        cell.install(third)
+    (cell.store.path / "current").unlink()
+    (cell.store.path / "current").symlink_to(cell.folder)
+    with pytest.raises(BundleError, match=r"record.json: damaged"):
         cell.start()
 
 
@@ -237,7 +248,7 @@ def test_everything_is_on_the_disk_before_it_is_named(
     source = cell.bundle(1)
     flushed: set[str] = set()
     unflushed: list[str] = []
-    renamed: list[str] = []
+    renamed: list[Path] = []
     fsync, rename, replace = os.fsync, os.rename, os.replace
 
     def note(handle: int) -> None:
@@ -250,8 +261,8 @@ def test_everything_is_on_the_disk_before_it_is_named(
             paths = [top, *top.rglob("*")]
             unflushed.extend(str(path) for path in paths if str(path) not in flushed)
             flushed.update(str(new) for path in paths if path == top and path.is_file())
-        renamed.append(str(Path(str(new)).parent))
-        flushed.discard(renamed[-1])
+        renamed.append(Path(str(new)))
+        flushed.discard(str(renamed[-1].parent))
 
     def noted_rename(old: object, new: object) -> None:
         check(old, new)
@@ -267,6 +278,7 @@ def test_everything_is_on_the_disk_before_it_is_named(
     digest = cell.install(source)
     cell.activate(digest)
     assert unflushed == []
-    assert len(renamed) >= 4
-    kept = [path for path in renamed if "incoming" not in path]
-    assert [path for path in kept if path not in flushed] == []
+    store = cell.store
+    assert {store.folder(digest), store.record_file, store.path / "current"} <= set(renamed)
+    folders = {str(path.parent) for path in renamed if "incoming" not in path.parts}
+    assert folders - flushed == set()
