@@ -1,8 +1,8 @@
 """What a store remembers, as one small file that is replaced in one step; and every way it may change.
 
 This file alone says which bundle is in use: a process that is killed at any point leaves the record of before
-or of after. The symbolic links `current` and `previous` show it, and are put right with the next change; they are read
-only where a cell starts and finds the record damaged.
+or of after. The symbolic links `current` and `previous` show it, and are put right with the next change; they
+are read only where a cell starts and finds the record damaged.
 """
 
 from __future__ import annotations
