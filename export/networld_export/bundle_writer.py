@@ -56,7 +56,8 @@ class ExportSettings:
         int8_bound: The same for graphs whose weights are int8, of the mean square's root, in the median of
             the samples.
         temperature: Of the noise that plans start from; None takes each task's own.
-        version: Counter of releases; None takes the next one where the folder holds a bundle, else 1.
+        version: Counter of releases; None takes that of the bundle in the folder, the next one if anything
+            has changed, or 1.
     """
 
     name: str
@@ -141,11 +142,13 @@ def write_bundle(
         manifest = {
             "format": FORMAT,
             "name": settings.name,
-            "version": _next_version(folder) if settings.version is None else settings.version,
+            "version": 1 if settings.version is None else settings.version,
             "versions": {name: version(name).split("+")[0] for name in LIBRARIES},
             "training": {"seed": checkpoint.seed, "steps": checkpoint.step},
             "tasks": tasks,
         }
+        if settings.version is None:
+            manifest["version"] = _version_after(folder, manifest)
         (staging / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
         for task in tasks:
             load_bundle(staging, task)
@@ -199,12 +202,14 @@ def _check_target(folder: Path) -> None:
         )
 
 
-def _next_version(folder: Path) -> int:
-    """Return one more than the version of the bundle in a folder; 1 where there is none or it has none."""
-    if not (folder / MANIFEST).is_file():
+def _version_after(folder: Path, manifest: dict[str, Any]) -> int:
+    """Return the version of the bundle in a folder, the next if `manifest` says anything else; 1 if none."""
+    before = read_manifest(folder) if (folder / MANIFEST).is_file() else {}
+    found = before.get("version")
+    if type(found) is not int or found < 1:
         return 1
-    found = read_manifest(folder).get("version")
-    return found + 1 if type(found) is int and found >= 0 else 1
+    same = json.loads(json.dumps({**manifest, "version": found})) == before
+    return found if same else found + 1
 
 
 def _replace(staging: Path, folder: Path) -> None:

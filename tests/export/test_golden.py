@@ -13,6 +13,7 @@ import pytest
 from safetensors.numpy import load_file
 from tiny_bundles import edit_manifest, make_bundle
 
+from networld_export.bundle_writer import _version_after
 from networld_export.golden import lift_bundle, read_manifest
 from networld_runtime.bundle import DISTILLED_GRAPHS, GRAPHS, load_bundle
 from networld_runtime.contract import ActionBins, Contract, Feature, ReturnBins
@@ -104,6 +105,16 @@ def test_vectors_are_no_constants(folder: Path) -> None:
             for sample in (0, 1)
         )
         assert np.abs(one - other).max() > 1e-3
+
+
+def test_the_version_rises_with_every_change(folder: Path) -> None:
+    lift_bundle(folder, 4)
+    manifest = read_manifest(folder)
+    assert _version_after(folder, manifest) == 4
+    assert _version_after(folder, {**manifest, "name": "other"}) == 5
+    to_format_before(folder)
+    assert _version_after(folder, manifest) == 1
+    assert _version_after(folder / "none", manifest) == 1
 
 
 def test_lifting_again_sets_the_version_and_takes_the_signature_away(folder: Path) -> None:

@@ -27,7 +27,7 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         "--version",
         type=int,
         metavar="N",
-        help="counter of releases; one more than that of the bundle in the folder if not given",
+        help="counter of releases; that of the bundle in the folder, or the next if it changes, if not given",
     )
     add_planner_options(parser)
     parser.set_defaults(run=run)
