@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from networld_export.golden import read_manifest, write_golden
 from networld_export.graphs import GraphSource, graph_sources
 from networld_export.onnx_export import export_graph, parity, typical
 from networld_export.quantise import halve, quantise
@@ -59,6 +60,8 @@ class ExportSettings:
         fp16_bound: The same as `int8_bound` for graphs of fp16.
         half: Whether there are graphs of fp16.
         temperature: Of the noise that plans start from; None takes each task's own.
+        version: Counter of releases; None takes that of the bundle in the folder, the next one if anything
+            has changed, or 1.
     """
 
     name: str
@@ -69,6 +72,7 @@ class ExportSettings:
     fp16_bound: float = FP16_BOUND
     half: bool = False
     temperature: float | None = None
+    version: int | None = None
 
     def planner_in(self, task: str) -> PlannerSettings:
         """Return the planner settings that the bundle recommends in a task."""
@@ -140,13 +144,17 @@ def write_bundle(
                 "graphs": graphs,
                 "scores": [],
             }
+            tasks[task]["golden"] = write_golden(staging, task, tasks[task])
         manifest = {
             "format": FORMAT,
             "name": settings.name,
+            "version": 1 if settings.version is None else settings.version,
             "versions": {name: version(name).split("+")[0] for name in LIBRARIES},
             "training": {"seed": checkpoint.seed, "steps": checkpoint.step},
             "tasks": tasks,
         }
+        if settings.version is None:
+            manifest["version"] = _version_after(folder, manifest)
         (staging / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
         for task in tasks:
             load_bundle(staging, task)
@@ -201,6 +209,16 @@ def _check_target(folder: Path) -> None:
         raise BundleError(
             str(folder), "exists and is no bundle; name another folder, nothing was changed"
         )
+
+
+def _version_after(folder: Path, manifest: dict[str, Any]) -> int:
+    """Return the version of the bundle in a folder, the next if `manifest` says anything else; 1 if none."""
+    before = read_manifest(folder) if (folder / MANIFEST).is_file() else {}
+    found = before.get("version")
+    if type(found) is not int or found < 1:
+        return 1
+    same = json.loads(json.dumps({**manifest, "version": found})) == before
+    return found if same else found + 1
 
 
 def _replace(staging: Path, folder: Path) -> None:

@@ -64,6 +64,7 @@ class AdapterKeeper:
         self._order: _Order | None = None
         self._child: subprocess.Popen[str] | None = None
         self._identifier: str | None = None
+        self._lost: dict[str, Any] | None = None
         folder = config.state.directory
         self._logs_file = folder / LOGS
         self._candidate_file = folder / "candidate.safetensors"
@@ -102,6 +103,21 @@ class AdapterKeeper:
             return f"the adapter's file stays and will be back after a restart: {error.strerror}"
         return None
 
+    def change_bundle(self, bundle: Bundle, planner: PlannerLike) -> None:
+        """Go on with another bundle, with the adapter that was kept of it if there is one.
+
+        What was learned for the bundle before is never adopted: a training for it is ended, and said to have
+        failed.
+        """
+        if self._order is not None or self._child is not None:
+            self._lost = self._failure("the bundle was changed meanwhile; adapt again")
+        self.stop()
+        self._child = None
+        self._bundle, self._planner = bundle, planner
+        self._adapter = None
+        self.adapted = False
+        self.restore()
+
     def begin(self, logs: Sequence[EpisodeLog], identifier: str | None) -> str | None:
         """Wait for the neighbours' logs of the same episodes, then train; see `poll`.
 
@@ -128,10 +144,9 @@ class AdapterKeeper:
 
         Its adapter is adopted if it was accepted.
         """
-        if not self._config.adaptation.enabled and (self._order or self._child):
-            self.stop()
-            self._child = None
-            return self._failure("adaptation was switched off in the configuration meanwhile")
+        interrupted = self._interrupted()
+        if interrupted is not None:
+            return interrupted
         if self._order is not None:
             return self._gather(self._order)
         if self._child is None or self._child.poll() is None:
@@ -148,6 +163,15 @@ class AdapterKeeper:
         except (ValueError, KeyError, TypeError, OSError, DataError) as error:
             return self._failure(str(error))
         return {"report": "adapt", "id": self._identifier, "ok": True, "outcome": outcome}
+
+    def _interrupted(self) -> dict[str, Any] | None:
+        """Return the report of an order that came to nothing because something else changed."""
+        if not self._config.adaptation.enabled and (self._order or self._child):
+            self.stop()
+            self._child = None
+            return self._failure("adaptation was switched off in the configuration meanwhile")
+        lost, self._lost = self._lost, None
+        return lost
 
     def stop(self) -> None:
         """End what is under way: the wait for logs, or a training."""

@@ -28,6 +28,7 @@ from networld_runtime.realtime import collect_garbage, monotonic_s, new_epoch_ms
 from networld_runtime.reload import Reload, Reloader
 from networld_runtime.service_notify import ServiceNotifier
 from networld_runtime.shield import Shield
+from networld_runtime.store.keeper import BundleKeeper
 from networld_runtime.topics import CellTopics
 from networld_runtime.transport import Transport
 
@@ -90,6 +91,7 @@ class Agent:
         )
         self._book = LogBook(contract, bundle.couplings, cell.neighbours, capacity)
         self._keeper = AdapterKeeper(config, bundle, planner, self._book)
+        self._bundles = BundleKeeper(config, bundle, planner)
         self._commands: deque[Command] = deque()
         self._rejected_commands: Counter[str] = Counter()
         self._episode: int | None = None
@@ -100,10 +102,7 @@ class Agent:
     def start(self) -> None:
         """Adopt a kept adapter and tell the site that this cell is there."""
         self._keeper.restore()
-        self._publish_retained(
-            self.topics.birth,
-            report.birth(self._config.cell, self._bundle, self._boot_epoch, self._slot_s),
-        )
+        self._publish_birth()
         self._publish_retained(self.topics.state, report.state("online", self._boot_epoch))
 
     def run(self) -> None:
@@ -120,6 +119,11 @@ class Agent:
             self.on_round()
 
     @property
+    def bundle(self) -> Bundle:
+        """The bundle that the cell acts with."""
+        return self._bundle
+
+    @property
     def slot(self) -> int | None:
         """The slot that the loop is in or was in last, None before the first."""
         return self._slot
@@ -132,6 +136,7 @@ class Agent:
         """End a running adaptation, give the radio back, say that the cell is offline and leave."""
         self._keeper.stop()
         self._radio.close()
+        self._bundles.stop(ended_well=self._stopping)
         self._publish_retained(self.topics.state, report.state("offline", self._boot_epoch))
         self._transport.close()
 
@@ -155,7 +160,7 @@ class Agent:
             self._remember(observation)
 
     def attend(self) -> None:
-        """Carry out orders that arrived, and go on with an adaptation and a reload."""
+        """Carry out orders that arrived; go on with an adaptation, a reload and a change of the bundle."""
         while self._commands:
             self._obey(self._commands.popleft())
         outcome = self._keeper.poll()
@@ -165,6 +170,12 @@ class Agent:
         reload = self._reloader.poll() if self._reloader is not None else None
         if reload is not None:
             self._take(reload)
+        counters, failures = self.statistics.counters, sum(self._ladder.failures.values())
+        change = self._bundles.poll(counters["slots"], counters["deadlines_missed"], failures)
+        if change is not None:
+            if change.model is not None:
+                self._act_with(*change.model)
+            self._report(change.report)
 
     def counters(self) -> dict[str, Any]:
         """Return all counters as plain JSON data."""
@@ -192,6 +203,8 @@ class Agent:
             "collecting": self.collecting,
             "reloads": dict(self._reloader.counters) if self._reloader is not None else {},
             "adapted": self._keeper.adapted,
+            "bundle": self._bundle.digest,
+            "bundle_state": self._bundles.state,
         }
 
     def _take(self, reload: Reload) -> None:
@@ -203,6 +216,7 @@ class Agent:
         self._neighbours.limit_age(config.timing.maximum_message_age_slots)
         self._ladder.shield.largest_change = config.shield.largest_change
         self._keeper.go_on_with(config, reload.planner)
+        self._bundles.go_on_with(config, reload.planner)
         if reload.planner is not None:
             self._planner = reload.planner
             self._ladder.go_on_with(reload.planner)
@@ -212,6 +226,15 @@ class Agent:
         silent_s = monotonic_s() - self._heard_s
         silence = f"; the radio is silent for {silent_s:.0f} s" if silent_s > SILENT_S else ""
         return f"{slots} slots, {missed} deadlines missed{silence}"
+
+    def _act_with(self, bundle: Bundle, planner: PlannerLike) -> None:
+        """Go on with another bundle of the same contract, and with an adapter of its own."""
+        self._bundle, self._planner = bundle, planner
+        self._ladder.go_on_with(planner)
+        self._keeper.change_bundle(bundle, planner)
+        if self._reloader is not None:
+            self._reloader.change_bundle(bundle)
+        self._publish_birth()
 
     def _begin_slot(self, observation: Observation) -> None:
         restarted = self._slot is not None and observation.slot <= self._slot
@@ -322,6 +345,10 @@ class Agent:
         _log.info("report %s", data["report"])
         payload = report.to_bytes({**data, "epoch": self._boot_epoch})
         self._transport.publish(self.topics.report, payload, reliable=True)
+
+    def _publish_birth(self) -> None:
+        birth = report.birth(self._config.cell, self._bundle, self._boot_epoch, self._slot_s)
+        self._publish_retained(self.topics.birth, birth)
 
     def _publish_retained(self, topic: str, payload: bytes) -> None:
         self._transport.publish(topic, payload, reliable=True, retain=True)

@@ -13,6 +13,7 @@ from typing import Any
 from networld_runtime.contract import Contract
 from networld_runtime.errors import BundleError
 from networld_runtime.execution import ONE_THREAD, Execution
+from networld_runtime.golden import Golden, check_golden
 from networld_runtime.levels import LEVEL_FEATURES
 from networld_runtime.sessions import Session, Shape
 
@@ -41,6 +42,8 @@ ASKED = 1
 """Cells of a star whose alternatives a step of adaptation weighs in a slot, which is most of its work."""
 MAXIMUM_MANIFEST_BYTES = 1 << 20
 MAXIMUM_GRAPH_BYTES = 256 << 20
+MAXIMUM_VERSION = (1 << 53) - 1
+"""What every JSON reader can hold exactly."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,8 @@ class Bundle:
         scores: How good the ways to choose an action are that somebody judged; may be empty.
         adaptation: Adaptation settings that the bundle recommends for the task.
         execution: Where its graphs run.
+        version: Counter of releases, 1 or more; a base station never goes back to a lower one by an update.
+        golden: What the graphs must answer; None tests nothing.
     """
 
     path: Path
@@ -120,12 +125,15 @@ class Bundle:
     scores: tuple[Score, ...] = ()
     adaptation: Mapping[str, Any] = field(default_factory=dict)
     execution: Execution = ONE_THREAD
+    version: int = 1
+    golden: Golden | None = None
 
     def session(self, graph: str) -> Session:
-        """Load a graph and check its inputs and outputs.
+        """Load a graph, check its inputs and outputs and let it answer its golden vectors.
 
         Raises:
-            BundleError: The bundle lacks it, or it does not load or does not fit the contract.
+            BundleError: The bundle lacks it, or it does not load, does not fit the contract or answers
+                otherwise than where the bundle was made.
             ConfigError: It is to run where it cannot.
         """
         if graph not in self.graphs:
@@ -135,7 +143,10 @@ class Bundle:
                 "with `networld distil` and export again, or plan with the full one",
             )
         inputs, outputs = self.signature(graph)
-        return Session(self.graphs[graph], inputs, outputs, self.execution)
+        session = Session(self.graphs[graph], inputs, outputs, self.execution)
+        if self.golden is not None:
+            check_golden(self.golden, graph, session, list(inputs), list(outputs))
+        return session
 
     def signature(self, graph: str) -> tuple[dict[str, Shape], dict[str, Shape]]:
         """Return names and shapes of a graph's inputs and outputs."""
@@ -229,11 +240,7 @@ def load_bundle(path: Path, task: str, execution: Execution = ONE_THREAD) -> Bun
     try:
         raw = manifest_path.read_bytes()
         manifest = json.loads(raw)
-        if manifest["format"] != FORMAT:
-            found = manifest["format"]
-            raise BundleError(
-                str(path), f"format {found!r}, expected {FORMAT}; export it again with this version"
-            )
+        version = manifest_version(manifest, path)
         entry = manifest["tasks"].get(task)
         if entry is None:
             known = ", ".join(sorted(manifest["tasks"]))
@@ -241,7 +248,7 @@ def load_bundle(path: Path, task: str, execution: Execution = ONE_THREAD) -> Bun
         contract = Contract.from_json(entry["contract"])
         if contract.digest().hex() != entry["contract_hash"]:
             raise BundleError(str(manifest_path), "contract does not match its hash; export again")
-        graphs = _check_files(path, entry["graphs"])
+        graphs = _check_files(path, entry["graphs"], entry["golden"])
         return Bundle(
             path=path,
             name=str(manifest["name"]),
@@ -257,6 +264,11 @@ def load_bundle(path: Path, task: str, execution: Execution = ONE_THREAD) -> Bun
             scores=tuple(Score(**score) for score in entry["scores"]),
             adaptation=dict(entry["adaptation"]),
             execution=execution,
+            version=version,
+            golden=Golden(
+                path / str(entry["golden"]["file"]),
+                {graph: float(bound) for graph, bound in entry["golden"]["tolerance"].items()},
+            ),
         )
     except OSError as error:
         raise BundleError(str(path), f"cannot be read ({error.strerror})") from error
@@ -266,8 +278,30 @@ def load_bundle(path: Path, task: str, execution: Execution = ONE_THREAD) -> Bun
         ) from error
 
 
-def _check_files(path: Path, entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Path]:
-    """Return the file of each graph after checking that it lies inside the bundle and is intact."""
+def manifest_version(manifest: Mapping[str, Any], path: Path) -> int:
+    """Check the format of a manifest and return the bundle's version.
+
+    Raises:
+        BundleError: Another format, or a version that is none; names `path`.
+        KeyError: The manifest lacks one of them.
+    """
+    found = manifest["format"]
+    if found != FORMAT:
+        raise BundleError(
+            str(path), f"format {found!r}, expected {FORMAT}; export it again with this version"
+        )
+    version = manifest["version"]
+    if type(version) is not int or not 1 <= version <= MAXIMUM_VERSION:
+        raise BundleError(
+            str(path), f"version = {version!r:.60}: expected a whole number, 1 to {MAXIMUM_VERSION}"
+        )
+    return version
+
+
+def _check_files(
+    path: Path, entries: Mapping[str, Mapping[str, Any]], golden: Mapping[str, Any]
+) -> dict[str, Path]:
+    """Return the file of each graph after checking that all files lie inside the bundle and are intact."""
     problems = []
     graphs = {}
     optional = (DISTILLED_GRAPHS, HALF_GRAPHS)
@@ -276,23 +310,31 @@ def _check_files(path: Path, entries: Mapping[str, Mapping[str, Any]]) -> dict[s
         if graph not in entries:
             problems.append(f"graph {graph!r} is not in the manifest; export again")
             continue
-        name = str(entries[graph]["file"])
-        file = path / name
-        if not file.resolve().is_relative_to(path.resolve()):
-            problems.append(f"{name}: lies outside the bundle")
-        elif not file.is_file():
-            problems.append(f"{name}: missing; copy the whole folder again")
-        elif file.stat().st_size > MAXIMUM_GRAPH_BYTES:
-            problems.append(f"{name}: larger than {MAXIMUM_GRAPH_BYTES} bytes")
-        elif file_digest(file) != entries[graph]["sha256"]:
-            problems.append(
-                f"{name}: damaged, its SHA-256 differs from the manifest; copy it again"
-            )
+        problem = _file_problem(path, entries[graph])
+        if problem is None:
+            graphs[graph] = path / str(entries[graph]["file"])
         else:
-            graphs[graph] = file
+            problems.append(problem)
+    problem = _file_problem(path, golden)
+    if problem is not None:
+        problems.append(problem)
     if problems:
         raise BundleError(str(path), problems)
     return graphs
+
+
+def _file_problem(path: Path, entry: Mapping[str, Any]) -> str | None:
+    name = str(entry["file"])
+    file = path / name
+    if not file.resolve().is_relative_to(path.resolve()):
+        return f"{name}: lies outside the bundle"
+    if not file.is_file():
+        return f"{name}: missing; copy the whole folder again"
+    if file.stat().st_size > MAXIMUM_GRAPH_BYTES:
+        return f"{name}: larger than {MAXIMUM_GRAPH_BYTES} bytes"
+    if file_digest(file) != entry["sha256"]:
+        return f"{name}: damaged, its SHA-256 differs from the manifest; copy it again"
+    return None
 
 
 def graphs_digest(path: Path) -> str:

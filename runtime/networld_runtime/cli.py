@@ -13,6 +13,7 @@ from pathlib import Path
 from networld_runtime.bench.options import add_options
 from networld_runtime.errors import INTERRUPTED, NetWorldError
 from networld_runtime.exit_codes import summary
+from networld_runtime.store import options as bundle_options
 from networld_runtime.watch.commands import add_parsers
 
 EXIT_CODES = summary()
@@ -100,12 +101,11 @@ def _adapt(options: argparse.Namespace) -> int:
         realtime.yield_to_others()
     from networld_runtime.adaptation import adapt
     from networld_runtime.adapter_keeper import ADAPTER, LOGS
-    from networld_runtime.bundle import load_bundle
     from networld_runtime.config_reader import load_config
-    from networld_runtime.startup import adaptation_settings
+    from networld_runtime.startup import active_bundle, adaptation_settings
 
     config = load_config(options.config, options.changes)
-    bundle = load_bundle(config.bundle.path, config.cell.task)
+    bundle = active_bundle(config)
     folder = config.state.directory
     logs = options.logs or folder / LOGS
     output = options.output or folder / ADAPTER
@@ -115,12 +115,19 @@ def _adapt(options: argparse.Namespace) -> int:
     return 0
 
 
+def _bundle(options: argparse.Namespace) -> int:
+    from networld_runtime.store import commands
+
+    return commands.run(options)
+
+
 _COMMANDS = {
     "run": _run,
     "check": _check,
     "config": _config,
     "adapt": _adapt,
     "bench": _bench,
+    "bundle": _bundle,
 }
 
 
@@ -181,6 +188,7 @@ def _parser() -> argparse.ArgumentParser:
         )
     )
     add_parsers(commands, _add_command)
+    bundle_options.add_commands(commands, _add_command)
     return parser
 
 

@@ -28,9 +28,18 @@ class CellConfig:
 
 @dataclass(frozen=True)
 class BundleConfig:
-    """`[bundle]`: the folder that `export` wrote."""
+    """`[bundle]`: where the model is: the folder that `export` wrote, or a store of signed bundles.
 
-    path: Path
+    Exactly one of `path` and `store` is given; `trusted_keys` is the folder of the keys that a bundle of a
+    store must be signed with. `probation_slots` is how many slots a bundle must act in before it counts as
+    proven, and with `probation_bad_slots` bad ones among them it is taken back.
+    """
+
+    path: Path | None = None
+    store: Path | None = None
+    trusted_keys: Path | None = None
+    probation_slots: int = 500
+    probation_bad_slots: int = 10
 
 
 @dataclass(frozen=True)

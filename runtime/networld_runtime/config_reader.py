@@ -76,7 +76,7 @@ def _build(path: Path, layers: Layers, changes: tuple[str, ...]) -> tuple[Config
     config = Config(
         path=path.resolve(),
         cell=_cell(tables["cell"]),
-        bundle=BundleConfig(tables["bundle"].path("path")),
+        bundle=_bundle(tables["bundle"]),
         broker=_broker(tables["broker"]),
         planner=_planner(tables["planner"]),
         timing=_timing(tables["timing"]),
@@ -105,6 +105,28 @@ def _cell(table: Table) -> CellConfig:
     if cell.name and cell.name in cell.neighbours:
         table.problem("neighbours", f"holds the cell itself, {cell.name!r}")
     return cell
+
+
+def _bundle(table: Table) -> BundleConfig:
+    default = BundleConfig()
+    slots = table.integer("probation_slots", default.probation_slots, 1, 1 << 30)
+    bad_slots = table.integer("probation_bad_slots", default.probation_bad_slots, 1, 1 << 30)
+    bundle = BundleConfig(
+        path=table.optional_path("path"),
+        store=table.optional_path("store"),
+        trusted_keys=table.optional_path("trusted_keys"),
+        probation_slots=slots or 1,
+        probation_bad_slots=bad_slots or 1,
+    )
+    if (bundle.path is None) == (bundle.store is None):
+        table.problem(
+            "path", "expected either path, the folder of a bundle, or store, that of a bundle store"
+        )
+    if bundle.store is not None and bundle.trusted_keys is None:
+        table.problem("trusted_keys", "missing, expected the folder of trusted *.pub keys")
+    if bundle.store is None and bundle.trusted_keys is not None:
+        table.problem("trusted_keys", "needs a store beside it: a bundle by path is not signed")
+    return bundle
 
 
 def _broker(table: Table) -> BrokerConfig:

@@ -70,6 +70,10 @@ class BundleError(NetWorldError):
     exit_code = ExitCode.BUNDLE
 
 
+class SignatureError(BundleError):
+    """A bundle is not signed by a trusted key, or was changed since."""
+
+
 class BrokerError(NetWorldError):
     """The MQTT broker cannot be reached or refused us."""
 

@@ -103,6 +103,11 @@ class Planner:
             fallbacks.append(lower)
         self.fallbacks = tuple(fallbacks)
 
+    @property
+    def provider(self) -> str:
+        """Where the graphs run: `cpu`, `cuda` or `tensorrt`."""
+        return self._encoder.provider
+
     def adopt(self, adapter: FloatArray) -> None:
         """Plan with another adapter from now on; zeros are the base model."""
         if adapter.shape != self._adapter.shape:

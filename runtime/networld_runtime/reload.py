@@ -55,6 +55,10 @@ class Reloader:
         self._thread: threading.Thread | None = None
         self._outcome: Reload | NetWorldError | None = None
 
+    def change_bundle(self, bundle: Bundle) -> None:
+        """Note that the cell runs another bundle now."""
+        self._bundle = bundle
+
     def request(self) -> None:
         """Ask for a reload; does nothing else, so that a signal handler may call it."""
         self._requested = True

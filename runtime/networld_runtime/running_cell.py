@@ -11,15 +11,14 @@ from networld_runtime import realtime
 from networld_runtime.agent import Agent
 from networld_runtime.config_reader import load_config
 from networld_runtime.epoch import next_epoch
-from networld_runtime.errors import NetWorldError
+from networld_runtime.errors import BrokerError
 from networld_runtime.mqtt_transport import MqttTransport
 from networld_runtime.planner import Planner
-from networld_runtime.radio import Radio
 from networld_runtime.radio_kinds import make_radio
 from networld_runtime.reload import Reloader
 from networld_runtime.report import state
 from networld_runtime.service_notify import ServiceNotifier
-from networld_runtime.startup import load_model
+from networld_runtime.startup import forgive_start, start_model
 from networld_runtime.topics import CellTopics
 from networld_runtime.transport import LastWill, Transport
 from networld_runtime.watch.log_lines import utc_text
@@ -38,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
     notifier.status("checking configuration and bundle")
     config = load_config(options.config, options.changes)
     watchers = Watchers(config)
-    bundle, planner = load_model(config)
+    bundle, planner = start_model(config)
     epoch = next_epoch(config.state.directory)
     cell = config.cell
     will = LastWill(CellTopics(cell.site, cell.name).state, state("lost", epoch))
@@ -47,12 +46,17 @@ def run(options: argparse.Namespace) -> int:
     reloader = Reloader(config, bundle, lambda: load_config(options.config, options.changes))
     signal.signal(signal.SIGHUP, lambda *_: reloader.request())
     agent = Agent(config, bundle, planner, transport, radio, epoch, reloader, notifier)
-    watchers.attach(agent, bundle, transport, epoch)
+    watchers.attach(agent, transport, epoch, planner.provider)
     if options.parent_pid is not None:
         realtime.watch_parent(options.parent_pid, agent.stop)
     if options.core is not None and not realtime.pin_to_core(options.core):
         _log.warning("cannot run on core %d only", options.core)
-    _make_ready(planner, transport, radio, notifier, watchers)
+    try:
+        _make_ready(planner, transport, notifier, watchers)
+    except BrokerError:
+        radio.close()
+        forgive_start(config)
+        raise
     # Before this point there is nothing to take back, and the default handlers end us at once.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: agent.stop())
@@ -70,25 +74,17 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _make_ready(
-    planner: Planner,
-    transport: Transport,
-    radio: Radio,
-    notifier: ServiceNotifier,
-    watchers: Watchers,
+    planner: Planner, transport: Transport, notifier: ServiceNotifier, watchers: Watchers
 ) -> None:
     """Warm the model up and reach the broker.
 
     Raises:
-        BrokerError: The broker cannot be reached; the radio is given back.
+        BrokerError: The broker cannot be reached.
     """
     notifier.status("warming up")
     watchers.watch.enter("warming")
     planner.warm_up()
     notifier.status("connecting to the broker")
     watchers.watch.enter("connecting")
-    try:
-        transport.connect()
-    except NetWorldError:
-        radio.close()
-        raise
+    transport.connect()
     realtime.freeze_garbage_collection()

@@ -300,3 +300,47 @@ def test_child_is_told_what_the_command_line_changed(
     options = cli._parser().parse_args(keeper._command()[3:])
     child = load_config(options.config, options.changes)
     assert (child.planner.seed, child.cell.neighbours) == (5, ("b",))
+
+
+def test_another_bundle_never_gets_the_adapter_of_the_one_before(
+    keeper: AdapterKeeper, config: Config, bundle: Bundle, contract: Contract
+) -> None:
+    file = config.state.directory / "adapter.safetensors"
+    save_adapter(file, np.ones(7, dtype=np.float32), bundle)
+    keeper.restore()
+    adapted = [keeper.adapted]
+    others: Any = Adopter(contract)
+    keeper.change_bundle(replace(bundle, digest="cd" * 32), others)
+    adapted.append(keeper.adapted)
+    assert others.adopted is None
+    again: Any = Adopter(contract)
+    keeper.change_bundle(bundle, again)
+    adapted.append(keeper.adapted)
+    assert adapted == [True, False, True]
+    assert again.adopted is not None
+    assert again.adopted.all()
+
+
+def test_a_training_for_the_bundle_before_is_ended_and_said_so(
+    keeper: AdapterKeeper,
+    bundle: Bundle,
+    contract: Contract,
+    logs: list[EpisodeLog],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run_child(monkeypatch, keeper, SLEEP)
+    monkeypatch.setattr(keeper._book, "covers", lambda _: True)
+    assert keeper.begin(logs, "7") is None
+    assert keeper.poll() is None
+    child = keeper._child
+    assert child is not None
+    others: Any = Adopter(contract)
+    keeper.change_bundle(replace(bundle, digest="cd" * 32), others)
+    assert child.poll() is not None
+    report = keeper.poll()
+    assert report is not None
+    assert (report["id"], report["ok"]) == ("7", False)
+    assert "the bundle was changed meanwhile" in report["problem"]
+    assert keeper.poll() is None
+    assert others.adopted is None
+    assert keeper.begin(logs, "8") is None

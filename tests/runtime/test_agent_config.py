@@ -44,7 +44,7 @@ PROBLEMS = [
     "cell.task: missing, expected a string that is not empty",
     "cell.neighbours = ['a', 'b', 'b']: expected a list of different names, each 1 to 32 of a-z, "
     "0-9 and -, first a letter or digit",
-    "bundle.path: missing, expected a string that is not empty",
+    "bundle.path: expected either path, the folder of a bundle, or store, that of a bundle store",
     "broker.port = '1883': expected an integer from 1 to 65535",
     "broker.keep_alive_s = 0: expected an integer from 1 to 3600",
     "broker.password_file: needs a username beside it",

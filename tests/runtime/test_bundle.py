@@ -38,6 +38,8 @@ def folder(contract: Contract, tmp_path: Path) -> Path:
         file.write_bytes(graph.encode() * 100)
         graphs[graph] = {"file": f"power/{graph}.onnx", "sha256": file_digest(file)}
         graphs[graph]["work"] = {"fixed_operations": 5, "plan_operations": 2, "weight_bytes": 9}
+    golden = folder / "power" / "golden.safetensors"
+    golden.write_bytes(b"vectors")
     entry = {
         "contract": contract.to_json(),
         "contract_hash": contract.digest().hex(),
@@ -48,9 +50,14 @@ def folder(contract: Contract, tmp_path: Path) -> Path:
         "planner": {"mode": "policy"},
         "adaptation": {"steps": 7},
         "graphs": graphs,
+        "golden": {
+            "file": "power/golden.safetensors",
+            "sha256": file_digest(golden),
+            "tolerance": {"head": 1e-3},
+        },
         "scores": [asdict(SCORE)],
     }
-    manifest = {"format": FORMAT, "name": "test", "tasks": {"power": entry}}
+    manifest = {"format": FORMAT, "name": "test", "version": 5, "tasks": {"power": entry}}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder
 
@@ -80,6 +87,10 @@ def test_a_bundle_says_what_its_manifest_does(folder: Path, contract: Contract) 
     assert bundle.contract.digest() == contract.digest()
     assert (bundle.name, bundle.candidates, bundle.adaptation_batch) == ("test", 8, 32)
     assert bundle.couplings == 2
+    assert bundle.version == 5
+    assert bundle.golden is not None
+    assert bundle.golden.file == folder / "power" / "golden.safetensors"
+    assert bundle.golden.tolerance == {"head": 1e-3}
     assert bundle.planner == {"mode": "policy"}
     assert set(bundle.graphs) == set(GRAPHS)
     assert bundle.work["head"].operations(3) == 5 + 3 * 2
@@ -120,10 +131,11 @@ def test_all_damage_is_told_at_once(folder: Path) -> None:
     graphs = load_bundle(folder, "power").graphs
     graphs["encoder"].unlink()
     graphs["head"].write_bytes(b"")
+    (folder / "power" / "golden.safetensors").write_bytes(b"")
     edit(folder, lambda manifest: manifest["tasks"]["power"]["graphs"].pop("policy"))
     with pytest.raises(BundleError) as raised:
         load_bundle(folder, "power")
-    assert len(raised.value.problems) == 3
+    assert len(raised.value.problems) == 4
 
 
 def test_missing_folder_and_unknown_task_say_what_to_do(folder: Path) -> None:
@@ -142,7 +154,7 @@ def test_bad_manifest_is_a_clear_error(folder: Path, text: str) -> None:
 
 def test_bundle_of_an_earlier_format_says_what_to_do(folder: Path) -> None:
     edit(folder, lambda manifest: manifest.update(format=2))
-    with pytest.raises(BundleError, match="format 2, expected 7; export it again"):
+    with pytest.raises(BundleError, match="format 2, expected 8; export it again"):
         load_bundle(folder, "power")
 
 

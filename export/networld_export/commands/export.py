@@ -26,6 +26,12 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--half", action="store_true", help="add graphs of fp16, for GPUs (denoiser distilled-fp16)"
     )
+    parser.add_argument(
+        "--version",
+        type=int,
+        metavar="N",
+        help="counter of releases; that of the bundle in the folder, or the next if it changes, if not given",
+    )
     add_planner_options(parser)
     parser.set_defaults(run=run)
 
@@ -75,7 +81,9 @@ def run(arguments: argparse.Namespace) -> int:
         guidance_scale=arguments.guidance_scale,
     )
     name, temperature = arguments.name or arguments.output.name, arguments.temperature
-    settings = ExportSettings(name, planner, temperature=temperature, half=arguments.half)
+    settings = ExportSettings(
+        name, planner, temperature=temperature, half=arguments.half, version=arguments.version
+    )
     checkpoint = load_checkpoint(arguments.checkpoint)
     path = arguments.checkpoint.with_name(STUDENT)
     student = None

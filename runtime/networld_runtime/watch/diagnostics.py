@@ -19,10 +19,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from networld_runtime.bundle import MANIFEST, MAXIMUM_MANIFEST_BYTES, load_bundle
+from networld_runtime.bundle import MANIFEST, MAXIMUM_MANIFEST_BYTES
 from networld_runtime.config import Config
 from networld_runtime.errors import DataError, NetWorldError
 from networld_runtime.files import obstacle_to_writing, write_atomically
+from networld_runtime.startup import active_bundle
 from networld_runtime.watch.log_lines import FILE_BYTES, previous_file, utc_text
 from networld_runtime.watch.query import ask_for_status
 
@@ -173,12 +174,14 @@ def _bundle(config: Config) -> dict[str, Any]:
     """Return the manifest, and whether every file of the cell's task is as the manifest says."""
     path = config.bundle.path
     try:
-        bundle = load_bundle(path, config.cell.task)
+        bundle = active_bundle(config)
+        path = bundle.path
         answer: dict[str, Any] = {"digest": bundle.digest, "intact": True}
     except NetWorldError as error:
         answer = {"intact": False, "problems": error.problems}
-    with suppress(OSError, ValueError, RecursionError), (path / MANIFEST).open("rb") as file:
-        answer["manifest"] = json.loads(file.read(MAXIMUM_MANIFEST_BYTES))
+    if path is not None:
+        with suppress(OSError, ValueError, RecursionError), (path / MANIFEST).open("rb") as file:
+            answer["manifest"] = json.loads(file.read(MAXIMUM_MANIFEST_BYTES))
     return answer
 
 

@@ -31,6 +31,8 @@ class Watchers:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._agent: Agent | None = None
+        self._bundle: Bundle | None = None
+        self._provider = ""
         self._handler = set_up(config.log)
         self._handler.context = self._context
         self.watch = Watch(config, self._handler.counters)
@@ -48,22 +50,30 @@ class Watchers:
             self._server = WatchServer(self.watch, config.watch.host, config.watch.port)
             self._server.start()
 
-    def attach(self, agent: Agent, bundle: Bundle, transport: Transport, epoch: int) -> None:
-        """Watch an agent from now on."""
-        self._agent = agent
+    def attach(self, agent: Agent, transport: Transport, epoch: int, provider: str) -> None:
+        """Watch an agent from now on; its graphs run where `provider` says."""
+        self._agent, self._provider = agent, provider
         slot_s = agent.statistics.slot_s
-        self.watch.facts |= {
-            "epoch": epoch,
-            "slot_s": slot_s,
-            "bundle": {
-                "name": bundle.name,
-                "digest": bundle.digest,
-                "task": bundle.contract.task,
-                "contract": bundle.contract.digest().hex(),
-            },
-        }
+        self.watch.facts |= {"epoch": epoch, "slot_s": slot_s}
         self.watch.attach(agent, transport, agent.topics.status, slot_s)
-        agent.on_round = self.watch.round
+        self._tell_bundle(agent.bundle)
+        agent.on_round = self._round
+
+    def _round(self) -> None:
+        if self._agent is not None and self._agent.bundle is not self._bundle:
+            self._tell_bundle(self._agent.bundle)
+        self.watch.round()
+
+    def _tell_bundle(self, bundle: Bundle) -> None:
+        self._bundle = bundle
+        self.watch.facts["bundle"] = {
+            "name": bundle.name,
+            "version": bundle.version,
+            "digest": bundle.digest,
+            "task": bundle.contract.task,
+            "contract": bundle.contract.digest().hex(),
+            "provider": self._provider,
+        }
 
     def finish(self) -> None:
         """Say a last word and stop serving; call it before the transport is closed."""

@@ -25,10 +25,10 @@ import numpy as np
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
-from networld_runtime.bundle import load_bundle
 from networld_runtime.config import Config
 from networld_runtime.config_reader import load_config
 from networld_runtime.radio_codec import ObservationMessage, encode_observation
+from networld_runtime.startup import active_bundle
 from networld_runtime.topics import CellTopics
 
 PORT = 1883
@@ -112,7 +112,7 @@ class Radio:
 
     def __init__(self, config: Config) -> None:
         self.topics = CellTopics(config.cell.site, config.cell.name)
-        bundle = load_bundle(config.bundle.path, config.cell.task)
+        bundle = active_bundle(config)
         self._contract = bundle.contract
         self._coupling = (len(config.cell.neighbours), bundle.couplings)
         self._random = np.random.default_rng(0)

@@ -1,0 +1,155 @@
+"""Real bundles of a few kilobytes: graphs that ONNX Runtime runs, golden vectors, a signature."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save_file
+from tiny_onnx import Node, write_graph
+
+from networld_runtime.bundle import FORMAT, GRAPHS, file_digest, graph_signature
+from networld_runtime.contract import Contract, FloatArray
+from networld_runtime.golden import vector_name
+from networld_runtime.sessions import Session, Shape
+from networld_runtime.store.signature import make_keys, read_private_key, sign
+
+CANDIDATES, ADAPTER_SIZE, BATCH, COUPLINGS = 3, 10, 8, 2
+
+
+def make_bundle(
+    folder: Path, contract: Contract, version: int = 1, seed: int = 0, *, sick: bool = False
+) -> Path:
+    """Write a bundle; a sick one passes its self-test and answers NaN to negative observations."""
+    task = contract.task
+    (folder / task).mkdir(parents=True)
+    graphs: dict[str, dict[str, Any]] = {}
+    golden: dict[str, FloatArray] = {}
+    for graph in GRAPHS:
+        file = folder / task / f"{graph}.onnx"
+        inputs, outputs = graph_signature(
+            graph, contract, CANDIDATES, ADAPTER_SIZE, BATCH, COUPLINGS
+        )
+        nodes, constants = _formula(graph, contract, np.random.default_rng(seed), sick=sick)
+        write_graph(file, inputs, outputs, nodes, constants)
+        work = {"fixed_operations": 1, "plan_operations": 1, "weight_bytes": 1}
+        graphs[graph] = {"file": f"{task}/{graph}.onnx", "sha256": file_digest(file), "work": work}
+        if graph != "gradient":
+            golden |= _vectors(graph, Session(file, inputs, outputs), inputs, outputs)
+    vectors = folder / task / "golden.safetensors"
+    save_file(golden, vectors)
+    entry = {
+        "contract": contract.to_json(),
+        "contract_hash": contract.digest().hex(),
+        "candidates": CANDIDATES,
+        "adaptation_batch": BATCH,
+        "couplings": COUPLINGS,
+        "adapter_size": ADAPTER_SIZE,
+        "planner": {"mode": "policy"},
+        "adaptation": {},
+        "graphs": graphs,
+        "golden": {
+            "file": f"{task}/golden.safetensors",
+            "sha256": file_digest(vectors),
+            "tolerance": {graph: 1e-3 for graph in GRAPHS if graph != "gradient"},
+        },
+        "scores": [],
+    }
+    manifest = {"format": FORMAT, "name": "tiny", "version": version, "tasks": {task: entry}}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def edit_manifest(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change a bundle's manifest; a signature does not fit it any more then."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    change(manifest)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def write_keys(folder: Path, name: str) -> Path:
+    """Write a pair of keys and return the file of the private one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    private, public = make_keys()
+    (folder / f"{name}.key").write_text(private)
+    (folder / f"{name}.pub").write_text(f"{public} for tests\n")
+    return folder / f"{name}.key"
+
+
+def sign_manifest(folder: Path, key: Path) -> Path:
+    """Sign a bundle as it is, and return its folder."""
+    signature = sign((folder / "manifest.json").read_bytes(), read_private_key(key))
+    (folder / "manifest.sig").write_bytes(signature)
+    return folder
+
+
+def _formula(
+    graph: str, contract: Contract, generator: np.random.Generator, *, sick: bool
+) -> tuple[list[Node], dict[str, Any]]:
+    def weights(*shape: int) -> FloatArray:
+        return generator.normal(size=shape).astype(np.float32)
+
+    def whole(*values: int) -> Any:
+        return np.array(values, dtype=np.int64)
+
+    actions = contract.action_size
+    if graph == "encoder":
+        weight = np.abs(weights(contract.observation_size, contract.latent_size))
+        return [
+            ("MatMul", ["in_observation", "weight"], "product"),
+            ("Tanh", ["product"], "out_latent"),
+        ], {"weight": weight}
+    if graph == "denoiser":
+        return [("Add", ["in_plan", "in_latent"], "sum"), ("Tanh", ["sum"], "out_plan")], {}
+    if graph == "head":
+        return [
+            ("ReduceMean", ["in_plan", "all"], "out_return", {"keepdims": 0}),
+            ("Slice", ["in_plan", "starts", "ends", "axes"], "first"),
+            ("Squeeze", ["first", "one"], "logits"),
+            ("Softmax", ["logits"], "out_action", {"axis": -1}),
+        ], {
+            "all": whole(1, 2),
+            "starts": whole(0, 0),
+            "ends": whole(1, actions),
+            "axes": whole(1, 2),
+            "one": whole(1),
+        }
+    if graph == "policy":
+        size = contract.latent_size + contract.mean_field_size
+        nodes: list[Node] = [
+            ("Concat", ["in_latent", "in_mean_field"], "known", {"axis": 1}),
+            ("MatMul", ["known", "weight"], "logits"),
+            ("Softmax", ["logits"], "likely" if sick else "out_action", {"axis": -1}),
+        ]
+        constants: dict[str, Any] = {"weight": weights(size, actions)}
+        if sick:
+            constants |= {"zero": np.zeros(1, dtype=np.float32), "axes": whole(1)}
+            nodes += [
+                ("Sqrt", ["in_latent"], "roots"),
+                ("ReduceMean", ["roots", "axes"], "root", {"keepdims": 1}),
+                ("Mul", ["root", "zero"], "nothing"),
+                ("Add", ["likely", "nothing"], "out_action"),
+            ]
+        return nodes, constants
+    return [
+        ("Identity", ["in_adapter"], "out_gradient"),
+        ("ReduceMean", ["in_adapter", "first"], "out_loss", {"keepdims": 1}),
+        ("ReduceMean", ["in_weight", "second"], "out_worth", {"keepdims": 0}),
+    ], {"first": whole(0), "second": whole(1)}
+
+
+def _vectors(
+    graph: str, session: Session, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]
+) -> dict[str, FloatArray]:
+    generator = np.random.default_rng(5)
+    given = {
+        name: generator.uniform(
+            0, 1, size=[2 if isinstance(size, str) else size for size in shape]
+        ).astype(np.float32)
+        for name, shape in inputs.items()
+    }
+    answer = dict(zip(outputs, session.run(**given), strict=True))
+    return {vector_name(graph, 0, name): value for name, value in (given | answer).items()}
