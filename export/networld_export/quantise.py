@@ -88,9 +88,10 @@ def _made_once(model: onnx.ModelProto) -> list[str]:
         if many & set(node.input):
             many |= set(node.output)
     return [
-        node.name
+        f"{node.name}{suffix}"
         for node in model.graph.node
         if node.op_type in PRODUCTS and not many & set(node.output)
+        for suffix in ("", "_MatMul")  # what ONNX Runtime splits a Gemm into
     ]
 
 

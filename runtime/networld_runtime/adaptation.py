@@ -7,7 +7,8 @@ the adapter to where the cell and its neighbours, all acting by it, would earn m
 The guardrail: the adapter is trained on the earlier slots of the logs and judged on the latest ones, which
 it never saw. What the likeliest actions of all cells would be worth there, before and after, is compared
 slot by slot, so that the luck of the slots falls out. Slots near each other are alike, so the error of the
-mean gain is taken over blocks of slots; the adapter is thrown away if it loses more than that error. To ask
+mean gain is taken over blocks of slots; the adapter is thrown away if it loses more than that error, or if it
+moves actions far away from the base model's. To ask
 for a gain beyond the error threw most of the good adapters away (docs/lab-notes.md): so few slots do not
 show a gain that all later slots have.
 The credit model is both teacher and judge: the guardrail sees what does not carry over to other slots, not
@@ -30,6 +31,7 @@ from safetensors.numpy import save
 
 from networld_runtime.bundle import ASKED, STAR, Bundle
 from networld_runtime.contract import FloatArray
+from networld_runtime.divergence import mean_divergence
 from networld_runtime.episode_log import EpisodeLog
 from networld_runtime.errors import BundleError, DataError, check_values
 from networld_runtime.files import write_atomically
@@ -57,6 +59,9 @@ class AdaptationSettings:
         gradient_norm: Largest gradient norm; longer gradients are scaled down.
         query_share: Share of the slots that is only used to judge, the latest ones.
         minimum_slots: Fewer slots than this are not worth a try.
+        largest_norm: Length that the adapter is kept to: adapters that help are a third of it at most.
+        largest_divergence: How far actions may move from the base model's on average, 0 to 1; an adapter that
+            moves them further is thrown away.
 
     Raises:
         ConfigError: A value is out of range; lists all of them.
@@ -69,6 +74,8 @@ class AdaptationSettings:
     query_share: float = 0.25
     minimum_slots: int = 64
     passes: int = 40
+    largest_norm: float = 5.0
+    largest_divergence: float = 0.4
 
     def __post_init__(self) -> None:
         check_values(
@@ -81,6 +88,8 @@ class AdaptationSettings:
                 ("gradient_norm", self.gradient_norm > 0, "above 0"),
                 ("query_share", 0.05 <= self.query_share <= 0.9, "0.05 to 0.9"),
                 ("passes", 1 <= self.passes <= 100_000, "1 to 100000"),
+                ("largest_norm", self.largest_norm > 0, "above 0"),
+                ("largest_divergence", 0 < self.largest_divergence <= 1, "above 0, at most 1"),
                 ("minimum_slots", self.minimum_slots >= 2 * BLOCKS, f"at least {2 * BLOCKS}"),
             ),
         )
@@ -112,6 +121,8 @@ class AdaptationReport:
             in typical credits.
         worth_after: The same with the adapter.
         gain_error: Standard error of the difference.
+        norm: Length of the adapter.
+        divergence: How far actions move from the base model's on average, 0 to 1.
         steps: Optimiser steps done.
         slots: Slots that were put together from the logs.
         cells: Cells whose logs were used, the own one among them.
@@ -123,6 +134,8 @@ class AdaptationReport:
     worth_before: float
     worth_after: float
     gain_error: float
+    norm: float
+    divergence: float
     steps: int
     slots: int
     cells: int
@@ -189,7 +202,7 @@ def adapt_to_logs(
     if len(star) < settings.minimum_slots:
         reason = f"{len(star)} slots, at least {settings.minimum_slots} are needed"
         return None, AdaptationReport(
-            False, reason, 0.0, 0.0, 0.0, 0, len(star), cells, time.monotonic() - begin_s
+            False, reason, 0.0, 0.0, 0.0, 0.0, 0.0, 0, len(star), cells, time.monotonic() - begin_s
         )
     trainer = _Trainer(bundle.session("gradient"), bundle.adaptation_batch)
     base = np.zeros(bundle.adapter_size, dtype=np.float32)
@@ -202,19 +215,33 @@ def adapt_to_logs(
     gain = after - before
     blocks = [block.mean() for block in np.array_split(gain, min(BLOCKS, len(gain)))]
     error = float(np.std(blocks, ddof=1) / np.sqrt(len(blocks)))
-    accepted = bool(np.isfinite(adapter).all() and gain.mean() > -error)
+    divergence = mean_divergence(bundle, adapter, star.some(query))
+    objection = _objection(float(gain.mean()), error, divergence, settings)
     report = AdaptationReport(
-        accepted=accepted,
-        reason="worth did not fall" if accepted else "worth fell",
+        accepted=objection is None,
+        reason=objection or "worth did not fall",
         worth_before=float(before.mean()),
         worth_after=float(after.mean()),
         gain_error=error,
+        norm=float(np.linalg.norm(adapter)),
+        divergence=divergence,
         steps=settings.steps,
         slots=len(star),
         cells=cells,
         seconds=time.monotonic() - begin_s,
     )
-    return (adapter if accepted else None), report
+    return (None if objection else adapter), report
+
+
+def _objection(
+    gain: float, error: float, divergence: float, settings: AdaptationSettings
+) -> str | None:
+    """Return why an adapter is thrown away, None if it is not."""
+    if not np.isfinite([gain, error, divergence]).all():
+        return "not finite"
+    if divergence > settings.largest_divergence:
+        return f"actions move too far from the base model's ({divergence:.2f})"
+    return None if gain > -error else "worth fell"
 
 
 def _split(count: int, query_share: float) -> tuple[Indices, Indices]:
@@ -249,6 +276,8 @@ class _Trainer:
             gradient = gradient * np.float32(min(1.0, settings.gradient_norm / max(norm, 1e-12)))
             rate = settings.learning_rate * one_cycle(step / settings.steps)
             adapter = optimiser.step(adapter, gradient, rate)
+            length = float(np.linalg.norm(adapter))
+            adapter = adapter * np.float32(min(1.0, settings.largest_norm / max(length, 1e-12)))
         return adapter
 
     def worth(self, adapter: FloatArray, star: Star) -> FloatArray:

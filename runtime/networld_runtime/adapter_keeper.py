@@ -1,7 +1,7 @@
 """Which adapter a cell acts with, and how a new one comes about.
 
 On an order the neighbours' logs are waited for, without holding up a slot; then a child process trains at
-idle priority on all logs that are there.
+idle priority on all logs that are there. An adapter by which the cell's own utility falls is taken back.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from networld_runtime.adaptation import load_adapter
+from networld_runtime.adapter_history import AdapterHistory
 from networld_runtime.bundle import Bundle
 from networld_runtime.config import Config
 from networld_runtime.contract import FloatArray
@@ -28,11 +29,11 @@ from networld_runtime.log_book import LogBook
 from networld_runtime.log_file import write_logs
 from networld_runtime.planner_like import PlannerLike
 from networld_runtime.realtime import monotonic_s
+from networld_runtime.regression import RegressionWatch
 
 _log = logging.getLogger(__name__)
 
 LOGS = "logs.msgpack"
-ADAPTER = "adapter.safetensors"
 KILL_S = 1.0
 
 
@@ -65,17 +66,18 @@ class AdapterKeeper:
         self._child: subprocess.Popen[str] | None = None
         self._identifier: str | None = None
         self._lost: dict[str, Any] | None = None
+        self._regression = RegressionWatch()
         folder = config.state.directory
         self._logs_file = folder / LOGS
         self._candidate_file = folder / "candidate.safetensors"
-        self._adapter_file = folder / ADAPTER
+        self._history = AdapterHistory(folder)
 
     def restore(self) -> None:
         """Adopt the adapter kept from an earlier run, if there is one that fits."""
-        if not self._adapter_file.exists():
+        if not self._history.current.exists():
             return
         try:
-            self._adopt(load_adapter(self._adapter_file, self._bundle))
+            self._adopt(load_adapter(self._history.current, self._bundle))
         except DataError as error:
             _log.warning("planning with the base model: %s", error)
 
@@ -94,14 +96,41 @@ class AdapterKeeper:
         """
         self.stop()
         self._child = None
-        self._planner.adopt(np.zeros(self._bundle.adapter_size, dtype=np.float32))
-        self._adapter = None
-        self.adapted = False
+        self._take_base()
         try:
-            self._adapter_file.unlink(missing_ok=True)
+            self._history.drop()
         except OSError as error:
             return f"the adapter's file stays and will be back after a restart: {error.strerror}"
         return None
+
+    def revert(self) -> str | None:
+        """Go back to the adapter before the present one, or to the base; return what stands against it."""
+        if not self.adapted:
+            return "the base model acts already"
+        problem = None
+        try:
+            earlier = self._history.go_back(self._bundle)
+        except OSError as error:
+            earlier = None
+            problem = f"the adapter's file stays and will be back after a restart: {error.strerror}"
+        if earlier is None:
+            self._take_base()
+        else:
+            self._adopt(earlier)
+        self._regression.forget()
+        return problem
+
+    def saw(self, utility: float | None) -> None:
+        """Take note of the cell's utility in a slot; an adapter by which it fell is taken back."""
+        if utility is not None and self._regression.add(utility):
+            _log.warning("the cell does worse by its adapter: it is taken back")
+            problem = self.revert()
+            report = {"report": "revert", "id": None, "ok": problem is None}
+            self._lost = report if problem is None else {**report, "problem": problem}
+
+    def forget_utilities(self) -> None:
+        """Compare no utilities from before this moment with those to come."""
+        self._regression.forget()
 
     def change_bundle(self, bundle: Bundle, planner: PlannerLike) -> None:
         """Go on with another bundle, with the adapter that was kept of it if there is one.
@@ -116,6 +145,7 @@ class AdapterKeeper:
         self._bundle, self._planner = bundle, planner
         self._adapter = None
         self.adapted = False
+        self._regression.forget()
         self.restore()
 
     def begin(self, logs: Sequence[EpisodeLog], identifier: str | None) -> str | None:
@@ -159,7 +189,8 @@ class AdapterKeeper:
             outcome = json.loads(output)
             if outcome["accepted"]:
                 self._adopt(load_adapter(self._candidate_file, self._bundle))
-                self._candidate_file.replace(self._adapter_file)
+                self._regression.adopted()
+                self._history.replace(self._candidate_file)
         except (ValueError, KeyError, TypeError, OSError, DataError) as error:
             return self._failure(str(error))
         return {"report": "adapt", "id": self._identifier, "ok": True, "outcome": outcome}
@@ -207,6 +238,12 @@ class AdapterKeeper:
         self._planner.adopt(adapter)
         self._adapter = adapter
         self.adapted = True
+
+    def _take_base(self) -> None:
+        self._planner.adopt(np.zeros(self._bundle.adapter_size, dtype=np.float32))
+        self._adapter = None
+        self.adapted = False
+        self._regression.forget()
 
     def _command(self) -> list[str]:
         files: dict[str, Path | int] = {

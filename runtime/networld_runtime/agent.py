@@ -156,6 +156,7 @@ class Agent:
         self._radio.act(observation, action)
         self._measure(observation, started_s)
         self._planner.draw_ahead()
+        self._keeper.saw(observation.utility)
         if self.collecting:
             self._remember(observation)
 
@@ -243,6 +244,7 @@ class Agent:
             self._neighbours.forget()
             self.experience.clear()
             self._book.clear()
+            self._keeper.forget_utilities()
         if restarted or observation.episode != self._episode:
             self._planner.reset()
             self._neighbours.begin_episode(observation.slot)
@@ -329,6 +331,8 @@ class Agent:
                 return  # the report comes when the training has ended
         elif command.name == "base":
             problem = self._keeper.drop()
+        elif command.name == "revert":
+            problem = self._keeper.revert()
         elif command.name == "collect":
             self.collecting = command.on
         elif command.name == "report":

@@ -100,7 +100,8 @@ def _adapt(options: argparse.Namespace) -> int:
     if options.idle:
         realtime.yield_to_others()
     from networld_runtime.adaptation import adapt
-    from networld_runtime.adapter_keeper import ADAPTER, LOGS
+    from networld_runtime.adapter_history import ADAPTER
+    from networld_runtime.adapter_keeper import LOGS
     from networld_runtime.config_reader import load_config
     from networld_runtime.startup import active_bundle, adaptation_settings
 

@@ -9,7 +9,7 @@ from networld_runtime.errors import MessageError
 
 LARGEST_COMMAND_BYTES = 512
 LONGEST_ID = 64
-NAMES = ("adapt", "base", "collect", "report", "stop")
+NAMES = ("adapt", "base", "collect", "report", "revert", "stop")
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Command:
     """One order.
 
     Attributes:
-        name: `adapt`, `base`, `collect`, `report` or `stop`.
+        name: `adapt`, `base`, `collect`, `report`, `revert` or `stop`.
         identifier: Comes back in the report that answers.
         on: Of `collect`: whether to collect experience.
     """

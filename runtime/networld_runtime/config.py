@@ -116,6 +116,8 @@ class AdaptationConfig:
     query_share: float | None = None
     minimum_slots: int | None = None
     passes: int | None = None
+    largest_norm: float | None = None
+    largest_divergence: float | None = None
 
     def changes(self) -> dict[str, Any]:
         """Return the training settings that differ from the defaults."""

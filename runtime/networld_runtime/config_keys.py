@@ -53,6 +53,9 @@ ABOUT: Mapping[str, str] = {
     "adaptation.query_share": f"share of the slots that only judge the adapter; {_BUNDLE}",
     "adaptation.minimum_slots": f"slots below which nothing is trained; {_BUNDLE}",
     "adaptation.passes": f"times that each slot is trained on at most; {_BUNDLE}",
+    "adaptation.largest_norm": f"length that an adapter is kept to; {_BUNDLE}",
+    "adaptation.largest_divergence": "how far actions may move from the base model's on average, 0 to 1; "
+    f"{_BUNDLE}",
     "execution.provider": "where graphs run; auto: the fastest of TensorRT, CUDA and processor that is there",
     "execution.threads": "threads of a graph on the processor",
     "execution.on_missing": "what to do where the provider is not there: end, or go on with the processor",

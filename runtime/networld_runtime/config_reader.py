@@ -183,6 +183,8 @@ def _adaptation(table: Table) -> AdaptationConfig:
         query_share=table.number("query_share", None, 0.05, 0.9),
         minimum_slots=table.integer("minimum_slots", None, 16, 1 << 20),
         passes=table.integer("passes", None, 1, 100_000),
+        largest_norm=table.number("largest_norm", None, 1e-6, 1e6),
+        largest_divergence=table.number("largest_divergence", None, 1e-6, 1),
     )
 
 

@@ -65,7 +65,10 @@ class Statistics:
             self.late.add(late_s)
 
     def add_adaptation(self, outcome: dict[str, Any]) -> None:
-        """Count an adaptation that has ended, as `AdapterKeeper.poll` reports it."""
+        """Count an adaptation that has ended or was taken back, as `AdapterKeeper.poll` reports it."""
+        if outcome["report"] == "revert":
+            self.adaptations["reverted"] += 1
+            return
         self.last_adaptation = dict(outcome.get("outcome", {}))
         accepted = "accepted" if self.last_adaptation.get("accepted") else "rejected"
         self.adaptations[accepted if outcome["ok"] else "failed"] += 1

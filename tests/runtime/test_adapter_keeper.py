@@ -15,6 +15,7 @@ from made_logs import COUPLINGS, log_of
 
 from networld_runtime import adapter_keeper, cli
 from networld_runtime.adaptation import save_adapter
+from networld_runtime.adapter_history import KEPT
 from networld_runtime.adapter_keeper import AdapterKeeper
 from networld_runtime.bundle import Bundle
 from networld_runtime.config import Config
@@ -23,6 +24,7 @@ from networld_runtime.contract import Contract, FloatArray
 from networld_runtime.episode_log import EpisodeLog, encode_log
 from networld_runtime.log_book import LogBook
 from networld_runtime.log_file import read_logs
+from networld_runtime.regression import WINDOW
 
 OUTCOME = {"accepted": True, "reason": "worth rose", "slots": 9}
 SLEEP = "import time; time.sleep(60)"
@@ -344,3 +346,97 @@ def test_a_training_for_the_bundle_before_is_ended_and_said_so(
     assert keeper.poll() is None
     assert others.adopted is None
     assert keeper.begin(logs, "8") is None
+
+
+def accepted(bundle: Bundle, keeper: AdapterKeeper, value: float) -> str:
+    """Return what a child does that trains an adapter of this value."""
+    save_adapter(keeper._candidate_file, np.full(7, value, dtype=np.float32), bundle)
+    kept = keeper._candidate_file.read_bytes()
+    return (
+        f"from pathlib import Path; Path({str(keeper._candidate_file)!r}).write_bytes({kept!r}); "
+        f"print({json.dumps(OUTCOME)!r})"
+    )
+
+
+def test_going_back_leads_through_earlier_adapters_to_the_base(
+    keeper: AdapterKeeper,
+    config: Config,
+    bundle: Bundle,
+    planner: Any,
+    book: LogBook,
+    logs: list[EpisodeLog],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for value in (1.0, 2.0, 3.0):
+        assert train(keeper, logs, monkeypatch, accepted(bundle, keeper, value))["ok"]
+    assert planner.adopted[0] == 3
+    for value in (2.0, 1.0):
+        assert keeper.revert() is None
+        assert planner.adopted[0] == value
+        again: Any = Adopter(planner.contract)
+        AdapterKeeper(config, bundle, again, book).restore()
+        assert again.adopted is not None
+        assert again.adopted[0] == value
+    assert keeper.revert() is None
+    assert not planner.adopted.any()
+    assert keeper.adapted is False
+    assert keeper.revert() == "the base model acts already"
+    assert list(config.state.directory.glob("**/*.safetensors")) == []
+
+
+def test_only_a_few_earlier_adapters_are_kept_and_bad_ones_are_passed_over(
+    keeper: AdapterKeeper,
+    config: Config,
+    bundle: Bundle,
+    planner: Any,
+    logs: list[EpisodeLog],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for value in range(1, KEPT + 4):
+        train(keeper, logs, monkeypatch, accepted(bundle, keeper, float(value)))
+    files = sorted((config.state.directory / "adapters").iterdir())
+    assert len(files) == KEPT
+    files[-1].write_bytes(b"damaged")
+    save_adapter(files[-2], np.ones(7, dtype=np.float32), replace(bundle, digest="cd" * 32))
+    assert keeper.revert() is None
+    assert planner.adopted[0] == KEPT  # the last was KEPT + 3, and the two before it are no good
+
+
+def test_an_adapter_by_which_the_utility_falls_is_taken_back(
+    keeper: AdapterKeeper,
+    bundle: Bundle,
+    planner: Any,
+    logs: list[EpisodeLog],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    random = np.random.default_rng(0)
+    for utility in random.normal(5, 1, WINDOW):
+        keeper.saw(float(utility))
+    keeper.saw(None)
+    train(keeper, logs, monkeypatch, accepted(bundle, keeper, 1.0))
+    assert keeper.adapted
+    for utility in random.normal(3, 1, WINDOW):
+        assert keeper.poll() is None
+        keeper.saw(float(utility))
+    assert keeper.poll() == {"report": "revert", "id": None, "ok": True}
+    assert not planner.adopted.any()
+    assert keeper.adapted is False
+
+
+def test_a_disk_that_does_not_take_an_earlier_adapter_back(
+    keeper: AdapterKeeper,
+    bundle: Bundle,
+    planner: Any,
+    logs: list[EpisodeLog],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    train(keeper, logs, monkeypatch, accepted(bundle, keeper, 1.0))
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(keeper._history, "go_back", full)
+    problem = keeper.revert()
+    assert problem is not None
+    assert "No space left on device" in problem
+    assert not planner.adopted.any()  # the cell acts by the base all the same
