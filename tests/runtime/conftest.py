@@ -169,8 +169,10 @@ class ToyBundle(Bundle):
     def _policy(
         self, in_latent: FloatArray, in_mean_field: FloatArray, in_adapter: FloatArray
     ) -> tuple[FloatArray, ...]:
-        known = np.concatenate([in_latent[0], in_mean_field[0], in_adapter])
-        return (self._probabilities(np.resize(4 * known, (1, self.contract.action_size))),)
+        shape = (1, self.contract.action_size)
+        known = np.concatenate([in_latent[0], in_mean_field[0]])
+        logits = np.resize(4 * known, shape) + np.resize(in_adapter, shape)
+        return (self._probabilities(logits.astype(np.float32)),)
 
     def _gradient(
         self,
@@ -194,7 +196,8 @@ class ToyBundle(Bundle):
     def _probabilities(self, logits: FloatArray) -> FloatArray:
         parts, start = [], 0
         for action in self.contract.actions:
-            part = np.exp(logits[:, start : start + action.size])
+            part = logits[:, start : start + action.size]
+            part = np.exp(part - part.max(axis=1, keepdims=True))
             parts.append(part / part.sum(axis=1, keepdims=True))
             start += action.size
         return np.concatenate(parts, axis=1).astype(np.float32)

@@ -133,6 +133,31 @@ def test_a_bundle_recommends_settings_that_somebody_may_change(toy: Any) -> None
         adaptation.settings_for(replace(toy, adaptation={"speed": 7}))
 
 
+def test_an_adapter_is_kept_to_a_length(toy: Any) -> None:
+    logs = made_logs(toy.contract, 201)
+    settings = AdaptationSettings(steps=300, learning_rate=0.02)
+    free, short = (
+        adapt_to_logs(toy, "a", logs, replace(settings, largest_norm=norm))[1].norm
+        for norm in (5.0, 0.3)
+    )
+    assert 0.3 < free < 5
+    assert short == pytest.approx(0.3, rel=1e-3)
+
+
+def test_an_adapter_that_moves_actions_too_far_is_thrown_away(toy: Any) -> None:
+    """However much it is said to be worth."""
+    logs = made_logs(toy.contract, 201)
+    settings = AdaptationSettings(steps=300, learning_rate=0.02)
+    _, report = adapt_to_logs(toy, "a", logs, settings)
+    assert report.accepted
+    assert 0 < report.divergence < settings.largest_divergence
+    bound = 0.9 * report.divergence
+    adapter, bounded = adapt_to_logs(toy, "a", logs, replace(settings, largest_divergence=bound))
+    assert adapter is None
+    assert bounded.reason.startswith("actions move too far from the base model's (0.")
+    assert bounded.worth_after > bounded.worth_before
+
+
 def test_few_slots_take_few_steps(toy: Any) -> None:
     logs = made_logs(toy.contract, 100)
     settings = AdaptationSettings(steps=50, passes=2)  # 73 slots to train on, batches of 8

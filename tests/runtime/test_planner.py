@@ -72,7 +72,7 @@ def test_a_policy_acts_in_one_pass_and_makes_no_plan(toy: Any) -> None:
     decision = planner.plan(LATENT, FIELD)
     assert decision.plan is None
     assert [graph for graph, _ in toy.loaded] == ["encoder", "policy"]
-    logits = 4 * LATENT[:22]  # 22 bins, the first of which is "off"
+    logits = 4 * LATENT[:22] + np.resize(planner._adapter, 22)  # 22 bins, the first is "off"
     likely = np.exp(logits) / np.exp(logits).sum()
     expected = likely[1:] @ np.linspace(-20, 0, 21) / likely[1:].sum()
     assert decision.action == pytest.approx([expected], abs=1e-4)
