@@ -8,6 +8,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from networld_runtime import report
 from networld_runtime.adapter_keeper import AdapterKeeper
 from networld_runtime.bundle import Bundle
@@ -279,7 +281,7 @@ class Agent:
         self.statistics.add_tick(now_s - started_s, now_s - observation.deadline_s)
 
     def _remember(self, observation: Observation) -> None:
-        if observation.coupling is not None:
+        if observation.coupling is not None and np.isfinite(observation.values).all():
             self.experience.add(
                 observation.episode,
                 observation.slot,

@@ -10,7 +10,7 @@ action mask, and of a cell with n neighbours and Q couplings, an observation is
 | contract | 4 bytes | first bytes of `Contract.digest` |
 | episode | integer, 0 to 2^32 - 1 | number of the episode |
 | slot | integer, 0 to 2^32 - 1 | running slot number of the site |
-| values | 4 D bytes | little-endian float32, native units, finite, at most 1e18 in size |
+| values | 4 D bytes | little-endian float32, native units; what is not finite or beyond 1e18 is unknown |
 | utility | number or nil | the cell's own utility in slot - 1, at most 1e18 in size; nil if there was none |
 | answer_s | number, above 0 to 3600 | seconds from arrival within which the action counts for this slot |
 | mask | A bytes, nil if A is 0 | 1 for a choice that is possible, else 0; must leave the safe action |
@@ -23,7 +23,8 @@ in at most 64 + 4 D + A + 4 n Q bytes, and an action
 | version, contract, episode, slot | as above | those of the observation that is answered |
 | one for each component | number | native units; within its bounds, or the index of a choice |
 
-in at most 64 + 9 C bytes. Numbers are msgpack integers or floats, finite. Bounds are compared in float32,
+in at most 64 + 9 C bytes. A slot with unknown values is a slot all the same: the cell acts in it, without its
+model. Numbers are msgpack integers or floats, finite. Bounds are compared in float32,
 so a cell's value is exactly what its radio reads. An action does not carry the mask: a radio refuses one
 that its own mask forbids. The slot counter runs through the episodes: the first slot of an episode follows
 the last one of the episode before.
@@ -120,7 +121,7 @@ def encode_observation(message: ObservationMessage, contract: Contract) -> bytes
 def decode_observation(
     payload: bytes, contract: Contract, coupling_shape: tuple[int, int]
 ) -> ObservationMessage:
-    """Read an observation; values that are finite but out of range are left to `Contract.normalise`.
+    """Read an observation; values that are unknown are NaN, others are left to `Contract.normalise`.
 
     Args:
         payload: The bytes.
@@ -138,15 +139,7 @@ def decode_observation(
     if not isinstance(raw, bytes) or len(raw) != value_bytes:
         raise MessageError("malformed", f"values are not {value_bytes} bytes")
     values = np.frombuffer(raw, dtype=_LITTLE_ENDIAN).astype(np.float32)
-    if not np.isfinite(values).all():
-        wrong = ", ".join(
-            feature.name
-            for feature, value in zip(contract.features, values, strict=True)
-            if not np.isfinite(value)
-        )
-        raise MessageError("not_finite", wrong)
-    if np.abs(values).max() > LARGEST_VALUE:
-        raise MessageError("range", f"a value is beyond {LARGEST_VALUE:g}")
+    values[~(np.abs(values) <= LARGEST_VALUE)] = np.nan
     if utility is not None:
         utility = _finite("utility", utility)
         if abs(utility) > LARGEST_VALUE:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,14 +26,14 @@ class RunTerminatedError(Exception):
 class RunLimit:
     """Watches the runs of one thread from another one, which sleeps until a run is late.
 
-    The ends of runs only ever move forward, so the watching thread need not be woken when a run begins, but
-    for the first one after a pause.
+    It is woken only where it would sleep beyond the end of a new run: after a pause, or a far deadline. Else
+    the ends of runs move forward, and it looks at the run of then.
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._run: tuple[Terminable, float] | None = None
-        self._waits_for_ever = False
+        self._sleeps_until_s = -math.inf
         self._thread: threading.Thread | None = None
 
     @contextmanager
@@ -48,7 +49,7 @@ class RunLimit:
         if self._thread is None:
             self._thread = threading.Thread(target=self._look, name="run-limit", daemon=True)
             self._thread.start()
-        elif self._waits_for_ever:
+        elif end_s < self._sleeps_until_s:
             with self._changed:
                 self._changed.notify()
         try:
@@ -63,17 +64,17 @@ class RunLimit:
     def _look(self) -> None:
         with self._changed:
             while True:
-                run = self._run
+                self._sleeps_until_s = math.inf
+                run = self._run  # after it was said how long: a run that begins now wakes us
                 if run is None:
-                    self._waits_for_ever = True
-                    if self._run is None:  # looked at again: a run may have begun in between
-                        self._changed.wait()
-                    self._waits_for_ever = False
+                    self._changed.wait()
                     continue
                 options, end_s = run
                 left_s = end_s - monotonic_s()
                 if left_s > 0:
+                    self._sleeps_until_s = end_s
                     self._changed.wait(left_s)
-                elif self._run is run:
-                    options.terminate = True
+                else:
+                    if self._run is run:
+                        options.terminate = True
                     self._changed.wait(POLL_S)  # it takes a moment until the run has ended

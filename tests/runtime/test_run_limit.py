@@ -95,6 +95,17 @@ def test_only_the_late_one_of_many_runs_is_ended() -> None:
         assert again.terminate
 
 
+def test_a_near_end_counts_after_a_far_one() -> None:
+    limit = RunLimit()
+    for _ in range(3):
+        with limit.watch(Options(), monotonic_s() + 60):
+            time.sleep(0.01)
+        late = Options()
+        with limit.watch(late, monotonic_s() + 0.01):
+            wait_for(late)
+        assert late.terminate
+
+
 def test_a_failure_of_its_own_stays_what_it_is() -> None:
     with pytest.raises(ValueError, match="shape"), RunLimit().watch(Options(), monotonic_s() + 5):
         raise ValueError("shape")

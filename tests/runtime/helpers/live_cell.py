@@ -99,14 +99,23 @@ class Drive:
     def __exit__(self, *_: object) -> None:
         self._transport.close()
 
-    def slots(self, count: int) -> list[list[float]]:
-        """Go through some slots with the same observation in each; return the actions."""
+    def slots(
+        self, count: int, value: float | None = None, answer_s: float = 60.0
+    ) -> list[list[float]]:
+        """Go through some slots with the same observation in each; return the actions.
+
+        Args:
+            count: Slots.
+            value: What every feature is; None for the middle of its range.
+            answer_s: Seconds within which an action counts.
+        """
         contract = self._bundle.contract
         middle = np.array([(one.low + one.high) / 2 for one in contract.features], np.float32)
+        values = middle if value is None else np.full_like(middle, value)
         answers = []
         for _ in range(count):
             self.slot += 1
-            message = ObservationMessage(0, self.slot, middle, 1.0, 60.0)
+            message = ObservationMessage(0, self.slot, values, 1.0, answer_s)
             self._transport.publish(self._topics.observation, encode_observation(message, contract))
             answer = decode_action(self._actions.get(timeout=PATIENCE_S), contract)
             assert answer.slot == self.slot

@@ -21,9 +21,12 @@ CANDIDATES, ADAPTER_SIZE, BATCH, COUPLINGS = 3, 10, 8, 2
 
 
 def make_bundle(
-    folder: Path, contract: Contract, version: int = 1, seed: int = 0, *, sick: bool = False
+    folder: Path, contract: Contract, version: int = 1, seed: int = 0, illness: str = ""
 ) -> Path:
-    """Write a bundle; a sick one passes its self-test and answers NaN to negative observations."""
+    """Write a bundle; one with an illness passes its self-test and is sick at negative observations.
+
+    The policy answers NaN then (`nan`), fails inside ONNX Runtime (`raises`), or takes seconds (`slow`).
+    """
     task = contract.task
     (folder / task).mkdir(parents=True)
     graphs: dict[str, dict[str, Any]] = {}
@@ -33,7 +36,7 @@ def make_bundle(
         inputs, outputs = graph_signature(
             graph, contract, CANDIDATES, ADAPTER_SIZE, BATCH, COUPLINGS
         )
-        nodes, constants = _formula(graph, contract, np.random.default_rng(seed), sick=sick)
+        nodes, constants = _formula(graph, contract, np.random.default_rng(seed), illness)
         write_graph(file, inputs, outputs, nodes, constants)
         work = {"fixed_operations": 1, "plan_operations": 1, "weight_bytes": 1}
         graphs[graph] = {"file": f"{task}/{graph}.onnx", "sha256": file_digest(file), "work": work}
@@ -87,7 +90,7 @@ def sign_manifest(folder: Path, key: Path) -> Path:
 
 
 def _formula(
-    graph: str, contract: Contract, generator: np.random.Generator, *, sick: bool
+    graph: str, contract: Contract, generator: np.random.Generator, illness: str
 ) -> tuple[list[Node], dict[str, Any]]:
     def weights(*shape: int) -> FloatArray:
         return generator.normal(size=shape).astype(np.float32)
@@ -122,23 +125,62 @@ def _formula(
         nodes: list[Node] = [
             ("Concat", ["in_latent", "in_mean_field"], "known", {"axis": 1}),
             ("MatMul", ["known", "weight"], "logits"),
-            ("Softmax", ["logits"], "likely" if sick else "out_action", {"axis": -1}),
+            ("Softmax", ["logits"], "likely" if illness else "out_action", {"axis": -1}),
         ]
         constants: dict[str, Any] = {"weight": weights(size, actions)}
-        if sick:
-            constants |= {"zero": np.zeros(1, dtype=np.float32), "axes": whole(1)}
-            nodes += [
-                ("Sqrt", ["in_latent"], "roots"),
-                ("ReduceMean", ["roots", "axes"], "root", {"keepdims": 1}),
-                ("Mul", ["root", "zero"], "nothing"),
-                ("Add", ["likely", "nothing"], "out_action"),
-            ]
+        if illness:
+            more, needed = _illness(illness)
+            nodes += more
+            constants |= needed
         return nodes, constants
     return [
         ("Identity", ["in_adapter"], "out_gradient"),
         ("ReduceMean", ["in_adapter", "first"], "out_loss", {"keepdims": 1}),
         ("ReduceMean", ["in_weight", "second"], "out_worth", {"keepdims": 0}),
     ], {"first": whole(0), "second": whole(1)}
+
+
+def _illness(kind: str) -> tuple[list[Node], dict[str, Any]]:
+    """Return nodes from `likely` to `out_action` that are sick where the latent is negative."""
+    constants: dict[str, Any] = {
+        "zero": np.zeros(1, dtype=np.float32),
+        "axes": np.array([1], dtype=np.int64),
+    }
+    end: Node = ("Add", ["likely", "nothing"], "out_action")
+    if kind == "nan":
+        return [
+            ("Sqrt", ["in_latent"], "roots"),
+            ("ReduceMean", ["roots", "axes"], "root", {"keepdims": 1}),
+            ("Mul", ["root", "zero"], "nothing"),
+            end,
+        ], constants
+    # how negative the latent is, as a whole number: 0, or hundreds
+    constants["hundreds"] = np.array([-900.0], dtype=np.float32)
+    measure: list[Node] = [
+        ("ReduceMean", ["in_latent", "axes"], "mean", {"keepdims": 0}),
+        ("Mul", ["mean", "hundreds"], "scaled"),
+        ("Relu", ["scaled"], "positive"),
+        ("Cast", ["positive"], "whole", {"to": 7}),
+    ]
+    if kind == "raises":
+        return [*measure, ("Gather", ["zero", "whole"], "nothing"), end], constants
+    constants |= {
+        "one": np.array([1], dtype=np.int64),
+        "all": np.array([0, 1], dtype=np.int64),
+    }
+    nodes: list[Node] = [
+        *measure,
+        ("Add", ["whole", "one"], "size"),
+        ("Concat", ["size", "size"], "shape", {"axis": 0}),
+        ("Expand", ["zero", "shape"], "work_0"),
+    ]
+    steps = 400  # each of them a product that ends, so that the run can be ended between two
+    nodes += [("MatMul", [f"work_{step}", "work_0"], f"work_{step + 1}") for step in range(steps)]
+    nodes += [
+        ("ReduceMean", [f"work_{steps}", "all"], "nothing", {"keepdims": 1}),
+        end,
+    ]
+    return nodes, constants
 
 
 def _vectors(

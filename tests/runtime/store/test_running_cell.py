@@ -148,7 +148,7 @@ def test_bundles_change_between_slots_and_a_bad_one_is_taken_back(
         assert cell.record.previous == first
         assert not cell.record.on_probation
 
-        command(cell, "install", str(cell.bundle(3, sick=True)))
+        command(cell, "install", str(cell.bundle(3, illness="nan")))
         third = next(one for one in cell.store.installed() if one not in (first, second))
         command(cell, "activate", third)
         run.act_until("activated")
