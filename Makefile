@@ -9,7 +9,7 @@ SETUP := pyproject.toml constraints.txt runtime/pyproject.toml training/pyprojec
 
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: setup demo results experiments test lint types unit test-minimum test-references sionna-values diffusers-values test-baselines baselines train-baselines bundle bench bench-parts bench-simulator wheels clean
+.PHONY: setup demo results experiments test lint types unit test-minimum test-references sionna-values diffusers-values test-baselines baselines train-baselines bundle bench soak bench-parts bench-simulator wheels clean
 
 setup: $(VENV)/.installed
 
@@ -125,6 +125,11 @@ bench: setup
 	$(BIN)/networld bench --bundle bundles/networld $(QUICK) --output bench.html --json docs/bench.json \
 	    --csv docs/bench.csv --picture docs/bench.png
 	$(BIN)/python docs/update_bench.py
+
+# Ten minutes of a cell at 20 ms slots, with adaptations; wants an idle machine.
+MINUTES ?= 10
+soak: setup
+	$(BIN)/python benchmarks/soak.py --minutes $(MINUTES) --json docs/soak.json
 
 # Each part of a slot by itself, with pytest-benchmark.
 bench-parts: setup

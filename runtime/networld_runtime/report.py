@@ -66,7 +66,7 @@ class Statistics:
 
     def add_adaptation(self, outcome: dict[str, Any]) -> None:
         """Count an adaptation that has ended or was taken back, as `AdapterKeeper.poll` reports it."""
-        if outcome["report"] == "revert":
+        if outcome.get("report") == "revert":
             self.adaptations["reverted"] += 1
             return
         self.last_adaptation = dict(outcome.get("outcome", {}))

@@ -82,8 +82,10 @@ def test_no_broker_ends_with_5_and_names_the_address(
 ) -> None:
     text = f"broker = {{ port = {free_port}, connect_timeout_s = 0.2 }}\n"
     config_file.write_text(text + config_file.read_text())
-    planner = SimpleNamespace(contract=contract, warm_up=lambda: None)
-    bundle = SimpleNamespace(name="toy", digest="ab", contract=contract, couplings=1)
+    planner = SimpleNamespace(
+        contract=contract, rung="plan", fallbacks=(), provider="cpu", warm_up=lambda: None
+    )
+    bundle = SimpleNamespace(name="toy", version=1, digest="ab", contract=contract, couplings=1)
     monkeypatch.setattr(startup, "load_model", lambda _: (bundle, planner))
     assert cli.main(["run", "--config", str(config_file)]) == 5
     assert f"127.0.0.1:{free_port}: cannot connect" in capsys.readouterr().err

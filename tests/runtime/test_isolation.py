@@ -30,6 +30,7 @@ READ_FACTS = {"/dev/null", "/etc/os-release", "/usr/lib/os-release"}
 THREADS = {
     "MainThread": "the loop",
     "paho-mqtt-client-networld-test-cell-0": "paho-mqtt: the network",
+    "run-limit": "ends runs that take too long",
 }
 """Every thread that a running cell has, and whose it is."""
 

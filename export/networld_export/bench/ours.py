@@ -33,7 +33,7 @@ def distilled_plan(contract: Contract, steps: int, candidates: int, compiled: bo
     def plan() -> Tensor:
         with torch.no_grad():
             _, returns, actions = run(noise, *given)
-            return actions[returns.argmax()]
+            return actions[returns.argmax(), : contract.action_size]
 
     return plan
 

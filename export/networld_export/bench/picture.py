@@ -33,7 +33,9 @@ def draw_pareto(results: Results, path: Path) -> None:
         panel.plot(
             [row.p50_ms for row in front], [row.score for row in front], color="#999", zorder=0
         )
-        panel.set(xscale="log", title=task, xlabel="median ms for an action, one core")
+        panel.set(title=task, xlabel="median ms for an action, one core")
+        if rows:  # nothing has a score in a bundle that nobody judged
+            panel.set_xscale("log")
         panel.grid(alpha=0.3)
     panels[0].set_ylabel("score (0 random, 100 expert)")
     panels[0].legend(fontsize=8)

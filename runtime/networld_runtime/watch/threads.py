@@ -7,6 +7,9 @@ import threading
 THREADS = (
     ("MainThread", "the loop: observes, plans, acts, talks"),
     ("paho-mqtt-client-", "the broker's connection: sends, and calls the receivers of messages"),
+    ("run-limit", "ends runs of the model that take too long; sleeps otherwise"),
+    ("reload", "reads and checks a changed configuration, for a moment after SIGHUP"),
+    ("bundle", "loads, notes and takes back bundles of the store, for a moment"),
     ("watch-http", "answers operators on [watch]; there if a port is set"),
     ("parent-watch", "stops the cell when the program that started it is gone; with --parent-pid"),
 )

@@ -58,6 +58,7 @@ def live_cell(
 ) -> Iterator[LiveCell]:
     """Start a cell and wait until it says that it is ready; at the end nothing of it is left."""
     command = [sys.executable, "-m", "networld_runtime.cli", "run", "--config", str(config)]
+    command.append("--set=log.format=text")  # on standard error, as it is read
     log = config.with_name(f"{config.name}.log")
     with (
         log.open("w") as errors,
