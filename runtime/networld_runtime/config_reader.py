@@ -191,9 +191,9 @@ def _adaptation(table: Table) -> AdaptationConfig:
 def _execution(table: Table) -> Execution:
     default = ONE_THREAD
     return Execution(
-        provider=table.choice("provider", PROVIDERS) or default.provider,
+        provider=table.choice("provider", PROVIDERS, default.provider),
         threads=table.integer("threads", default.threads, 1, MOST_THREADS) or default.threads,
-        on_missing=table.choice("on_missing", ON_MISSING) or default.on_missing,
+        on_missing=table.choice("on_missing", ON_MISSING, default.on_missing),
         cache=table.optional_path("cache"),
     )
 

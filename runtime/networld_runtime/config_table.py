@@ -107,14 +107,18 @@ class Table:
         self._wrong(key, value, TEXT_EXPECTED)
         return default
 
-    def choice(self, key: str, choices: tuple[str, ...]) -> str | None:
-        """Return one of a few strings, None if the key is not there."""
+    @overload
+    def choice(self, key: str, choices: tuple[str, ...], default: str) -> str: ...
+    @overload
+    def choice(self, key: str, choices: tuple[str, ...], default: None = None) -> str | None: ...
+    def choice(self, key: str, choices: tuple[str, ...], default: str | None = None) -> str | None:
+        """Return one of a few strings, what is taken otherwise if the key is not there."""
         expected = " or ".join(f'"{choice}"' for choice in choices)
-        value = self._take_optional(key, None, expected)
+        value = self._take_optional(key, default, expected)
         if value is None or (isinstance(value, str) and value in choices):
             return value
         self._wrong(key, value, expected)
-        return None
+        return default
 
     def mapping(self, key: str) -> dict[str, Any]:
         """Return a table of any keys, empty if it is not there."""

@@ -54,8 +54,8 @@ def read_log(table: Table) -> LogConfig:
     """Read `[log]`; what is wrong is told by the table."""
     default = LogConfig()
     config = LogConfig(
-        format=table.choice("format", FORMATS) or default.format,
-        level=table.choice("level", LEVELS) or default.level,
+        format=table.choice("format", FORMATS, default.format),
+        level=table.choice("level", LEVELS, default.level),
         file=table.optional_path("file"),
     )
     if config.file is not None and not config.file.parent.is_dir():
