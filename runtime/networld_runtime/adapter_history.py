@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from networld_runtime.adaptation import load_adapter
 from networld_runtime.bundle import Bundle
 from networld_runtime.contract import FloatArray
 from networld_runtime.errors import DataError
-from networld_runtime.files import write_atomically
+from networld_runtime.files import flush_folder, write_atomically
 
 ADAPTER = "adapter.safetensors"
 KEPT = 5
@@ -43,7 +44,8 @@ class AdapterHistory:
         """
         if self.current.exists():
             self._keep(self.current.read_bytes())
-        candidate.replace(self.current)
+        os.replace(candidate, self.current)
+        flush_folder(self.current.parent)
 
     def drop(self) -> None:
         """Use none; the one in use and all before it are gone.
@@ -67,7 +69,8 @@ class AdapterHistory:
             except DataError:  # damaged, or of another bundle
                 path.unlink(missing_ok=True)
                 continue
-            path.replace(self.current)
+            os.replace(path, self.current)
+            flush_folder(self.current.parent)
             return adapter
         self.current.unlink(missing_ok=True)
         return None

@@ -353,3 +353,40 @@ def test_shipped_bundle_decides_in_every_mode(shipped: Bundle, mode: str, denois
         assert decision.plan is None or np.abs(decision.plan.latents).max() <= 1.0001
         actions.append(float(decision.action[0]))
     assert np.std(actions) > 0
+
+
+def test_the_base_model_comes_back_bit_by_bit(shipped: Bundle) -> None:
+    planner = Planner(shipped, in_mode("policy"))
+    latent, field = np.full(32, 0.3, np.float32), np.full(17, 0.1, np.float32)
+    (before,) = planner.plan(latent, field).action
+    planner.adopt(np.linspace(-1, 1, shipped.adapter_size).astype(np.float32))
+    assert planner.plan(latent, field).action[0] != before
+    planner.adopt(np.zeros(shipped.adapter_size, dtype=np.float32))
+    assert planner.plan(latent, field).action[0].tobytes() == before.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("chosen", "rungs"),
+    [
+        ({"mode": "policy"}, []),
+        ({"denoiser": "distilled", "steps": 1}, ["policy"]),
+        ({"denoiser": "distilled-int8", "steps": 2}, ["short-plan", "policy"]),
+        ({"denoiser": "full", "steps": 1}, ["short-plan", "policy"]),
+        ({"denoiser": "full", "steps": 10}, ["short-plan", "policy"]),
+    ],
+)
+def test_what_stands_below_a_planner_acts_and_follows_it(
+    shipped: Bundle, chosen: dict[str, Any], rungs: list[str]
+) -> None:
+    planner = Planner(shipped, PlannerSettings(**chosen))
+    planner.add_fallbacks(shipped)
+    assert [lower.rung for lower in planner.fallbacks] == rungs
+    adapter = np.linspace(-1, 1, shipped.adapter_size).astype(np.float32)
+    planner.adopt(adapter)
+    planner.warm_up(1)
+    latent, field = np.full(32, 0.3, np.float32), np.full(17, 0.1, np.float32)
+    for lower in planner.fallbacks:
+        assert shipped.contract.allows(lower.plan(latent, field).action)
+        assert (lower._adapter == adapter).all()
+        assert (lower.settings.steps == 1) == (lower.rung == "short-plan" or chosen["steps"] == 1)
+    assert planner.sibling(0).fallbacks == ()
