@@ -13,6 +13,8 @@ from networld_runtime.errors import DataError
 from networld_runtime.files import flush_folder, write_atomically
 
 ADAPTER = "adapter.safetensors"
+BY_HAND = "trained.safetensors"
+"""What `networld-agent adapt` writes before it is put in use."""
 KEPT = 5
 NUMBERED = re.compile(r"(\d{6})\.safetensors")
 
@@ -57,8 +59,21 @@ class AdapterHistory:
         for path in self.files():
             path.unlink(missing_ok=True)
 
+    def newest(self, bundle: Bundle) -> tuple[FloatArray | None, str]:
+        """Return the newest adapter of a bundle, and why newer ones are not taken."""
+        objections = []
+        for path in (self.current, *reversed(self.files())):
+            if path.exists():
+                try:
+                    return load_adapter(path, bundle), "; ".join(objections)
+                except DataError as error:
+                    objections.append(str(error))
+        return None, "; ".join(objections)
+
     def go_back(self, bundle: Bundle) -> FloatArray | None:
         """Put the adapter before the present one in use and return it; None if there is none of this bundle.
+
+        Adapters of other bundles stay where they are: that bundle may come back.
 
         Raises:
             OSError: The disk does not take it.
@@ -67,7 +82,6 @@ class AdapterHistory:
             try:
                 adapter = load_adapter(path, bundle)
             except DataError:  # damaged, or of another bundle
-                path.unlink(missing_ok=True)
                 continue
             os.replace(path, self.current)
             flush_folder(self.current.parent)

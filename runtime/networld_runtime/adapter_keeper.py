@@ -73,13 +73,12 @@ class AdapterKeeper:
         self._history = AdapterHistory(folder)
 
     def restore(self) -> None:
-        """Adopt the adapter kept from an earlier run, if there is one that fits."""
-        if not self._history.current.exists():
-            return
-        try:
-            self._adopt(load_adapter(self._history.current, self._bundle))
-        except DataError as error:
-            _log.warning("planning with the base model: %s", error)
+        """Adopt the newest adapter of this bundle, if one was kept."""
+        adapter, objections = self._history.newest(self._bundle)
+        if objections:
+            _log.warning("newer adapters are not used: %s", objections)
+        if adapter is not None:
+            self._adopt(adapter)
 
     def go_on_with(self, config: Config, planner: PlannerLike | None) -> None:
         """Go on with another configuration, and with another planner of the same bundle if there is one."""
@@ -143,9 +142,7 @@ class AdapterKeeper:
         self.stop()
         self._child = None
         self._bundle, self._planner = bundle, planner
-        self._adapter = None
-        self.adapted = False
-        self._regression.forget()
+        self._take_base()  # a planner that comes back has kept what it acted by then
         self.restore()
 
     def begin(self, logs: Sequence[EpisodeLog], identifier: str | None) -> str | None:
@@ -188,9 +185,10 @@ class AdapterKeeper:
         try:
             outcome = json.loads(output)
             if outcome["accepted"]:
-                self._adopt(load_adapter(self._candidate_file, self._bundle))
-                self._regression.adopted()
+                adapter = load_adapter(self._candidate_file, self._bundle)
                 self._history.replace(self._candidate_file)
+                self._adopt(adapter)
+                self._regression.adopted()
         except (ValueError, KeyError, TypeError, OSError, DataError) as error:
             return self._failure(str(error))
         return {"report": "adapt", "id": self._identifier, "ok": True, "outcome": outcome}

@@ -121,6 +121,16 @@ class Agent:
             self.on_round()
 
     @property
+    def epoch(self) -> int:
+        """Number of this boot."""
+        return self._boot_epoch
+
+    @property
+    def radio(self) -> Radio:
+        """What gives observations and takes actions."""
+        return self._radio
+
+    @property
     def bundle(self) -> Bundle:
         """The bundle that the cell acts with."""
         return self._bundle
@@ -173,8 +183,10 @@ class Agent:
         reload = self._reloader.poll() if self._reloader is not None else None
         if reload is not None:
             self._take(reload)
-        counters, failures = self.statistics.counters, sum(self._ladder.failures.values())
-        change = self._bundles.poll(counters["slots"], counters["deadlines_missed"], failures)
+        counters = self.statistics.counters
+        change = self._bundles.poll(
+            counters["slots"], counters["deadlines_missed"], self._ladder.slots_below
+        )
         if change is not None:
             if change.model is not None:
                 self._act_with(*change.model)
@@ -233,6 +245,7 @@ class Agent:
     def _act_with(self, bundle: Bundle, planner: PlannerLike) -> None:
         """Go on with another bundle of the same contract, and with an adapter of its own."""
         self._bundle, self._planner = bundle, planner
+        planner.reset()
         self._ladder.go_on_with(planner)
         self._keeper.change_bundle(bundle, planner)
         if self._reloader is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -11,13 +11,11 @@ from networld_runtime.contract import FloatArray
 from networld_runtime.errors import BundleError
 from networld_runtime.noise_source import NoiseSource
 from networld_runtime.planner_settings import PlannerSettings
-from networld_runtime.realtime import monotonic_s
+from networld_runtime.realtime import Estimate, monotonic_s
 from networld_runtime.ways import Given, Inputs, Plan, Way, make_way
 
 FIRST_RUNS = 5
 """Runs of each way before the first slot; the longest counts, the very first not."""
-FORGETTING = 0.01
-"""Share by which an estimate falls in a slot; it rises at once."""
 
 
 def best_way(bundle: Bundle, settings: PlannerSettings) -> Way:
@@ -36,23 +34,12 @@ class Option:
     Attributes:
         score: How good it is.
         way: The way.
-        usual_s: How long it took before the first slot.
-        duration_s: How long it takes now, as far as is known.
+        takes: How long it takes.
     """
 
     score: Score
     way: Way
-    usual_s: float = 0.0
-    duration_s: float = 0.0
-
-    def took(self, duration_s: float) -> None:
-        """Take note of how long a run took."""
-        share = 1.0 if duration_s > self.duration_s else FORGETTING
-        self.duration_s += share * (duration_s - self.duration_s)
-
-    def rested(self) -> None:
-        """Take note that it was not run: what was slow once is worth another try after a while."""
-        self.duration_s += FORGETTING * (self.usual_s - self.duration_s)
+    takes: Estimate = field(default_factory=Estimate)
 
 
 class Anytime:
@@ -69,6 +56,8 @@ class Anytime:
         BundleError: As for `best_way`.
     """
 
+    elastic = True
+
     def __init__(self, bundle: Bundle, settings: PlannerSettings) -> None:
         if not bundle.scores:
             raise BundleError(
@@ -80,7 +69,7 @@ class Anytime:
         for score in sorted(bundle.scores, key=lambda one: -one.value):
             option = Option(score, make_way(bundle, _as_scored(settings, score)))
             _measure(option, bundle)
-            if all(option.duration_s < better.duration_s for better in self.options):
+            if all(option.takes.duration_s < better.takes.duration_s for better in self.options):
                 self.options.append(option)
 
     def choose(
@@ -89,14 +78,15 @@ class Anytime:
         """Return the probabilities of the action `[A]` and the plan that they were read from."""
         begin_s = monotonic_s()
         left_s = given.deadline_s - begin_s
-        in_time = (option for option in self.options if option.duration_s <= left_s)
-        option = next(in_time, None) or min(self.options, key=lambda one: one.duration_s)
-        chosen = option.way.choose(now, given, noise, last)
-        option.took(monotonic_s() - begin_s)
-        for other in self.options:
-            if other is not option:
-                other.rested()
-        return chosen
+        in_time = (option for option in self.options if option.takes.duration_s <= left_s)
+        option = next(in_time, None) or min(self.options, key=lambda one: one.takes.duration_s)
+        try:
+            return option.way.choose(now, given, noise, last)
+        finally:  # a run that was ended took long as well
+            option.takes.took(monotonic_s() - begin_s)
+            for other in self.options:
+                if other is not option:
+                    other.takes.rested()
 
 
 def _as_scored(settings: PlannerSettings, score: Score) -> PlannerSettings:
@@ -123,4 +113,4 @@ def _measure(option: Option, bundle: Bundle) -> None:
         begin_s = monotonic_s()
         option.way.choose(now, given, noise, None)
         if run:
-            option.usual_s = option.duration_s = max(option.usual_s, monotonic_s() - begin_s)
+            option.takes = Estimate(max(option.takes.usual_s, monotonic_s() - begin_s))

@@ -100,19 +100,29 @@ def _adapt(options: argparse.Namespace) -> int:
     if options.idle:
         realtime.yield_to_others()
     from networld_runtime.adaptation import adapt
-    from networld_runtime.adapter_history import ADAPTER
+    from networld_runtime.adapter_history import BY_HAND, AdapterHistory
     from networld_runtime.adapter_keeper import LOGS
     from networld_runtime.config_reader import load_config
+    from networld_runtime.errors import DataError
     from networld_runtime.startup import active_bundle, adaptation_settings
 
     config = load_config(options.config, options.changes)
     bundle = active_bundle(config)
     folder = config.state.directory
     logs = options.logs or folder / LOGS
-    output = options.output or folder / ADAPTER
+    history = AdapterHistory(folder)
+    output = options.output or folder / BY_HAND
     settings = adaptation_settings(config, bundle)
     name, seed = config.cell.name, config.planner.seed
-    print(json.dumps(adapt(bundle, name, logs, output, settings, seed).to_json()))
+    report = adapt(bundle, name, logs, output, settings, seed)
+    if report.accepted and options.output is None:
+        try:
+            history.replace(output)  # the one in use before stays in the history
+        except OSError as error:
+            raise DataError(
+                str(history.current), f"cannot be written ({error.strerror})"
+            ) from error
+    print(json.dumps(report.to_json()))
     return 0
 
 

@@ -56,21 +56,22 @@ class Execution:
             ),
         )
 
-    def choose(self, available: Sequence[str]) -> str:
-        """Return the provider to ask for, `cpu`, `cuda` or `tensorrt`.
+    def choose(self, available: Sequence[str]) -> list[str]:
+        """Return the providers to ask for, `cpu`, `cuda` or `tensorrt`, until one of them starts.
 
         Args:
-            available: What this ONNX Runtime was built with, by its own names.
+            available: What this ONNX Runtime was built with, by its own names; what is built in may lack its
+                libraries here.
 
         Raises:
             ConfigError: The provider is not there, and that is not to be lived with.
         """
         known = [name for name in FASTEST_FIRST if ONNX_RUNTIME_NAMES[name] in available]
         if self.provider == AUTO:
-            return known[0]
+            return known
         if self.provider in known:
-            return self.provider
-        return self.missing(f"this ONNX Runtime has {', '.join(known)} only")
+            return [self.provider]
+        return [self.missing(f"this ONNX Runtime has {', '.join(known)} only")]
 
     def missing(self, reason: str) -> str:
         """Return `cpu` in place of a provider that is not there.

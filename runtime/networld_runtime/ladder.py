@@ -17,7 +17,7 @@ import numpy as np
 
 from networld_runtime.contract import BoolArray, FloatArray
 from networld_runtime.planner_like import PlannerLike
-from networld_runtime.realtime import monotonic_s
+from networld_runtime.realtime import Estimate, monotonic_s
 from networld_runtime.run_limit import RunTerminatedError
 from networld_runtime.rungs import HOLD, RULE
 from networld_runtime.sessions import limited_runs
@@ -31,8 +31,6 @@ PATIENCE, LONGEST_PATIENCE = 50, 3200
 """Good slots before a higher rung is tried again; twice as many after each try that failed."""
 RESERVE = 2.0
 """A rung leaves time for the next one, which may take so much longer than it did lately."""
-FORGETTING = 0.02
-"""Share by which the estimate of what a rung takes falls in a slot; it rises at once."""
 MARGIN = 0.1
 """Share of the time from observation to deadline that is left for all that comes after the model."""
 
@@ -43,6 +41,7 @@ class Ladder:
     Attributes:
         failures: What went wrong, by reason.
         slots: Slots by the rung that acted.
+        slots_below: Slots with a usable observation in which the planner itself did not act.
         plans_cut: Plans that were acted on before all their steps were taken.
         level: Where slots begin: 0 is the planner itself, then its fallbacks, then no model.
         reason: What brought slots below the top; empty at the top.
@@ -56,6 +55,7 @@ class Ladder:
     def __init__(self, planner: PlannerLike, shield: Shield) -> None:
         self.failures: Counter[str] = Counter()
         self.slots: Counter[str] = Counter()
+        self.slots_below = 0
         self.plans_cut = 0
         self.level = 0
         self.reason = ""
@@ -66,6 +66,7 @@ class Ladder:
         self._recent: deque[bool] = deque(maxlen=WINDOW)
         self._why = ""  # the latest failure
         self._started_s = math.inf
+        self._observed = True  # whether there is anything to blame the model for
         self.go_on_with(planner)
 
     @property
@@ -76,13 +77,17 @@ class Ladder:
     def go_on_with(self, planner: PlannerLike) -> None:
         """Act with another planner of the same contract; what is counted and held stays."""
         self._rungs: Sequence[PlannerLike] = (planner, *planner.fallbacks)
-        self._took_s = [0.0] * len(self._rungs)
+        self._takes = [Estimate() for _ in self._rungs]
         self._to(0, "")
         self._patience = PATIENCE
 
     def encode(self, observation: FloatArray, deadline_s: float = math.inf) -> FloatArray | None:
         """Return the latent `[Z]` of an observation; None if the model fails or is late."""
         self._started_s = monotonic_s()
+        self._observed = bool(np.isfinite(observation).all())
+        if not self._observed:
+            self._count("observation_not_finite")
+            return None
         try:
             with limited_runs(self._end_s(deadline_s)):
                 latent = np.asarray(self._rungs[0].encode(observation), dtype=np.float32)
@@ -113,14 +118,19 @@ class Ladder:
             deadline_s: When the action must be there, on the clock of `realtime.monotonic_s`.
         """
         first = self._first()
+        for takes in self._takes[:first]:
+            takes.rested()
         if latent is not None:
             for index in range(first, len(self._rungs)):
                 action = self._try(index, latent, mean_field, mask, deadline_s)
                 if action is not None:
                     self.slots[self._rungs[index].rung] += 1
+                    self.slots_below += index > 0
                     self._judge(first, index)
                     return action
-        self._judge(first, len(self._rungs))
+        if self._observed:  # a slot without a measurement says nothing of the model
+            self.slots_below += 1
+            self._judge(first, len(self._rungs), sick=latent is None)
         action, held = self.shield.hold(mask)
         self.slots[HOLD if held else RULE] += 1
         return action
@@ -135,14 +145,17 @@ class Ladder:
     ) -> FloatArray | None:
         """Return the action of a rung; None if it fails or will not be there in time."""
         begun_s = monotonic_s()
-        end_s = self._end_s(deadline_s) - RESERVE * sum(self._took_s[index + 1 : index + 2])
-        if begun_s + self._took_s[index] > end_s and index + 1 < len(self._rungs):
-            self._forget(index)
+        rung, lower = self._rungs[index], self._takes[index + 1 : index + 2]
+        end_s = self._end_s(deadline_s) - RESERVE * sum(one.duration_s for one in lower)
+        hopeless = begun_s + self._takes[index].duration_s > end_s and not rung.elastic
+        if hopeless and lower and index >= self.level:  # a try is run, whatever it took once
+            self._takes[index].rested()
             self._count("no_time")
             return None
+        cut = False
         try:
             with limited_runs(end_s):
-                decision = self._rungs[index].plan(latent, mean_field, mask, end_s)
+                decision = rung.plan(latent, mean_field, mask, end_s)
             action = np.asarray(decision.action, np.float32)
             cut = decision.plan is not None and decision.plan.cut
             passed = self.shield.passed(action, mask)
@@ -153,9 +166,10 @@ class Ladder:
             self._count("plan_raised", error)
             return None
         finally:
-            self._took(index, monotonic_s() - begun_s)
+            if not cut:  # one that was cut took what there was
+                self._takes[index].took(monotonic_s() - begun_s)
         if passed is None:
-            self._count("plan_not_allowed")
+            self._count("plan_not_allowed" if np.isfinite(action).all() else "plan_not_finite")
             return None
         self.plans_cut += cut
         return passed
@@ -166,21 +180,21 @@ class Ladder:
             return math.inf
         return deadline_s - MARGIN * max(deadline_s - self._started_s, 0.0)
 
-    def _took(self, index: int, duration_s: float) -> None:
-        known_s = self._took_s[index]
-        share = 1.0 if duration_s > known_s else FORGETTING
-        self._took_s[index] = known_s + share * (duration_s - known_s)
-
-    def _forget(self, index: int) -> None:
-        """Expect less of a rung that was not run: what was slow once is worth another try after a while."""
-        self._took_s[index] *= 1 - FORGETTING
-
     def _first(self) -> int:
         """Return the rung that this slot begins with: one higher than usual where that is due."""
         return self.level - 1 if self.level and self._good >= self._patience else self.level
 
-    def _judge(self, first: int, acted: int) -> None:
-        """Go up or down by what became of a slot that began on the rung `first`."""
+    def _judge(self, first: int, acted: int, *, sick: bool = False) -> None:
+        """Go up or down by what became of a slot that began on the rung `first`.
+
+        Args:
+            first: Where the slot began.
+            acted: The rung that acted.
+            sick: Whether there was no latent: nothing was tried then.
+        """
+        if sick and first == len(self._rungs):
+            self._good = 0  # no model yet
+            return
         if first < self.level:  # a try
             self._good = 0
             if acted == first:

@@ -104,6 +104,11 @@ class Planner:
         self.fallbacks = tuple(fallbacks)
 
     @property
+    def elastic(self) -> bool:
+        """Whether it plans for less time where time is short."""
+        return self._way.elastic
+
+    @property
     def provider(self) -> str:
         """Where the graphs run: `cpu`, `cuda` or `tensorrt`."""
         return self._encoder.provider

@@ -18,6 +18,11 @@ class PlannerLike(Protocol):
     """Which of `rungs.RUNGS` it stands on."""
 
     @property
+    def elastic(self) -> bool:
+        """Whether it plans for less time where time is short."""
+        ...
+
+    @property
     def fallbacks(self) -> Sequence[PlannerLike]:
         """Planners of lower rungs, the best first; what is asked of this one is done by them, too."""
         ...

@@ -70,6 +70,34 @@ def watch_parent(parent_pid: int, when_gone: Callable[[], None]) -> None:
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
 
 
+FORGETTING = 0.01
+"""Share by which an estimate falls when something was quicker, or was not done at all."""
+
+
+class Estimate:
+    """How long something takes, as far as is known: it rises at once and falls slowly.
+
+    Attributes:
+        duration_s: How long it takes now.
+        usual_s: What it falls to while it is not done: what was slow once is worth another try after a while.
+
+    Args:
+        usual_s: How long it takes where nothing disturbs it.
+    """
+
+    def __init__(self, usual_s: float = 0.0) -> None:
+        self.usual_s = self.duration_s = usual_s
+
+    def took(self, duration_s: float) -> None:
+        """Take note of how long it took."""
+        share = 1.0 if duration_s > self.duration_s else FORGETTING
+        self.duration_s += share * (duration_s - self.duration_s)
+
+    def rested(self) -> None:
+        """Take note that it was not done."""
+        self.duration_s += FORGETTING * (self.usual_s - self.duration_s)
+
+
 class LatencyRing:
     """The last `capacity` durations, for percentiles; adding one allocates nothing.
 

@@ -30,10 +30,12 @@ class Reload:
     Attributes:
         config: The configuration.
         planner: The planner, warm; None if it plans as before.
+        bundle: Digest of the planner's bundle.
     """
 
     config: Config
     planner: PlannerLike | None
+    bundle: str
 
 
 class Reloader:
@@ -91,7 +93,7 @@ class Reloader:
             raise ConfigError(str(config.path), problems)
         adaptation_settings(config, self._bundle)
         if not any(key.startswith("planner.") for key in changed):
-            return Reload(config, None)
+            return Reload(config, None, self._bundle.digest)
         bundle, planner = load_model(config)
         if bundle.digest != self._bundle.digest:
             raise BundleError(
@@ -99,10 +101,17 @@ class Reloader:
                 "is not the bundle that the cell runs; restart the agent to run it",
             )
         planner.warm_up()
-        return Reload(config, planner)
+        return Reload(config, planner, bundle.digest)
 
     def _finish(self) -> Reload | None:
         outcome, self._outcome, self._thread = self._outcome, None, None
+        if (
+            isinstance(outcome, Reload)
+            and outcome.planner
+            and outcome.bundle != self._bundle.digest
+        ):
+            text = "the bundle was changed meanwhile; send the signal again"
+            outcome = BundleError(str(self._bundle.path), text)
         if not isinstance(outcome, Reload):
             self.counters["refused"] += 1
             _log.error("configuration not reloaded, nothing changed: %s", outcome)

@@ -36,7 +36,7 @@ class Statistics:
         slots_missing: In how many slots each neighbour was missing.
         tick: The same seconds as `plan`, in buckets around the length of a slot.
         late: How long after their deadlines late actions were decided.
-        adaptations: Those that have ended, `accepted`, `rejected` and `failed`.
+        adaptations: Those that have ended, `accepted`, `rejected` and `failed`, and those `reverted`.
         last_adaptation: What came of the last adaptation; empty before the first.
         slot_s: Length of a slot.
     """
@@ -46,7 +46,7 @@ class Statistics:
     message_bytes: Counter[int] = field(default_factory=Counter)
     slots_missing: Counter[str] = field(default_factory=Counter)
     adaptations: Counter[str] = field(
-        default_factory=lambda: Counter(accepted=0, rejected=0, failed=0)
+        default_factory=lambda: Counter(accepted=0, rejected=0, failed=0, reverted=0)
     )
     last_adaptation: dict[str, Any] = field(default_factory=dict)
     slot_s: float = 0.02

@@ -6,12 +6,17 @@ import argparse
 import json
 import logging
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
 
 from networld_runtime import realtime
 from networld_runtime.agent import Agent
+from networld_runtime.bundle import Bundle
+from networld_runtime.config import Config
 from networld_runtime.config_reader import load_config
 from networld_runtime.epoch import next_epoch
-from networld_runtime.errors import BrokerError
+from networld_runtime.errors import BrokerError, BundleError, ConfigError
 from networld_runtime.mqtt_transport import MqttTransport
 from networld_runtime.planner import Planner
 from networld_runtime.radio_kinds import make_radio
@@ -37,7 +42,63 @@ def run(options: argparse.Namespace) -> int:
     notifier.status("checking configuration and bundle")
     config = load_config(options.config, options.changes)
     watchers = Watchers(config)
-    bundle, planner = start_model(config)
+    signal.signal(signal.SIGTERM, _end)
+    with _forgiving(config, SystemExit, KeyboardInterrupt, BrokerError):
+        model = start_model(config)
+        with _forgiving(config, ConfigError):
+            agent, transport = _make(options, config, model, watchers, notifier)
+        try:
+            _warm_up_and_connect(model[1], transport, notifier, watchers)
+        except BaseException:
+            agent.radio.close()
+            raise
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: agent.stop())
+    try:
+        agent.start()
+        ready = {"event": "ready", "site": config.cell.site, "cell": config.cell.name}
+        ready |= {"time": utc_text(), "level": "info", "epoch": agent.epoch}
+        print(json.dumps(ready), flush=True)
+        notifier.ready("waiting for the radio")
+        agent.run()
+    finally:
+        notifier.stopping()
+        watchers.finish()
+        agent.finish()
+    return 0
+
+
+def _end(*_: object) -> NoReturn:
+    """End a start; what is done is undone on the way."""
+    raise SystemExit(0)
+
+
+@contextmanager
+def _forgiving(config: Config, *reasons: type[BaseException]) -> Iterator[None]:
+    """Count no start against the bundle that ends for one of these reasons."""
+    try:
+        yield
+    except reasons:
+        try:
+            forgive_start(config)
+        except BundleError as error:  # it must not hide why the start ended
+            _log.warning("a start that is no fault of the bundle cannot be noted: %s", error)
+        raise
+
+
+def _make(
+    options: argparse.Namespace,
+    config: Config,
+    model: tuple[Bundle, Planner],
+    watchers: Watchers,
+    notifier: ServiceNotifier,
+) -> tuple[Agent, Transport]:
+    """Make the cell; nothing is connected yet.
+
+    Raises:
+        ConfigError: The state folder, the password or the radio stands against it.
+    """
+    bundle, planner = model
     epoch = next_epoch(config.state.directory)
     cell = config.cell
     will = LastWill(CellTopics(cell.site, cell.name).state, state("lost", epoch))
@@ -51,29 +112,10 @@ def run(options: argparse.Namespace) -> int:
         realtime.watch_parent(options.parent_pid, agent.stop)
     if options.core is not None and not realtime.pin_to_core(options.core):
         _log.warning("cannot run on core %d only", options.core)
-    try:
-        _make_ready(planner, transport, notifier, watchers)
-    except BrokerError:
-        radio.close()
-        forgive_start(config)
-        raise
-    # Before this point there is nothing to take back, and the default handlers end us at once.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: agent.stop())
-    try:
-        agent.start()
-        ready = {"event": "ready", "site": cell.site, "cell": cell.name, "epoch": epoch}
-        print(json.dumps({"time": utc_text(), "level": "info", **ready}), flush=True)
-        notifier.ready("waiting for the radio")
-        agent.run()
-    finally:
-        notifier.stopping()
-        watchers.finish()
-        agent.finish()
-    return 0
+    return agent, transport
 
 
-def _make_ready(
+def _warm_up_and_connect(
     planner: Planner, transport: Transport, notifier: ServiceNotifier, watchers: Watchers
 ) -> None:
     """Warm the model up and reach the broker.

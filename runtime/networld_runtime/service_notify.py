@@ -1,4 +1,4 @@
-"""What the cell tells the service manager that started it: ready, alive, reloading, stopping.
+"""What the cell tells the service manager that started it: ready, alive, stopping.
 
 The protocol is sd_notify(3): one datagram of `NAME=value` lines to the socket named in NOTIFY_SOCKET. Only
 the loop calls `alive`: a thread of its own would go on saying it while the loop hangs.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import time
 from collections.abc import Callable, MutableMapping
 
 from networld_runtime.realtime import monotonic_s
@@ -57,13 +56,8 @@ class ServiceNotifier:
         self._send(_status(text))
 
     def ready(self, text: str) -> None:
-        """Say that slots are answered from now on, also after `reloading`."""
+        """Say that slots are answered from now on."""
         self._send("READY=1", _status(text))
-
-    def reloading(self) -> None:
-        """Say that the configuration is being read again; `ready` ends it."""
-        now_us = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
-        self._send("RELOADING=1", f"MONOTONIC_USEC={now_us}")
 
     def stopping(self) -> None:
         """Say that this process is about to end by its own will."""

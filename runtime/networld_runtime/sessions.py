@@ -61,9 +61,11 @@ class Session:
         outputs: Mapping[str, Shape],
         execution: Execution = ONE_THREAD,
     ) -> None:
-        self.provider = execution.choose(onnxruntime.get_available_providers())
-        self._session = _load(path, execution, self.provider)
-        if ONNX_RUNTIME_NAMES[self.provider] not in self._session.get_providers():
+        for self.provider in execution.choose(onnxruntime.get_available_providers()):
+            self._session = _load(path, execution, self.provider)
+            if ONNX_RUNTIME_NAMES[self.provider] in self._session.get_providers():
+                break
+        else:
             self.provider = execution.missing("it is built in, but does not start here")
             self._session = _load(path, execution, self.provider)
         found_inputs = {node.name: tuple(node.shape) for node in self._session.get_inputs()}

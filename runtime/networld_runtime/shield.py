@@ -33,7 +33,7 @@ class Shield:
         self.largest_change = largest_change
         self._contract = contract
         self._safe = np.array(contract.safe_action, dtype=np.float32)
-        self._last = self._safe
+        self._held = self._done = self._safe  # what is held, and what was done last
         self._acted = False
         self._held_slots = 0
         self._numbers = [
@@ -51,9 +51,8 @@ class Shield:
         """
         if not self._contract.allows(action, mask):
             return None
-        if self._acted and self.largest_change is not None:
-            action = self._limited(action, self.largest_change)
-        self._last, self._acted, self._held_slots = action, True, 0
+        action = self._limited(action)
+        self._held, self._acted, self._held_slots = action, True, 0
         return action
 
     def hold(self, mask: BoolArray | None) -> tuple[FloatArray, bool]:
@@ -63,22 +62,25 @@ class Shield:
         """
         self._held_slots += 1
         if self._held_slots > STILL_SLOTS:
-            self._last = self._faded(self._last)
+            self._held = self._faded(self._held)
         tired = self._held_slots > LONGEST_HOLD_SLOTS
-        if tired or not self._acted or not self._contract.allows(self._last, mask):
-            return self._safe, False
-        return self._last, True
+        if tired or not self._acted or not self._contract.allows(self._held, mask):
+            return self._limited(self._safe), False
+        return self._limited(self._held), True
 
-    def _limited(self, action: FloatArray, largest_change: float) -> FloatArray:
-        limited = action.copy()
-        for index, bins in self._numbers:
-            before = self._last[index]
-            if action[index] != bins.off and before != bins.off:
-                limited[index] = np.clip(
-                    action[index], before - largest_change, before + largest_change
-                )
-        self.counters["limited"] += bool((limited != action).any())
-        return limited
+    def _limited(self, action: FloatArray) -> FloatArray:
+        """Return an action as close as may be to the last one, which it is from now on."""
+        if self.largest_change is not None and self._acted:
+            limited = action.copy()
+            for index, bins in self._numbers:
+                before = self._done[index]
+                if action[index] != bins.off and before != bins.off:
+                    low, high = before - self.largest_change, before + self.largest_change
+                    limited[index] = np.clip(action[index], low, high)
+            self.counters["limited"] += bool((limited != action).any())
+            action = limited
+        self._done = action
+        return action
 
     def _faded(self, action: FloatArray) -> FloatArray:
         faded = action.copy()

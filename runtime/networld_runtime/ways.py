@@ -54,6 +54,11 @@ class Plan:
 class Way(Protocol):
     """A way to choose an action; it holds graphs and settings and remembers nothing of a cell."""
 
+    @property
+    def elastic(self) -> bool:
+        """Whether it shortens what it does where time is short."""
+        ...
+
     def choose(
         self, now: Inputs, given: Given, noise: NoiseSource, last: Plan | None
     ) -> tuple[FloatArray, Plan | None]:
@@ -79,6 +84,8 @@ def make_way(bundle: Bundle, settings: PlannerSettings) -> Way:
 class _OnePass:
     """The policy's network reads the action from latent and mean field; it is what adapts."""
 
+    elastic = False
+
     def __init__(self, bundle: Bundle) -> None:
         self._policy = bundle.session("policy")
 
@@ -99,6 +106,8 @@ class _Stepwise:
         graph: The denoiser.
         rows: Plans that it takes, whether they are needed or not.
     """
+
+    elastic = True
 
     def __init__(self, bundle: Bundle, settings: PlannerSettings, graph: str, rows: int) -> None:
         self._settings = settings
@@ -157,6 +166,8 @@ class _Fused:
     Raises:
         ValueError: The solver's last step is not to the clean plan, which the graph takes for granted.
     """
+
+    elastic = False
 
     def __init__(self, bundle: Bundle, settings: PlannerSettings, graph: str) -> None:
         contract = bundle.contract

@@ -440,3 +440,59 @@ def test_a_disk_that_does_not_take_an_earlier_adapter_back(
     assert problem is not None
     assert "No space left on device" in problem
     assert not planner.adopted.any()  # the cell acts by the base all the same
+
+
+def test_a_planner_that_comes_back_acts_by_what_is_kept_and_not_by_what_it_had(
+    keeper: AdapterKeeper, config: Config, bundle: Bundle, planner: Any, contract: Contract
+) -> None:
+    """The bundle is changed, adapters are dropped, and the bundle is taken back."""
+    save_adapter(
+        config.state.directory / "adapter.safetensors", np.ones(7, dtype=np.float32), bundle
+    )
+    keeper.restore()
+    assert planner.adopted.all()
+    other = replace(bundle, digest="cd" * 32)
+    another: Any = Adopter(contract)
+    keeper.change_bundle(other, another)
+    assert keeper.drop() is None
+    keeper.change_bundle(bundle, planner)
+    assert not planner.adopted.any()
+    assert keeper.adapted is False
+
+
+def test_adapters_of_a_bundle_outlive_another_one(
+    keeper: AdapterKeeper,
+    bundle: Bundle,
+    planner: Any,
+    contract: Contract,
+    logs: list[EpisodeLog],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    train(keeper, logs, monkeypatch, accepted(bundle, keeper, 1.0))
+    other = replace(bundle, digest="cd" * 32)
+    another: Any = Adopter(contract)
+    keeper.change_bundle(other, another)
+    train(keeper, logs, monkeypatch, accepted(other, keeper, 2.0))
+    assert another.adopted[0] == 2
+    assert keeper.revert() is None  # of the other bundle there is no earlier one
+    assert not another.adopted.any()
+    keeper.change_bundle(bundle, planner)
+    assert planner.adopted[0] == 1
+    assert keeper.adapted
+
+
+def test_an_adapter_that_cannot_be_saved_is_not_acted_by(
+    keeper: AdapterKeeper,
+    bundle: Bundle,
+    planner: Any,
+    logs: list[EpisodeLog],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(keeper._history, "replace", full)
+    report = train(keeper, logs, monkeypatch, accepted(bundle, keeper, 1.0))
+    assert report["ok"] is False
+    assert keeper.adapted is False
+    assert planner.adopted is None

@@ -44,6 +44,7 @@ class StubPlanner:
 
     contract: Contract
     rung: str = PLAN
+    elastic: bool = False
     fallbacks: tuple[StubPlanner, ...] = ()
     sick: bool = False
     raises: bool = False

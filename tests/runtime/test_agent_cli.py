@@ -83,7 +83,12 @@ def test_no_broker_ends_with_5_and_names_the_address(
     text = f"broker = {{ port = {free_port}, connect_timeout_s = 0.2 }}\n"
     config_file.write_text(text + config_file.read_text())
     planner = SimpleNamespace(
-        contract=contract, rung="plan", fallbacks=(), provider="cpu", warm_up=lambda: None
+        contract=contract,
+        rung="plan",
+        elastic=False,
+        fallbacks=(),
+        provider="cpu",
+        warm_up=lambda: None,
     )
     bundle = SimpleNamespace(name="toy", version=1, digest="ab", contract=contract, couplings=1)
     monkeypatch.setattr(startup, "load_model", lambda _: (bundle, planner))

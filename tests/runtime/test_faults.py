@@ -58,7 +58,7 @@ def counters(drive: Drive) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("illness", "reason"), [("nan", "plan_not_allowed"), ("raises", "plan_raised")]
+    ("illness", "reason"), [("nan", "plan_not_finite"), ("raises", "plan_raised")]
 )
 def test_a_sick_model_gives_way_and_comes_back(
     tmp_path: Path, broker_port: int, contract: Contract, illness: str, reason: str
@@ -109,7 +109,8 @@ def test_observations_that_are_no_measurement(
             assert found["model_failures"] == {}
         else:
             assert answers == [well] * 3
-            assert found["model_failures"] == {"encode_not_finite": 3}
+            assert found["model_failures"] == {"observation_not_finite": 3}
+            assert found["ladder"]["level"] == 0  # the model is not to blame
             assert found["experience_slots"] == 0
 
 

@@ -34,6 +34,7 @@ class StubRung:
     contract: Contract
     rung: str
     clock: Clock
+    elastic: bool = False
     fallbacks: tuple[StubRung, ...] = ()
     takes_s: float = 0.0
     error: Exception | None = None
@@ -98,7 +99,7 @@ def a_cell(contract: Contract, monkeypatch: pytest.MonkeyPatch) -> Cell:
     clock = Clock()
     monkeypatch.setattr(ladder, "monotonic_s", lambda: clock.now_s)
     policy, short = (StubRung(contract, rung, clock) for rung in (POLICY, SHORT_PLAN))
-    plan = StubRung(contract, PLAN, clock, (short, policy))
+    plan = StubRung(contract, PLAN, clock, fallbacks=(short, policy))
     rungs = {PLAN: plan, SHORT_PLAN: short, POLICY: policy}
     return Cell(Ladder(plan, Shield(contract)), rungs, clock)
 
@@ -115,7 +116,7 @@ def test_a_sound_planner_acts_alone(cell: Cell) -> None:
     [
         (RuntimeError("broken"), POWER_DB[PLAN], "plan_raised"),
         (RunTerminatedError("ended"), POWER_DB[PLAN], "plan_late"),
-        (None, math.nan, "plan_not_allowed"),
+        (None, math.nan, "plan_not_finite"),
         (None, 1e9, "plan_not_allowed"),
     ],
 )
@@ -188,6 +189,55 @@ def test_a_sick_encoder_leaves_no_model(cell: Cell) -> None:
     cell.slot()
     assert cell.ladder.failures == {"encode_not_finite": 1}
     assert cell.ladder.slots == {RULE: 1}  # nothing was done yet that could be held
+
+
+def test_a_slot_without_a_measurement_is_no_fault_of_the_model(cell: Cell) -> None:
+    cell.slot()
+    for _ in range(200):
+        latent = cell.ladder.encode(np.full(6, np.nan, dtype=np.float32))
+        assert latent is None
+        cell.ladder.plan(latent, FIELD)
+    assert (cell.ladder.level, cell.ladder.slots_below) == (0, 0)
+    assert cell.ladder.failures == {"observation_not_finite": 200}
+    assert cell.slot() == POWER_DB[PLAN]
+
+
+def test_a_sick_encoder_is_no_reason_to_climb(cell: Cell) -> None:
+    cell.rungs[PLAN].encoded = math.nan
+    for _ in range(MOST_FAILURES * 3 + 20 * PATIENCE):
+        cell.slot()
+    assert cell.ladder.rung == HOLD
+    cell.rungs[PLAN].encoded = 0.0
+    for _ in range(3 * PATIENCE + 3):
+        cell.slot()
+    assert cell.ladder.level == 0  # not after thousands of slots
+
+
+def test_slots_in_which_the_planner_itself_did_not_act_are_counted(cell: Cell) -> None:
+    """Whatever stood in for it: that is what a bundle on probation is judged by."""
+    cell.slot()
+    cell.rungs[PLAN].error = RuntimeError()
+    for _ in range(500):
+        cell.slot()
+    assert cell.ladder.slots_below == 500
+
+
+def test_one_long_stall_costs_no_more_than_a_while(cell: Cell) -> None:
+    cell.rungs[PLAN].takes_s = 0.004
+    for _ in range(100):
+        cell.slot(0.02)
+    cell.ladder._takes[0].took(0.1)  # the computer stood still
+    slots = 0
+    while cell.slot(0.02) != POWER_DB[PLAN]:
+        slots += 1
+    assert slots <= MOST_FAILURES + PATIENCE
+
+
+def test_a_planner_that_shortens_itself_is_always_begun(cell: Cell) -> None:
+    cell.rungs[PLAN].elastic = True
+    cell.ladder._takes[0].took(0.1)
+    assert cell.slot(0.02) == POWER_DB[PLAN]
+    assert cell.ladder.failures == {}
 
 
 def test_what_will_not_be_done_in_time_is_not_begun(cell: Cell) -> None:

@@ -204,6 +204,27 @@ def test_another_bundle_under_the_same_path_is_refused(
     assert made.agent._planner is planner
 
 
+def test_a_bundle_that_was_changed_meanwhile_keeps_its_planner(
+    made: Made, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The new planner is of the bundle before: it must not come after the bundle's change."""
+    agent = made.agent
+    reloader = agent._reloader
+    assert reloader is not None
+    finish = reloader._finish
+
+    def changed_first() -> Any:
+        reloader.change_bundle(replace(agent.bundle, digest="cd" * 32))
+        return finish()
+
+    reloader._finish = changed_first  # type: ignore[method-assign]
+    planner = agent._planner
+    made.reload("planner.steps=1")
+    assert "the bundle was changed meanwhile" in caplog.text
+    assert agent._planner is planner
+    assert agent.counters()["reloads"] == {"refused": 1}
+
+
 def test_whatever_goes_wrong_the_loop_goes_on(
     made: Made, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

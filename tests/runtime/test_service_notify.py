@@ -133,16 +133,6 @@ def test_ready_stopping_and_status_arrive(manager: Manager) -> None:
     assert manager.next() == {"STOPPING": "1"}
 
 
-def test_reloading_carries_the_time_of_the_clock_that_systemd_compares(manager: Manager) -> None:
-    before_us = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
-    ServiceNotifier(manager.address).reloading()
-    after_us = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
-    came = manager.next()
-    assert came is not None
-    assert came["RELOADING"] == "1"
-    assert before_us <= int(came["MONOTONIC_USEC"]) <= after_us
-
-
 def test_alive_is_said_once_in_half_the_watchdogs_time(manager: Manager) -> None:
     notifier = ServiceNotifier(manager.address, watchdog_s=3600)
     asked: list[int] = []
@@ -194,7 +184,6 @@ def test_without_a_manager_every_call_does_nothing(environment: dict[str, str]) 
         notifier.status("a")
         notifier.ready("b")
         notifier.alive(lambda: "c")
-        notifier.reloading()
         notifier.stopping()
 
 

@@ -92,6 +92,15 @@ def test_what_is_held_fades_to_the_safe_action(contract: Contract, value_db: flo
     assert shield.hold(None)[0] == first
 
 
+def test_what_is_held_and_what_is_safe_changes_no_faster(contract: Contract) -> None:
+    shield = Shield(contract, 1.0)
+    passed_db(shield, 0.0)
+    values_db = [0.0, *(float(shield.hold(None)[0][0]) for _ in range(LONGEST_HOLD_SLOTS + 12))]
+    assert np.abs(np.diff(values_db)).max() <= 1 + 1e-5
+    assert values_db[-1] == contract.safe_action[0]
+    assert passed_db(shield, 0.0) == contract.safe_action[0] + 1
+
+
 def test_before_the_first_action_there_is_nothing_to_hold(contract: Contract) -> None:
     action, held = Shield(contract).hold(None)
     assert (action.tolist(), held) == (list(contract.safe_action), False)

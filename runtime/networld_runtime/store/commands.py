@@ -17,7 +17,7 @@ from networld_runtime.store.record import Record
 
 def run(options: argparse.Namespace) -> int:
     """Carry out one of the sub-commands; return 0."""
-    config = load_config(options.config)
+    config = load_config(options.config, options.changes)
     keyed = open_store(config)
     if options.action == "install":
         _install(options, config, keyed)

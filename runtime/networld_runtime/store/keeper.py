@@ -81,8 +81,10 @@ class BundleKeeper:
         self._before: Model | None = None
         self._probation: Probation | None = None
         self._refused: set[str] = set()
+        self._failed: set[str] = set()  # on probation, with nothing to go back to
         self._work: _Work[Any] | None = None
         self._finish: Callable[[_Work[Any]], Change | None] | None = None
+        self._unnoted: tuple[str, str] | None = None
         self._stamp: tuple[int, int] | None = None
         self._look_s = self._settle_s = 0.0
         self._counted = (0, 0, 0)
@@ -91,9 +93,11 @@ class BundleKeeper:
 
     @property
     def state(self) -> str:
-        """What is said of the bundle: `fixed`, `proven` or `probation`."""
+        """What is said of the bundle: `fixed`, `proven`, `probation` or `failed`."""
         if self._store is None:
             return "fixed"
+        if self._running[0].digest in self._failed:
+            return "failed"
         return "proven" if self._probation is None else "probation"
 
     def poll(self, slots: int, missed: int, failures: int) -> Change | None:
@@ -102,7 +106,7 @@ class BundleKeeper:
         Args:
             slots: Slots since the cell started.
             missed: Deadlines missed in them.
-            failures: Failures of the model in them.
+            failures: Slots in them in which something else stood in for the planner.
 
         Returns:
             What has happened, None if nothing.
@@ -116,13 +120,15 @@ class BundleKeeper:
             work, finish = self._work, self._finish
             self._work = self._finish = None
             return finish(work)
-        if self._probation is not None and monotonic_s() >= self._settle_s:
-            if self._probation.failed:
+        if monotonic_s() >= self._settle_s:
+            if self._unnoted is not None:
+                self._note(self._store, *self._unnoted)
+            elif self._probation is not None and self._probation.failed:
                 return self._take_back(self._store, self._probation)
-            if self._probation.passed:
+            elif self._probation is not None and self._probation.passed:
                 self._commit(self._store, self._probation)
-                return None
-        self._look(self._store)
+        if self._work is None:
+            self._look(self._store)
         return None
 
     def go_on_with(self, config: Config, planner: PlannerLike | None) -> None:
@@ -186,10 +192,17 @@ class BundleKeeper:
             if record.on_probation != (self._probation is not None):
                 self._begin_probation(store)  # activated once more, or settled by somebody else
             return
-        if digest is None or digest in self._refused:
+        if digest is None or digest in self._refused or self._unnoted is not None:
             return
         self._refused.add(digest)  # until it is loaded: it is tried once
-        self._begin(lambda: self._load(store, digest), lambda work: self._adopt(digest, work))
+        self._begin_load(store, digest)
+
+    def _begin_load(self, store: Store, digest: str) -> None:
+        config = self._config
+        self._begin(
+            lambda: self._load(store, digest, config),
+            lambda work: self._adopt(digest, work, config),
+        )
 
     def _begin(
         self, function: Callable[[], Any], finish: Callable[[_Work[Any]], Change | None]
@@ -197,7 +210,7 @@ class BundleKeeper:
         self._finish = finish
         self._work = _Work(function)
 
-    def _load(self, store: Store, digest: str) -> Model:
+    def _load(self, store: Store, digest: str, config: Config) -> Model:
         """Load and warm a bundle, in the thread; it is taken back where that fails.
 
         Raises:
@@ -207,9 +220,9 @@ class BundleKeeper:
         if record.current != digest:
             raise BundleError(str(store.path), f"bundle {digest[:12]} is not in use any more")
         try:
-            keys = open_store(self._config).keys
+            keys = open_store(config).keys
             bundle, planner = activation.load(
-                store, digest, keys, lambda path: build_model(self._config, path)
+                store, digest, keys, lambda path: build_model(config, path)
             )
             planner.warm_up()
         except Exception as error:
@@ -224,8 +237,11 @@ class BundleKeeper:
         running = self._running[0]
         return (bundle.contract, bundle.couplings) == (running.contract, running.couplings)
 
-    def _adopt(self, digest: str, work: _Work[Model]) -> Change:
-        """Hand over what was loaded, or say why not."""
+    def _adopt(self, digest: str, work: _Work[Model], config: Config) -> Change | None:
+        """Hand over what was loaded, or say why not; load it again if it is to plan otherwise by now."""
+        if self._store is not None and self._config.planner != config.planner:
+            self._begin_load(self._store, digest)
+            return None
         if work.result is None:
             _log.error("bundle %s is not used: %s", digest[:12], _text(work.error))
             return Change(self._report("refused", digest, _text(work.error)))
@@ -249,15 +265,16 @@ class BundleKeeper:
         self._refused.add(failed)
         if model is not None:
             self._running = model
-            self._begin(lambda: activation.take_back(store, failed, reason), self._taken_back)
+            self._note(store, failed, reason)
             return Change(self._report("taken back", failed, reason), model)
 
         def finish(work: _Work[bool]) -> Change | None:
-            self._taken_back(work)
             if work.error is not None:
+                _log.error("what was taken back cannot be noted: %s", _text(work.error))
                 self._probation, self._settle_s = probation, monotonic_s() + RETRY_S
                 return None
             if not work.result:
+                self._failed.add(failed)
                 return Change(self._report("failed", failed, f"{reason}; no bundle to go back to"))
             self._stamp = None  # look again: what is in use now is loaded
             return Change(self._report("taken back", failed, reason))
@@ -265,9 +282,17 @@ class BundleKeeper:
         self._begin(lambda: activation.take_back(store, failed, reason), finish)
         return None
 
-    def _taken_back(self, work: _Work[bool]) -> None:
-        if work.error is not None:
-            _log.error("what was taken back cannot be noted: %s", _text(work.error))
+    def _note(self, store: Store, failed: str, reason: str) -> None:
+        """Write down that a bundle was taken back; a full disk may take it later."""
+
+        def finish(work: _Work[bool]) -> Change | None:
+            if work.error is not None:
+                _log.error("what was taken back cannot be noted: %s", _text(work.error))
+                self._unnoted, self._settle_s = (failed, reason), monotonic_s() + RETRY_S
+            return None
+
+        self._unnoted = None
+        self._begin(lambda: activation.take_back(store, failed, reason), finish)
 
     def _commit(self, store: Store, probation: Probation) -> None:
         bundle = self._running[0]

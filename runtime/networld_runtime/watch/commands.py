@@ -47,7 +47,7 @@ def show_status(options: argparse.Namespace) -> int:
     from networld_runtime.config_reader import load_config  # noqa: PLC0415
     from networld_runtime.watch.query import ask_for_status, summary  # noqa: PLC0415
 
-    status = ask_for_status(load_config(options.config).watch)
+    status = ask_for_status(load_config(options.config, options.changes).watch)
     print(json.dumps(status, indent=2, sort_keys=True) if options.json else summary(status))
     return ExitCode.SUCCESS if status["ready"] else ExitCode.NOT_READY
 
@@ -57,7 +57,7 @@ def make_diagnostics(options: argparse.Namespace) -> int:
     from networld_runtime.config_reader import load_config  # noqa: PLC0415
     from networld_runtime.watch.diagnostics import write_diagnostics  # noqa: PLC0415
 
-    names = write_diagnostics(load_config(options.config), options.output)
+    names = write_diagnostics(load_config(options.config, options.changes), options.output)
     print(f"{options.output}: {', '.join(names)}; look through it before you send it")
     return ExitCode.SUCCESS
 

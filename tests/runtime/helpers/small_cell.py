@@ -45,6 +45,7 @@ class FormulaPlanner:
     contract: Contract
     sick: bool = False
     rung: str = PLAN
+    elastic: bool = False
     fallbacks: tuple[FormulaPlanner, ...] = ()
 
     def encode(self, observation: FloatArray) -> FloatArray:

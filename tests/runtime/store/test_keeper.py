@@ -13,6 +13,7 @@ from store_cell import StoreCell
 
 from networld_runtime.bundle import Bundle
 from networld_runtime.contract import Contract
+from networld_runtime.errors import BundleError
 from networld_runtime.planner import Planner
 from networld_runtime.startup import build_model, start_model
 from networld_runtime.store import activation, keeper
@@ -161,6 +162,36 @@ def test_a_probation_goes_on_after_a_restart_and_the_way_back_is_loaded(cell: St
     assert cell.record.current == first
 
 
+def test_what_cannot_be_noted_is_noted_later(
+    cell: StoreCell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk must not bring a failed bundle back at the next start."""
+    first = cell.use(1)
+    slots = Slots(cell)
+    second = cell.use(2, proven=False)
+    slots.until("activated")
+    take_back, asked = activation.take_back, []
+
+    def full_at_first(*values: Any) -> Any:
+        asked.append(values)
+        if len(asked) == 1:
+            raise BundleError("store", "cannot be written (No space left on device)")
+        return take_back(*values)
+
+    monkeypatch.setattr(activation, "take_back", full_at_first)
+    monkeypatch.setattr(keeper, "RETRY_S", 0.05)
+    slots.until("taken back", failures=1)
+    assert slots.bundle.digest == first
+    deadline_s = time.monotonic() + 30
+    while cell.record.current != first:
+        assert time.monotonic() < deadline_s
+        slots.go()
+        time.sleep(0.01)
+    assert len(asked) == 2
+    assert second in cell.record.failed
+    assert slots.bundle.digest == first
+
+
 def test_the_only_bundle_goes_on_however_bad_it_is(cell: StoreCell) -> None:
     only = cell.use(1, proven=False)
     slots = Slots(cell)
@@ -168,6 +199,7 @@ def test_the_only_bundle_goes_on_however_bad_it_is(cell: StoreCell) -> None:
     assert change.report["problem"].endswith("no bundle to go back to")
     assert [slots.go(failures=1) for _ in range(30)] == [None] * 30
     assert slots.bundle.digest == only
+    assert slots.keeper.state == "failed"
 
 
 def test_a_bundle_that_does_not_load_is_never_handed_over(cell: StoreCell) -> None:
