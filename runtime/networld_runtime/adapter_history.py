@@ -61,7 +61,7 @@ class AdapterHistory:
 
     def newest(self, bundle: Bundle) -> tuple[FloatArray | None, str]:
         """Return the newest adapter of a bundle, and why newer ones are not taken."""
-        objections = []
+        objections: list[str] = []
         for path in (self.current, *reversed(self.files())):
             if path.exists():
                 try:

@@ -56,9 +56,9 @@ def run(options: argparse.Namespace) -> int:
         signal.signal(number, lambda *_: agent.stop())
     try:
         agent.start()
-        ready = {"event": "ready", "site": config.cell.site, "cell": config.cell.name}
-        ready |= {"time": utc_text(), "level": "info", "epoch": agent.epoch}
-        print(json.dumps(ready), flush=True)
+        ready = {"time": utc_text(), "level": "info", "event": "ready", "epoch": agent.epoch}
+        who = {"site": config.cell.site, "cell": config.cell.name}
+        print(json.dumps({**ready, **who}), flush=True)
         notifier.ready("waiting for the radio")
         agent.run()
     finally:

@@ -83,7 +83,11 @@ def test_the_command_writes_everything(tmp_path: Path, monkeypatch: pytest.Monke
     command = ["bench", "--bundle", str(SHIPPED), "--task", "power", "--quick"]
     command += ["--output", str(files["html"]), "--json", str(files["json"])]
     assert cli.main([*command, "--csv", str(files["csv"]), "--picture", str(files["png"])]) == 0
-    assert files["csv"].read_text().startswith("task,form,variant,k,candidates,threads,pace_ms,")
+    assert (
+        files["csv"]
+        .read_text()
+        .startswith("task,form,variant,k,candidates,provider,threads,pace_ms,")
+    )
     assert files["png"].read_bytes().startswith(b"\x89PNG")
     assert "mppi" in files["html"].read_text()
     assert "mppi" in files["json"].read_text()

@@ -292,7 +292,10 @@ def test_action_that_is_not_allowed_is_held_back(
         monkeypatch.setattr(site.planners["a"], "plan", lambda *_, answer=decision: answer)
         site.slot(slot)
         assert site.actions["a"].action == -10
-    assert site.agents["a"].counters()["model_failures"] == {"plan_not_allowed": 3}
+    assert site.agents["a"].counters()["model_failures"] == {
+        "plan_not_finite": 1,
+        "plan_not_allowed": 2,
+    }
 
 
 @pytest.mark.parametrize(
@@ -302,8 +305,8 @@ def test_action_that_is_not_allowed_is_held_back(
         ([-5.0, -5.0], "plan_not_allowed"),
         ([[-5.0]], "plan_not_allowed"),
         ([], "plan_not_allowed"),
-        (None, "plan_not_allowed"),
-        (np.array([1e300]), "plan_not_allowed"),
+        (None, "plan_not_finite"),
+        (np.array([1e300]), "plan_not_finite"),
         ("loud", "plan_raised"),
         ([[-5.0], []], "plan_raised"),
         ({}, "plan_raised"),

@@ -97,10 +97,10 @@ def test_new_planner_goes_on_with_the_adapter_and_the_held_action(
     adapter = np.linspace(-1, 1, made.toy.adapter_size, dtype=np.float32)
     agent._keeper._adopt(adapter)
     agent.tick(observation(contract, 1))
-    held, failures = agent._ladder.shield._last, agent._ladder.failures
+    held, failures = agent._ladder.shield._held, agent._ladder.failures
     assert held.shape == (1,)
     made.reload("planner.mode=policy", "planner.seed=3")
-    assert agent._ladder.shield._last is held
+    assert agent._ladder.shield._held is held
     agent.tick(observation(contract, 2))
     (call,) = made.toy.calls("policy")[-1:]
     np.testing.assert_array_equal(call["in_adapter"], adapter)
