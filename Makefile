@@ -80,7 +80,7 @@ unit: setup
 	$(BIN)/pytest --numprocesses 2
 
 test-minimum: $(MINIMUM)/.installed
-	$(MINIMUM)/bin/pytest tests/runtime
+	$(MINIMUM)/bin/pytest --numprocesses 2 tests/runtime
 
 # TorchRL and BenchMARL environments, and short trainings with IPPO, MAPPO and QMIX.
 test-baselines: $(BASELINES)/.installed

@@ -74,7 +74,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             capture_output=True,
             text=True,
             check=False,
-            timeout=300,
+            timeout=400,
         )
         assert done.returncode == 0, done.stderr
         told = {**json.loads(done.stdout), "folder": str(folder), "station": str(station)}

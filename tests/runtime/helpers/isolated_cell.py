@@ -34,7 +34,7 @@ from networld_runtime.topics import CellTopics
 PORT = 1883
 SLOTS = 200
 PATIENCE_S = 60.0
-TRAINING_S = 300.0
+TRAINING_S = 240.0
 """At idle priority it gets what busy tests beside it leave."""
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 0x1
 
