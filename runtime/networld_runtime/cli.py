@@ -31,10 +31,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     try:
         handler = _COMMANDS.get(options.command) or options.handler
-        return int(handler(options))
+        code = int(handler(options))
+        sys.stdout.flush()
+        return code
     except NetWorldError as error:
         print(error, file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:  # `| head`, say: who reads has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         return INTERRUPTED
 

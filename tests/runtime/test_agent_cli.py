@@ -96,6 +96,18 @@ def test_no_broker_ends_with_5_and_names_the_address(
     assert f"127.0.0.1:{free_port}: cannot connect" in capsys.readouterr().err
 
 
+def test_a_reader_that_has_enough_is_no_error() -> None:
+    command = [sys.executable, "-m", "networld_runtime.cli", "exit-codes"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.wait(30) == 0
+        assert process.stderr.read() == ""
+
+
 def test_interrupt_ends_with_130(config_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(_: object) -> None:
         raise KeyboardInterrupt
