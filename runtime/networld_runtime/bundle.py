@@ -128,6 +128,11 @@ class Bundle:
     version: int = 1
     golden: Golden | None = None
 
+    @property
+    def has_distilled(self) -> bool:
+        """Whether it can plan by the distilled denoiser."""
+        return set(DISTILLED_GRAPHS) <= self.graphs.keys()
+
     def session(self, graph: str) -> Session:
         """Load a graph, check its inputs and outputs and let it answer its golden vectors.
 

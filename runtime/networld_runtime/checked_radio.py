@@ -114,16 +114,7 @@ class CheckedRadio:
         message = decode_observation(payload, self._contract, self._coupling_shape)
         if (message.episode, message.slot) == self._last:
             raise MessageError("repeated", f"episode {message.episode}, slot {message.slot}")
-        return Observation(
-            message.episode,
-            message.slot,
-            message.values,
-            message.utility,
-            arrived_s,
-            arrived_s + message.answer_s,
-            message.mask,
-            message.coupling,
-        )
+        return Observation.of(message, arrived_s)
 
     def _count(self, reason: str, error: Exception) -> None:
         self._counted[reason] += 1

@@ -18,6 +18,7 @@ from networld_runtime.contract import BoolArray, Contract, FloatArray
 from networld_runtime.errors import ConfigError, MessageError
 from networld_runtime.radio_codec import (
     ActionMessage,
+    ObservationMessage,
     decode_observation,
     encode_action,
 )
@@ -52,6 +53,20 @@ class Observation:
     deadline_s: float
     mask: BoolArray | None = None
     coupling: FloatArray | None = None
+
+    @classmethod
+    def of(cls, message: ObservationMessage, arrived_s: float) -> Observation:
+        """Return what a radio measured, with the times of its arrival and of its deadline."""
+        return cls(
+            message.episode,
+            message.slot,
+            message.values,
+            message.utility,
+            arrived_s,
+            arrived_s + message.answer_s,
+            message.mask,
+            message.coupling,
+        )
 
 
 @dataclass(frozen=True)
@@ -153,16 +168,7 @@ class MqttRadio:
             return
         if (np.abs(self._contract.normalise(message.values)) >= CLIPPED_AT).any():
             self.counters["clipped"] += 1
-        observation = Observation(
-            message.episode,
-            message.slot,
-            message.values,
-            message.utility,
-            arrived_s,
-            arrived_s + message.answer_s,
-            message.mask,
-            message.coupling,
-        )
+        observation = Observation.of(message, arrived_s)
         with self._arrival:
             if (message.episode, message.slot) == self._last:
                 self.counters["rejected_repeated"] += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from networld_runtime.bundle import DISTILLED_GRAPHS, Bundle
+from networld_runtime.bundle import Bundle
 from networld_runtime.planner_settings import PlannerSettings
 
 PLAN, SHORT_PLAN, POLICY = "plan", "short-plan", "policy"
@@ -27,8 +27,11 @@ def rungs_below(settings: PlannerSettings, bundle: Bundle) -> Iterator[tuple[str
     """
     if rung_of(settings) == POLICY:
         return
-    distilled = set(DISTILLED_GRAPHS) <= bundle.graphs.keys()
-    if distilled and not settings.anytime and (settings.steps > 1 or settings.needs_full):
+    if (
+        bundle.has_distilled
+        and not settings.anytime
+        and (settings.steps > 1 or settings.needs_full)
+    ):
         denoiser = "distilled" if settings.needs_full else settings.denoiser
         yield SHORT_PLAN, replace(settings, denoiser=denoiser, steps=1, warm_start_level=0.0)
     yield POLICY, replace(settings, mode="policy", anytime=False)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
 
-from networld_runtime.bundle import DISTILLED_GRAPHS, FUSED_STEPS, HALF_GRAPHS, Bundle
+from networld_runtime.bundle import FUSED_STEPS, HALF_GRAPHS, Bundle
 from networld_runtime.planner_settings import PlannerSettings
 
 FULL_STEPS = (1, 2, 4, 10, 50)
@@ -137,7 +137,7 @@ def _full(bundle: Bundle, steps: Iterable[int]) -> Iterator[Case]:
 
 
 def _distilled(bundle: Bundle, steps: Iterable[int], candidates: Iterable[int]) -> Iterator[Case]:
-    if not set(DISTILLED_GRAPHS) <= bundle.graphs.keys():
+    if not bundle.has_distilled:
         return
     denoisers = ["distilled", "distilled-int8"]
     if set(HALF_GRAPHS) <= bundle.graphs.keys():

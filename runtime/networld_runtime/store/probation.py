@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Probation:
     """Counts the slots of a bundle that has yet to prove itself.
 
-    A slot is bad if its deadline was missed or the model failed in it.
+    A slot is bad if its deadline was missed or something else stood in for the planner.
 
     Attributes:
         slots: Slots that it must act in.
@@ -24,7 +24,7 @@ class Probation:
     bad: int = 0
 
     def count(self, slots: int, missed: int, failures: int) -> None:
-        """Count slots, and the deadlines missed and failures of the model in them."""
+        """Count slots, the deadlines missed in them, and those in which something else stood in."""
         self.seen += slots
         self.bad += min(slots, missed + failures)
 
