@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from networld_runtime import message
 from networld_runtime.bench.load import filled_inputs
 from networld_runtime.bundle import Bundle, load_bundle
+from networld_runtime.mesh import message
 from networld_runtime.planner import Planner
 from networld_runtime.planner_settings import DENOISERS, MODES, PlannerSettings
 

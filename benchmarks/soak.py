@@ -27,9 +27,9 @@ from networld_runtime.bench.machine import describe_machine
 from networld_runtime.bundle import Bundle, load_bundle
 from networld_runtime.config import BrokerConfig
 from networld_runtime.files import write_atomically
-from networld_runtime.mqtt_transport import MqttTransport
+from networld_runtime.mesh.mqtt_transport import MqttTransport
+from networld_runtime.mesh.topics import CellTopics
 from networld_runtime.radio_codec import ObservationMessage, encode_observation
-from networld_runtime.topics import CellTopics
 from networld_training.demo.brokers import open_broker
 from networld_training.progress import reporting
 

@@ -22,17 +22,17 @@ from networld_runtime.errors import ConfigError, MessageError
 from networld_runtime.experience import Experience
 from networld_runtime.ladder import Ladder
 from networld_runtime.log_book import LogBook
-from networld_runtime.message import MeanFieldMessage, encode
-from networld_runtime.neighbours import Neighbours
+from networld_runtime.mesh.message import MeanFieldMessage, encode
+from networld_runtime.mesh.neighbours import Neighbours
+from networld_runtime.mesh.topics import CellTopics
+from networld_runtime.mesh.transport import Transport
 from networld_runtime.planner_like import PlannerLike
 from networld_runtime.radio import Observation, Radio
-from networld_runtime.realtime import collect_garbage, monotonic_s, new_epoch_ms
+from networld_runtime.realtime import collect_garbage, monotonic_s, new_epoch
 from networld_runtime.reload import Reload, Reloader
 from networld_runtime.service_notify import ServiceNotifier
 from networld_runtime.shield import Shield
 from networld_runtime.store.keeper import BundleKeeper
-from networld_runtime.topics import CellTopics
-from networld_runtime.transport import Transport
 
 _log = logging.getLogger(__name__)
 
@@ -271,7 +271,7 @@ class Agent:
         try:
             self._epoch = next_epoch(self._config.state.directory)
         except ConfigError:  # a full disk must not stop the loop
-            self._epoch = new_epoch_ms(self._epoch)
+            self._epoch = new_epoch(self._epoch)
 
     def _tell(self, observation: Observation, latent: FloatArray | None) -> None:
         if latent is None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from networld_runtime.topics import NAME_PATTERN
+from networld_runtime.mesh.topics import NAME_PATTERN
 
 if TYPE_CHECKING:
     from networld_runtime.config_layers import Origin

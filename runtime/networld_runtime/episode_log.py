@@ -5,9 +5,9 @@ couplings, and T slots of a cell with n neighbours:
 
 | entry | type and limits | meaning |
 |---|---|---|
-| version | 1 | of this layout |
+| version | 2 | of this layout |
 | contract | 4 bytes | first bytes of `Contract.digest` |
-| epoch | integer, 0 to 2^64 - 1 | that of the sender's messages; logs of an older one mean nothing now |
+| epoch | integer, 0 to 2^32 - 1 | that of the sender's messages; logs of an older one mean nothing now |
 | episode | integer, 0 to 2^32 - 1 | number of the episode |
 | neighbours | bytes | names of the sender's neighbours, with commas between them; at most 6, each another |
 | slots | 4 T bytes | little-endian uint32, running slot numbers of the site, rising; T is 1 or more |
@@ -26,9 +26,9 @@ import numpy.typing as npt
 from networld_runtime.bundle import NEIGHBOURS
 from networld_runtime.contract import BoolArray, Contract, FloatArray
 from networld_runtime.errors import MessageError
-from networld_runtime.message import LARGEST_EPOCH_MS
+from networld_runtime.mesh.message import LARGEST_EPOCH
+from networld_runtime.mesh.topics import NAME_PATTERN
 from networld_runtime.radio_codec import LARGEST_EPISODE, LARGEST_VALUE
-from networld_runtime.topics import NAME_PATTERN
 from networld_runtime.wire import (
     check_integer,
     check_numbers,
@@ -38,7 +38,7 @@ from networld_runtime.wire import (
     unpack_message,
 )
 
-VERSION = 1
+VERSION = 2
 LARGEST_LOG_BYTES = 256 * 1024
 LARGEST_LOGS = 16
 """Episodes of a cell that are sent and kept at most."""
@@ -53,7 +53,7 @@ class EpisodeLog:
     """What a cell saw in `T` slots of an episode; some slots may be missing between them.
 
     Attributes:
-        epoch: Milliseconds; that of the sender's messages.
+        epoch: That of the sender's messages.
         episode: Number of the episode.
         neighbours: Names of the cell's neighbours `n`.
         slots: Running slot numbers of the site, rising `[T]`.
@@ -112,7 +112,7 @@ def decode_log(payload: bytes, contract: Contract, couplings: int) -> EpisodeLog
     """
     fields = unpack_message(payload, LARGEST_LOG_BYTES, VERSION, contract, _FIELDS)
     epoch, episode, *parts = fields
-    check_integer("epoch", epoch, LARGEST_EPOCH_MS)
+    check_integer("epoch", epoch, LARGEST_EPOCH)
     check_integer("episode", episode, LARGEST_EPISODE)
     if not all(isinstance(part, bytes) for part in parts):
         raise MessageError("malformed", "neighbours, slots or values are not bytes")

@@ -10,13 +10,12 @@ from pathlib import Path
 
 from networld_runtime.errors import ConfigError
 from networld_runtime.files import write_atomically
-from networld_runtime.realtime import new_epoch_ms
-
-LARGEST_STORED = 2**63
+from networld_runtime.mesh.message import LARGEST_EPOCH
+from networld_runtime.realtime import new_epoch
 
 
 def next_epoch(directory: Path) -> int:
-    """Return an epoch in milliseconds larger than all before, and keep it.
+    """Return an epoch in seconds larger than all before, and keep it.
 
     Creates the folder, readable by its owner only, if it is not there.
 
@@ -26,7 +25,7 @@ def next_epoch(directory: Path) -> int:
     file = directory / "epoch"
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        epoch = new_epoch_ms(_stored(file))
+        epoch = new_epoch(_stored(file))
         write_atomically(file, str(epoch).encode())
     except OSError as error:
         raise ConfigError(
@@ -40,4 +39,4 @@ def _stored(file: Path) -> int:
         epoch = int(file.read_bytes()[:20])
     except (FileNotFoundError, ValueError):
         return 0
-    return epoch if 0 < epoch < LARGEST_STORED else 0
+    return epoch if 0 < epoch < LARGEST_EPOCH else 0

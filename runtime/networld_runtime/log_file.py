@@ -18,7 +18,7 @@ from networld_runtime.episode_log import (
 )
 from networld_runtime.errors import DataError, MessageError
 from networld_runtime.files import write_atomically
-from networld_runtime.topics import NAME_PATTERN
+from networld_runtime.mesh.topics import NAME_PATTERN
 
 LARGEST_FILE_BYTES = 2 * STAR * LARGEST_LOGS * LARGEST_LOG_BYTES
 

@@ -16,6 +16,8 @@ import numpy as np
 
 from networld_runtime.contract import BoolArray, Contract, FloatArray
 from networld_runtime.errors import ConfigError, MessageError
+from networld_runtime.mesh.topics import CellTopics
+from networld_runtime.mesh.transport import Transport
 from networld_runtime.radio_codec import (
     ActionMessage,
     ObservationMessage,
@@ -23,8 +25,6 @@ from networld_runtime.radio_codec import (
     encode_action,
 )
 from networld_runtime.realtime import monotonic_s
-from networld_runtime.topics import CellTopics
-from networld_runtime.transport import Transport
 
 CLIPPED_AT = 1.5
 

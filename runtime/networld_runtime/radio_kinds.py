@@ -14,9 +14,9 @@ from networld_runtime.checked_radio import CheckedRadio
 from networld_runtime.config import MQTT, Config
 from networld_runtime.config_keys import origin_of
 from networld_runtime.errors import ConfigError, NetWorldError
+from networld_runtime.mesh.topics import CellTopics
+from networld_runtime.mesh.transport import Transport
 from networld_runtime.radio import MqttRadio, Radio, RadioSetup
-from networld_runtime.topics import CellTopics
-from networld_runtime.transport import Transport
 
 GROUP = "networld.radio"
 """Entry-point group: the kind of a radio, and what makes it."""

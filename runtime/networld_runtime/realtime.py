@@ -19,12 +19,12 @@ def monotonic_s() -> float:
     return time.monotonic()
 
 
-def new_epoch_ms(previous: int = 0) -> int:
-    """Return the wall clock in milliseconds, or one more than `previous` where that is later.
+def new_epoch(previous: int = 0) -> int:
+    """Return the wall clock in seconds, or one more than `previous` where that is later.
 
     A device without a battery-backed clock may boot in the past; its epochs must grow all the same.
     """
-    return max(time.time_ns() // 1_000_000, previous + 1)
+    return max(int(time.time()), previous + 1)
 
 
 def freeze_garbage_collection() -> None:

@@ -17,15 +17,15 @@ from networld_runtime.config import Config
 from networld_runtime.config_reader import load_config
 from networld_runtime.epoch import next_epoch
 from networld_runtime.errors import BrokerError, BundleError, ConfigError
-from networld_runtime.mqtt_transport import MqttTransport
+from networld_runtime.mesh.mqtt_transport import MqttTransport
+from networld_runtime.mesh.topics import CellTopics
+from networld_runtime.mesh.transport import LastWill, Transport
 from networld_runtime.planner import Planner
 from networld_runtime.radio_kinds import make_radio
 from networld_runtime.reload import Reloader
 from networld_runtime.report import state
 from networld_runtime.service_notify import ServiceNotifier
 from networld_runtime.startup import forgive_start, start_model
-from networld_runtime.topics import CellTopics
-from networld_runtime.transport import LastWill, Transport
 from networld_runtime.watch.log_lines import utc_text
 from networld_runtime.watch.running import Watchers
 

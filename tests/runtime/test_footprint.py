@@ -16,7 +16,8 @@ FORBIDDEN = {"torch", "onnx", "onnxscript", "networld_training", "networld_expor
 # The real command from its start through 20 slots, with a radio that needs no broker.
 SCRIPT = """
 import json, os, sys
-from networld_runtime import agent, cli, mqtt_transport, radio, realtime
+from networld_runtime import agent, cli, radio, realtime
+from networld_runtime.mesh import mqtt_transport
 import numpy as np
 
 def observe(self, timeout_s):

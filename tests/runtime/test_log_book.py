@@ -55,7 +55,7 @@ def test_an_older_epoch_is_stale_and_a_newer_one_starts_anew(contract: Contract)
 
 def test_garbage_is_counted_by_reason_and_never_raises(contract: Contract) -> None:
     book = LogBook(contract, COUPLINGS, ["b"], 100)
-    for garbage in (b"", bytes(300_000), b"\xc1", b"\x95\x02\x00\x00\x00\x00"):
+    for garbage in (b"", bytes(300_000), b"\xc1", b"\x95\x01\x00\x00\x00\x00"):
         book.receive("b", garbage)
     assert book.rejected() == {"b": {"size": 2, "malformed": 1, "version": 1}}
     assert held(book) == []

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from networld_runtime import two_hot
 from networld_runtime.contract import ActionBins, Contract
 from networld_runtime.errors import MessageError
+from networld_runtime.mesh.topics import CellTopics
+from networld_runtime.mesh.transport import MemoryBus, MemoryTransport
 from networld_runtime.radio import MqttRadio
 from networld_runtime.radio_codec import (
     ActionMessage,
@@ -25,8 +27,6 @@ from networld_runtime.radio_codec import (
     encode_action,
     encode_observation,
 )
-from networld_runtime.topics import CellTopics
-from networld_runtime.transport import MemoryBus, MemoryTransport
 
 REASONS = {"size", "malformed", "version", "contract", "range", "not_finite"}
 PROPERTY = settings(

@@ -13,9 +13,9 @@ from networld_runtime.checked_radio import CheckedRadio
 from networld_runtime.config import Config
 from networld_runtime.config_reader import load_config
 from networld_runtime.errors import ConfigError
+from networld_runtime.mesh.transport import MemoryBus, MemoryTransport
 from networld_runtime.radio import MqttRadio, Radio
 from networld_runtime.radio_kinds import make_radio
-from networld_runtime.transport import MemoryBus, MemoryTransport
 
 SOURCE = """
 from collections import Counter

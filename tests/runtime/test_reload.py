@@ -23,13 +23,13 @@ from networld_runtime.config import Config
 from networld_runtime.config_keys import LIVE
 from networld_runtime.config_reader import load_config
 from networld_runtime.contract import Contract
+from networld_runtime.mesh.topics import CellTopics
+from networld_runtime.mesh.transport import MemoryBus, MemoryTransport
 from networld_runtime.planner import Planner
 from networld_runtime.planner_settings import PlannerSettings
 from networld_runtime.radio import MqttRadio, Observation
 from networld_runtime.realtime import monotonic_s
 from networld_runtime.reload import Reload, Reloader
-from networld_runtime.topics import CellTopics
-from networld_runtime.transport import MemoryBus, MemoryTransport
 
 
 def poll(reloader: Reloader) -> Reload | None:

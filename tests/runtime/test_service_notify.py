@@ -23,7 +23,8 @@ CELL = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from networld_runtime import cli, mqtt_transport, radio, realtime
+from networld_runtime import cli, radio, realtime
+from networld_runtime.mesh import mqtt_transport
 
 folder = Path(sys.argv[1])
 

@@ -15,7 +15,7 @@ from networld_runtime.bench.energy import mean_power_w
 from networld_runtime.bench.load import adapting_process, filled_inputs, one_core
 from networld_runtime.bench.timing import time_work
 from networld_runtime.bundle import Bundle, load_bundle
-from networld_runtime.message import MeanFieldMessage, decode, encode
+from networld_runtime.mesh.message import MeanFieldMessage, decode, encode
 from networld_runtime.planner import Planner
 
 RUNS = 500

@@ -11,9 +11,9 @@ import numpy as np
 from networld_runtime.agent import Agent
 from networld_runtime.bundle import Bundle
 from networld_runtime.config import Config
+from networld_runtime.mesh.transport import Transport
 from networld_runtime.report import software_version
 from networld_runtime.sessions import runtime_version
-from networld_runtime.transport import Transport
 from networld_runtime.watch.log_lines import set_up
 from networld_runtime.watch.watch import Watch
 

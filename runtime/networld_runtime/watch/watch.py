@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from networld_runtime.config import Config
+from networld_runtime.mesh.transport import Transport
 from networld_runtime.realtime import monotonic_s
 from networld_runtime.report import software_version, to_bytes
-from networld_runtime.transport import Transport
 from networld_runtime.watch.log_lines import utc_text
 from networld_runtime.watch.presence import Presence
 from networld_runtime.watch.threads import running_threads

@@ -27,9 +27,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from networld_runtime.config import Config
 from networld_runtime.config_reader import load_config
+from networld_runtime.mesh.topics import CellTopics
 from networld_runtime.radio_codec import ObservationMessage, encode_observation
 from networld_runtime.startup import active_bundle
-from networld_runtime.topics import CellTopics
 
 PORT = 1883
 SLOTS = 200

@@ -19,9 +19,9 @@ import numpy as np
 
 from networld_runtime.bundle import Bundle
 from networld_runtime.config import BrokerConfig
-from networld_runtime.mqtt_transport import MqttTransport
+from networld_runtime.mesh.mqtt_transport import MqttTransport
+from networld_runtime.mesh.topics import CellTopics
 from networld_runtime.radio_codec import ObservationMessage, decode_action, encode_observation
-from networld_runtime.topics import CellTopics
 
 SHIPPED = Path(__file__).parents[3] / "bundles" / "networld"
 PATIENCE_S = 60.0

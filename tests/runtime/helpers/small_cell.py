@@ -14,16 +14,16 @@ from networld_runtime.bundle import Bundle
 from networld_runtime.config import Config
 from networld_runtime.config_reader import load_config
 from networld_runtime.contract import BoolArray, Contract, FloatArray
-from networld_runtime.message import MeanFieldMessage, encode
+from networld_runtime.mesh.message import MeanFieldMessage, encode
+from networld_runtime.mesh.topics import CellTopics
+from networld_runtime.mesh.transport import MemoryBus, MemoryTransport
 from networld_runtime.planner import Decision
 from networld_runtime.radio import Observation
 from networld_runtime.realtime import monotonic_s
 from networld_runtime.rungs import PLAN
-from networld_runtime.topics import CellTopics
-from networld_runtime.transport import MemoryBus, MemoryTransport
 from networld_runtime.watch.watch import Watch
 
-EPOCH = 1_790_000_000_000
+EPOCH = 1_790_000_000
 DIGEST = "ab" * 32
 TEXT = """
 [cell]

@@ -19,10 +19,10 @@ from store_cell import StoreCell
 from networld_runtime.adaptation import save_adapter
 from networld_runtime.bundle import load_bundle
 from networld_runtime.config import BrokerConfig
-from networld_runtime.mqtt_transport import MqttTransport
+from networld_runtime.mesh.mqtt_transport import MqttTransport
+from networld_runtime.mesh.topics import CellTopics
 from networld_runtime.radio_codec import ObservationMessage, decode_action, encode_observation
 from networld_runtime.store import activation
-from networld_runtime.topics import CellTopics
 
 PATIENCE_S = 60.0
 COMMAND = (sys.executable, "-m", "networld_runtime.cli")

@@ -21,7 +21,7 @@ from small_cell import small_config
 from networld_runtime import cli
 from networld_runtime.config import BrokerConfig
 from networld_runtime.errors import ConfigError
-from networld_runtime.mqtt_transport import MqttTransport
+from networld_runtime.mesh.mqtt_transport import MqttTransport
 from networld_runtime.watch.threads import UNKNOWN
 
 SHIPPED = Path(__file__).parents[3] / "bundles" / "networld"

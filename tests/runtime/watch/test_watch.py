@@ -12,7 +12,7 @@ import pytest
 from small_cell import SmallCell, small_config
 
 from networld_runtime.contract import Contract
-from networld_runtime.transport import MemoryTransport
+from networld_runtime.mesh.transport import MemoryTransport
 from networld_runtime.watch.presence import Presence
 from networld_runtime.watch.threads import UNKNOWN, purpose_of
 from networld_runtime.watch.watch import LIVE_S, SNAPSHOT_S, STATUS_S, Watch

@@ -126,7 +126,7 @@ def test_whole_demonstration(task: str, tmp_path: Path) -> None:
     assert messages["sent"] > 0.8 * CELLS * SLOTS * (2 * EPISODES + 1)
     assert messages["expected"] == 6 * messages["sent"]
     assert messages["received"] > 0.99 * messages["expected"]
-    assert messages["payload_bytes"]["max"] <= 41
+    assert messages["payload_bytes"]["max"] <= 37
     assert 0 < data["plan_ms"]["p50"] <= data["plan_ms"]["p99"]
     assert data["adaptation"]["accepted"] == 0  # too few slots to learn from
     assert data["lost_cells"] == {}

@@ -15,7 +15,7 @@ from amqtt.broker import Broker
 
 from networld_runtime.config import BrokerConfig
 from networld_runtime.errors import BrokerError
-from networld_runtime.mqtt_transport import MqttTransport
+from networld_runtime.mesh.mqtt_transport import MqttTransport
 from networld_training.demo import embedded_broker
 
 COMMAND = [sys.executable, "-m", "networld_training.demo.embedded_broker", "--port"]

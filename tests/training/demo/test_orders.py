@@ -7,8 +7,8 @@ import json
 import pytest
 
 from networld_runtime.errors import BrokerError
-from networld_runtime.topics import CellTopics
-from networld_runtime.transport import MemoryBus, MemoryTransport
+from networld_runtime.mesh.topics import CellTopics
+from networld_runtime.mesh.transport import MemoryBus, MemoryTransport
 from networld_training.demo import orders
 from networld_training.demo.orders import Orders
 

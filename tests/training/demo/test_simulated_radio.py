@@ -8,14 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from networld_runtime.mesh.topics import CellTopics
+from networld_runtime.mesh.transport import MemoryBus, MemoryTransport
 from networld_runtime.radio_codec import (
     ActionMessage,
     ObservationMessage,
     decode_observation,
     encode_action,
 )
-from networld_runtime.topics import CellTopics
-from networld_runtime.transport import MemoryBus, MemoryTransport
 from networld_training.data.behaviours import random_values
 from networld_training.demo.simulated_radio import SimulatedRadio, SlotReport
 from networld_training.tasks.base import Task

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from networld_runtime.message import MeanFieldMessage, encode
-from networld_runtime.neighbours import Neighbours
+from networld_runtime.mesh.message import MeanFieldMessage, encode
+from networld_runtime.mesh.neighbours import Neighbours
 from networld_training.evaluation.conditions import Conditions
 from networld_training.evaluation.mailbox import MAXIMUM_AGE_SLOTS, Mailbox
 from networld_training.radio.arrays import FloatArray

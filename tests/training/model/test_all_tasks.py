@@ -14,11 +14,11 @@ from networld_runtime.adaptation import AdaptationSettings, adapt_to_logs
 from networld_runtime.agent import Agent
 from networld_runtime.bundle import Bundle
 from networld_runtime.config_reader import load_config
+from networld_runtime.mesh.topics import CellTopics
+from networld_runtime.mesh.transport import MemoryBus, MemoryTransport
 from networld_runtime.planner import Planner
 from networld_runtime.planner_settings import PlannerSettings
 from networld_runtime.radio import MqttRadio
-from networld_runtime.topics import CellTopics
-from networld_runtime.transport import MemoryBus, MemoryTransport
 from networld_training.cli import main
 from networld_training.demo.cells import to_toml
 from networld_training.demo.simulated_radio import SimulatedRadio, SlotReport

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from networld_runtime.errors import ConfigError, DataError
-from networld_runtime.message import dequantise
-from networld_runtime.message import quantise as quantise_message
+from networld_runtime.mesh.message import dequantise
+from networld_runtime.mesh.message import quantise as quantise_message
 from networld_training.data.generate import Generation, GenerationSettings
 from networld_training.data.windows import WindowSampler
 from networld_training.model.checkpoint import FORMAT, load_checkpoint

@@ -11,7 +11,7 @@ from pathlib import Path
 from networld_runtime.bundle import Bundle
 from networld_runtime.config import BrokerConfig
 from networld_runtime.errors import BrokerError
-from networld_runtime.mqtt_transport import MqttTransport
+from networld_runtime.mesh.mqtt_transport import MqttTransport
 from networld_training.demo.brokers import Meeting, open_broker
 from networld_training.demo.cells import CellError, Cells
 from networld_training.demo.drops import DropResults, Watch

@@ -9,8 +9,8 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
-from networld_runtime.topics import CellTopics
-from networld_runtime.transport import Transport
+from networld_runtime.mesh.topics import CellTopics
+from networld_runtime.mesh.transport import Transport
 
 POLL_S = 0.05
 REPEAT_S = 3.0

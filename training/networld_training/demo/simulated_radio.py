@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from networld_runtime.contract import BoolArray, Contract, FloatArray
 from networld_runtime.errors import MessageError
+from networld_runtime.mesh.topics import CellTopics
+from networld_runtime.mesh.transport import Transport
 from networld_runtime.radio_codec import ObservationMessage, decode_action, encode_observation
-from networld_runtime.topics import CellTopics
-from networld_runtime.transport import Transport
 from networld_training.demo.slot_clock import SlotClock
 from networld_training.tasks.base import Task
 

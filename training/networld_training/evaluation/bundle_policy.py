@@ -10,8 +10,8 @@ import numpy as np
 from networld_runtime.bundle import Bundle, load_bundle
 from networld_runtime.contract import FloatArray
 from networld_runtime.errors import BundleError
-from networld_runtime.message import MeanFieldMessage, encode
-from networld_runtime.neighbours import Neighbours
+from networld_runtime.mesh.message import MeanFieldMessage, encode
+from networld_runtime.mesh.neighbours import Neighbours
 from networld_runtime.planner import Planner
 from networld_runtime.planner_settings import PlannerSettings
 from networld_training.tasks.base import Task

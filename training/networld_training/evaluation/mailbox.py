@@ -18,7 +18,7 @@ class Mailbox:
     """The messages of a batch of episodes.
 
     A message that is lost is replaced by the newest one of the same neighbour, if that is at most
-    `MAXIMUM_AGE_SLOTS` old, as `networld_runtime.neighbours` does.
+    `MAXIMUM_AGE_SLOTS` old, as `networld_runtime.mesh.neighbours` does.
 
     Args:
         conditions: How messages arrive.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from networld_runtime.message import STEPS
+from networld_runtime.mesh.message import STEPS
 
 
 def quantise(values: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from networld_runtime.contract import Feature
-from networld_runtime.message import dequantise, quantise
+from networld_runtime.mesh.message import dequantise, quantise
 from networld_training.radio.arrays import FloatArray, IntArray
 
 

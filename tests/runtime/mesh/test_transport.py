@@ -12,8 +12,9 @@ import pytest
 
 from networld_runtime.config import BrokerConfig
 from networld_runtime.errors import BrokerError, ConfigError
-from networld_runtime.mqtt_transport import MqttTransport
-from networld_runtime.transport import LastWill, MemoryBus, MemoryTransport
+from networld_runtime.mesh.mqtt_transport import MqttTransport
+from networld_runtime.mesh.topics import matches
+from networld_runtime.mesh.transport import LastWill, MemoryBus, MemoryTransport
 
 
 def _until(condition: Callable[[], object], seconds: float = 10) -> None:
@@ -258,3 +259,49 @@ def test_a_loss_and_a_return_are_told_once_however_many_attempts_fail(
         "lost the broker",
         "broker is back",
     ]
+
+
+def test_watchers_see_all_that_their_filter_matches() -> None:
+    bus = MemoryBus(retained={"a/old": b"0"})
+    seen: list[tuple[str, bytes, bool]] = []
+    watching, other = MemoryTransport(bus), MemoryTransport(bus)
+    watching.watch("a/#", lambda *values: seen.append(values))
+    watching.connect()
+    other.connect()
+    for topic in ("a/b", "b/b", "a/b/c"):
+        other.publish(topic, b"1")
+    assert seen == [("a/old", b"0", True), ("a/b", b"1", False), ("a/b/c", b"1", False)]
+
+
+def test_watchers_see_what_a_broker_brings(broker_port: int) -> None:
+    seen: list[tuple[str, bytes, bool]] = []
+    other = _connected(broker_port, "other")
+    other.publish("watched/x/old", b"0", reliable=True, retain=True)
+    watching = MqttTransport(BrokerConfig(port=broker_port), "watching")
+    watching.watch("watched/+/old", lambda *values: seen.append(values))
+    watching.connect()
+    _until(lambda: seen)
+    other.publish("watched/y/new", b"1", reliable=True)
+    other.publish("watched/y/old", b"2", reliable=True)
+    _until(lambda: len(seen) == 2)
+    assert seen == [("watched/x/old", b"0", True), ("watched/y/old", b"2", False)]
+    watching.close()
+    other.close()
+
+
+@pytest.mark.parametrize(
+    ("topic_filter", "topic", "expected"),
+    [
+        ("a/b", "a/b", True),
+        ("a/+", "a/b", True),
+        ("a/+", "a/b/c", False),
+        ("+/b", "a/b", True),
+        ("a/#", "a/b/c", True),
+        ("a/#", "a", True),
+        ("a/#", "b", False),
+        ("#", "a/b", True),
+        ("a/b/+", "a/b", False),
+    ],
+)
+def test_filters_match_as_brokers_match_them(topic_filter: str, topic: str, expected: bool) -> None:
+    assert matches(topic_filter, topic) is expected

@@ -17,9 +17,9 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from networld_runtime.episode_log import LARGEST_LOG_BYTES
-from networld_runtime.topics import CellTopics
+from networld_runtime.mesh.topics import CellTopics
 
-FOLDER = Path(__file__).parents[2] / "edge_configs" / "mosquitto"
+FOLDER = Path(__file__).parents[3] / "edge_configs" / "mosquitto"
 USERS = ("cell-0", "cell-1", "radio", "operator")
 PATIENCE_S = 20.0
 

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from networld_runtime.contract import Contract
 from networld_runtime.errors import MessageError
-from networld_runtime.message import MeanFieldMessage, decode, encode, quantise
+from networld_runtime.mesh.message import MeanFieldMessage, decode, encode, quantise
 
 REASONS = {"size", "malformed", "version", "contract", "range"}
 PROPERTY = settings(
     deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-EPOCH = 1_790_000_000_000
+EPOCH = 1_790_000_000
 
 
 def _message(slot: int = 7, utility: float | None = 2.5) -> MeanFieldMessage:
@@ -28,7 +28,7 @@ def _message(slot: int = 7, utility: float | None = 2.5) -> MeanFieldMessage:
 
 @PROPERTY
 @given(
-    st.integers(0, 2**64 - 1),
+    st.integers(0, 2**32 - 1),
     st.integers(0, 2**32 - 1),
     st.lists(st.floats(-1, 1, width=32), min_size=16, max_size=16),
     st.none() | st.floats(0, 10),
@@ -39,7 +39,7 @@ def test_round_trip_is_within_half_a_step(
     message = MeanFieldMessage(epoch, slot, np.array(values, dtype=np.float32), utility)
     payload = encode(message, contract)
     received = decode(payload, contract)
-    assert len(payload) <= 41
+    assert len(payload) <= 37
     assert (received.epoch, received.slot) == (epoch, slot)
     assert received.values.dtype == np.float32
     assert np.abs(received.values - message.values).max() <= 0.5 / 127 + 1e-6
@@ -47,6 +47,45 @@ def test_round_trip_is_within_half_a_step(
         assert received.utility is None
     else:
         assert received.utility == pytest.approx(utility, abs=10 * 0.5 / 254 + 1e-6)
+
+
+@PROPERTY
+@given(st.lists(st.floats(-1, 1, width=32), min_size=1, max_size=40), st.none() | st.floats(0, 10))
+def test_four_bits_are_half_as_long_and_within_half_a_step(
+    contract: Contract, values: list[float], utility: float | None
+) -> None:
+    small = replace(contract, latent_size=max(len(values), contract.latent_size))
+    small = replace(small, message_size=len(values))
+    message = MeanFieldMessage(EPOCH, 7, np.array(values, dtype=np.float32), utility)
+    payload = encode(message, small, bits=4)
+    received = decode(payload, small)
+    steps = 7 if len(values) >= 4 else 127
+    saved = len(values) // 2 if steps == 7 else 0
+    assert len(payload) == len(encode(message, small)) - saved
+    assert np.abs(received.values - message.values).max() <= 0.5 / steps + 1e-6
+    assert (received.utility is None) == (utility is None)
+    again = decode(encode(received, small, bits=4), small)
+    assert (again.values == received.values).all()
+
+
+def test_bytes_of_a_message_of_four_bits_are_fixed(contract: Contract) -> None:
+    values = np.array([1, -1, 0, 1 / 7, *[0] * 12], dtype=np.float32)
+    payload = encode(MeanFieldMessage(EPOCH, 5, values, 0.0), contract, bits=4)
+    tag = contract.digest()[:4].hex()
+    assert payload.hex() == f"9502c404{tag}ce6ab13b8005c4097901{'00' * 6}81"
+
+
+def test_four_bits_never_mean_minus_eight_nor_a_value_too_many(contract: Contract) -> None:
+    odd = replace(contract, message_size=15)
+    fields = msgpack.unpackb(encode(_message(), contract))
+    tag = odd.digest()[:4]
+    for wrong in (b"\x80" + bytes(7), b"\x08" + bytes(7), bytes(7) + b"\x01"):
+        with pytest.raises(MessageError) as caught:
+            decode(msgpack.packb([fields[0], tag, *fields[2:4], wrong]), odd)
+        assert caught.value.reason == "range"
+    assert decode(msgpack.packb([fields[0], tag, *fields[2:4], bytes(8)]), odd).values.shape == (
+        15,
+    )
 
 
 def test_quantising_twice_changes_nothing(contract: Contract) -> None:
@@ -60,8 +99,8 @@ def test_bytes_of_one_message_are_fixed(contract: Contract) -> None:
     payload = encode(_message(slot=70_000, utility=10.0), contract)
     tag = contract.digest()[:4].hex()
     body = quantise(np.linspace(-1, 1, 16)).tobytes().hex()
-    assert payload.hex() == f"9501c404{tag}cf000001a0c4506c00ce00011170c411{body}7f"
-    assert len(payload) == 41
+    assert payload.hex() == f"9502c404{tag}ce6ab13b80ce00011170c411{body}7f"
+    assert len(payload) == 37
 
 
 @PROPERTY
@@ -92,12 +131,13 @@ def test_mutants_are_read_as_valid_or_refused(
 @pytest.mark.parametrize(
     ("position", "value", "reason"),
     [
-        (0, 2, "version"),
+        (0, 1, "version"),
         (0, True, "version"),
         (0, None, "version"),
         (1, b"abcd", "contract"),
         (1, b"abc", "malformed"),
         (2, -1, "range"),
+        (2, 2**32, "range"),
         (2, True, "malformed"),
         (2, 1.0, "malformed"),
         (3, 2**32, "range"),
@@ -128,8 +168,8 @@ def test_wrong_field_is_refused(
         (b"\xdd\xff\xff\xff\xff", "malformed"),
         (b"\x91" * 400, "malformed"),
         (msgpack.packb({"a": 1}), "malformed"),
-        (msgpack.packb([1, "text", 0, 0, b""]), "malformed"),
-        (msgpack.packb([1, b"abcd", 0]), "malformed"),
+        (msgpack.packb([2, "text", 0, 0, b""]), "malformed"),
+        (msgpack.packb([2, b"abcd", 0]), "malformed"),
     ],
 )
 def test_wrong_payload_is_refused(contract: Contract, payload: bytes, reason: str) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from networld_runtime.contract import Contract, FloatArray
 from networld_runtime.errors import MessageError
-from networld_runtime.message import MeanFieldMessage, decode
+from networld_runtime.mesh.message import MeanFieldMessage, decode
 
 KEPT_MESSAGES = 4
 LARGEST_LEAD_SLOTS = 1000

@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import paho.mqtt.client as mqtt
@@ -19,7 +19,8 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from networld_runtime.config import BrokerConfig
 from networld_runtime.errors import BrokerError
-from networld_runtime.transport import Handler, LastWill
+from networld_runtime.mesh.topics import matches
+from networld_runtime.mesh.transport import Handler, LastWill, Watcher
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class MqttTransport:
         self._broker = broker
         self._handlers: dict[str, Handler] = {}
         self._fresh: set[str] = set()
+        self._watchers: dict[str, Watcher] = {}
         self._subscriptions: dict[str, int] = {}
         self._retained: dict[str, bytes] = {}
         self._unsent: dict[str, mqtt.MQTTMessageInfo] = {}
@@ -138,6 +140,13 @@ class MqttTransport:
         if self.connected and handlers:
             self._client.subscribe([(topic, quality) for topic in handlers])
 
+    def watch(self, topic_filter: str, watcher: Watcher) -> None:
+        """Call `watcher`, from the network thread, with all that a filter matches."""
+        self._watchers[topic_filter] = watcher
+        self._subscriptions[topic_filter] = 1
+        if self.connected:
+            self._client.subscribe(topic_filter, 1)
+
     def close(self) -> None:
         """Wait briefly for what must arrive, say goodbye and stop the network thread."""
         self._closing = True
@@ -202,18 +211,25 @@ class MqttTransport:
 
     def _on_message(self, client: mqtt.Client, userdata: Any, message: mqtt.MQTTMessage) -> None:
         del client, userdata
-        handler = self._handlers.get(message.topic)
+        topic, payload, retained = message.topic, bytes(message.payload), message.retain
+        for topic_filter, watcher in list(self._watchers.items()):
+            if matches(topic_filter, topic):
+                self._call(topic, watcher, topic, payload, retained)
+        handler = self._handlers.get(topic)
         if handler is None:
             return
-        if message.retain and message.topic in self._fresh:
+        if retained and topic in self._fresh:
             self.counters["retained"] += 1
             return
+        self._call(topic, handler, payload)
+
+    def _call(self, topic: str, function: Callable[..., None], *values: object) -> None:
         try:
-            handler(bytes(message.payload))
+            function(*values)
         except Exception:
             self.counters["handler_errors"] += 1
             if self.counters["handler_errors"] == 1:  # the counter tells of the others
-                _log.exception("handler of %s failed", message.topic)
+                _log.exception("handler of %s failed", topic)
 
     def _error(self, problem: str) -> BrokerError:
         address = f"{self._broker.host}:{self._broker.port}"

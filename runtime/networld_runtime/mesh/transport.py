@@ -7,7 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from networld_runtime.mesh.topics import matches
+
 Handler = Callable[[bytes], None]
+Watcher = Callable[[str, bytes, bool], None]
+"""Takes topic, payload and whether the broker had retained it."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,13 @@ class Transport(Protocol):
         """
         ...
 
+    def watch(self, topic_filter: str, watcher: Watcher) -> None:
+        """Call `watcher` with all that is published on topics that a filter with `+` and `#` matches.
+
+        For those who look on; a cell subscribes to the topics that it needs.
+        """
+        ...
+
     def close(self) -> None:
         """Send what is still to be sent, briefly, and leave; the last will is not published."""
         ...
@@ -112,6 +123,7 @@ class MemoryTransport:
         self._will = will
         self._handlers: dict[str, Handler] = {}
         self._fresh: set[str] = set()
+        self._watchers: dict[str, Watcher] = {}
 
     def connect(self) -> None:
         """Join the bus and receive what is retained on the subscribed topics."""
@@ -120,6 +132,8 @@ class MemoryTransport:
         self._bus.join(self)
         for topic in self._handlers:
             self._deliver_retained(topic)
+        for topic_filter in self._watchers:
+            self._show_retained(topic_filter)
 
     def publish(
         self, topic: str, payload: bytes, *, reliable: bool = False, retain: bool = False
@@ -144,13 +158,24 @@ class MemoryTransport:
             for topic in handlers:
                 self._deliver_retained(topic)
 
+    def watch(self, topic_filter: str, watcher: Watcher) -> None:
+        """Call `watcher` with all that a filter matches, with what is retained at once when connected."""
+        self._watchers[topic_filter] = watcher
+        if self.connected:
+            self._show_retained(topic_filter)
+
     def deliver(self, topic: str, payload: bytes) -> None:
-        """Hand a payload to the topic's handler, if there is one."""
+        """Hand a payload to the topic's handler, if there is one, and to all who watch."""
         handler = self._handlers.get(topic)
-        if handler is None:
-            return
+        if handler is not None:
+            self._call(handler, payload)
+        for topic_filter, watcher in list(self._watchers.items()):
+            if matches(topic_filter, topic):
+                self._call(watcher, topic, payload, False)
+
+    def _call(self, function: Callable[..., None], *values: object) -> None:
         try:
-            handler(payload)
+            function(*values)
         except Exception:
             self.counters["handler_errors"] += 1
 
@@ -172,3 +197,8 @@ class MemoryTransport:
             self.counters["retained"] += 1
         else:
             self.deliver(topic, self._bus.retained[topic])
+
+    def _show_retained(self, topic_filter: str) -> None:
+        for topic, payload in list(self._bus.retained.items()):
+            if matches(topic_filter, topic):
+                self._call(self._watchers[topic_filter], topic, payload, True)

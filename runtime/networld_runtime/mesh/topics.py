@@ -68,3 +68,14 @@ class CellTopics:
     def action(self) -> str:
         """What the cell decided, QoS 0."""
         return self._topic("action")
+
+
+def matches(topic_filter: str, topic: str) -> bool:
+    """Return whether an MQTT filter takes a topic: `+` is any one level, a last `#` all that follow."""
+    wanted, levels = topic_filter.split("/"), topic.split("/")
+    if wanted[-1] == "#":
+        wanted.pop()
+        levels = levels[: len(wanted)]
+    return len(wanted) == len(levels) and all(
+        one in ("+", level) for one, level in zip(wanted, levels, strict=True)
+    )

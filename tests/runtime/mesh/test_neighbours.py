@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from networld_runtime.contract import Contract
-from networld_runtime.message import MeanFieldMessage, encode
-from networld_runtime.neighbours import Neighbours
+from networld_runtime.mesh.message import MeanFieldMessage, encode
+from networld_runtime.mesh.neighbours import Neighbours
 
-EPOCH = 1_790_000_000_000
+EPOCH = 1_790_000_000
 
 
 class Clock:
@@ -123,7 +123,7 @@ def test_slot_of_the_far_future_does_not_lock_a_neighbour_out(contract: Contract
 
 def test_garbage_is_counted_by_reason_and_never_raises(contract: Contract) -> None:
     neighbours = Neighbours(contract, ["b"], 2)
-    for payload in (b"", b"\xff" * 600, b"\x00", b"\x95\x02\x00\x00\x00\x00"):
+    for payload in (b"", b"\xff" * 600, b"\x00", b"\x95\x01\x00\x00\x00\x00"):
         neighbours.receive("b", payload)
     assert neighbours.rejected() == {"b": {"size": 2, "malformed": 1, "version": 1}}
 
