@@ -110,15 +110,21 @@ class Agent:
     def run(self) -> None:
         """Go through slots until `stop` is called."""
         while not self._stopping:
-            observation = self._radio.observe(POLL_S)
+            observation = self.go_round(POLL_S)
             if observation is not None:
-                self.tick(observation)
                 collect_garbage(observation.slot)
-                self._heard_s = observation.arrived_s
-            self.attend()
-            # Also without an observation: a restart makes no radio speak. A call that hangs never gets here.
-            self._notifier.alive(self._status)
-            self.on_round()
+
+    def go_round(self, timeout_s: float) -> Observation | None:
+        """Act on the newest observation, if one comes in time, and attend to all else; return it."""
+        observation = self._radio.observe(timeout_s)
+        if observation is not None:
+            self.tick(observation)
+            self._heard_s = observation.arrived_s
+        self.attend()
+        # Also without an observation: a restart makes no radio speak. A call that hangs never gets here.
+        self._notifier.alive(self.status)
+        self.on_round()
+        return observation
 
     @property
     def epoch(self) -> int:
@@ -139,6 +145,16 @@ class Agent:
     def slot(self) -> int | None:
         """The slot that the loop is in or was in last, None before the first."""
         return self._slot
+
+    def request_reload(self) -> None:
+        """Have the configuration read again; may be called from a signal handler."""
+        if self._reloader is not None:
+            self._reloader.request()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to stop."""
+        return self._stopping
 
     def stop(self) -> None:
         """End `run` after the slot it is in; may be called from a signal handler."""
@@ -236,7 +252,8 @@ class Agent:
             self._planner = reload.planner
             self._ladder.go_on_with(reload.planner)
 
-    def _status(self) -> str:
+    def status(self) -> str:
+        """Return in a few words how it goes, for the service manager."""
         slots, missed = (self.statistics.counters[key] for key in ("slots", "deadlines_missed"))
         silent_s = monotonic_s() - self._heard_s
         silence = f"; the radio is silent for {silent_s:.0f} s" if silent_s > SILENT_S else ""

@@ -157,8 +157,22 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     run = _add_command(
-        commands, "run", "plan until SIGTERM or SIGINT", "networld-agent run --config cell.toml"
+        commands,
+        "run",
+        "plan until SIGTERM or SIGINT",
+        "networld-agent run --config cell.toml",
+        config=False,
     )
+    which = run.add_mutually_exclusive_group(required=True)
+    which.add_argument("--config", type=Path, metavar="FILE", help="the cell's TOML file")
+    which.add_argument(
+        "--cells",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="the TOML files of several cells, which share this process",
+    )
+    _add_changes(run)
     run.add_argument("--parent-pid", type=int, metavar="PID", help="stop when this parent is gone")
     run.add_argument("--core", type=int, metavar="N", help="run on this processor core only")
     check = _add_command(

@@ -1,4 +1,4 @@
-"""The cells: a configuration, a folder and a process for each of them."""
+"""The cells: a configuration and a folder for each, and the processes that they share."""
 
 from __future__ import annotations
 
@@ -48,15 +48,18 @@ class Cells:
         self.lost: dict[str, str] = {}
         """Cells whose process ended, with what is known about why."""
         self._processes: dict[str, Child] = {}
+        configs = {}
         for index, name in enumerate(self.names):
             home = folder / name
             home.mkdir(exist_ok=True)
-            config = home / "cell.toml"
+            configs[name] = home / "cell.toml"
             tables = _tables(settings, meeting, site, name, self.neighbours[name], index)
-            config.write_text(to_toml(tables), encoding="utf-8")
-            command = [sys.executable, "-m", "networld_runtime.cli", "run", "--config", str(config)]
-            command += ["--parent-pid", str(os.getpid())]
-            self._processes[name] = children.start(name, command, home / "log.txt")
+            configs[name].write_text(to_toml(tables), encoding="utf-8")
+        count = settings.process_count
+        for number in range(count):
+            names = self.names[number::count]  # neighbours are rarely in the same one
+            process = _start(children, names, [configs[name] for name in names])
+            self._processes.update(dict.fromkeys(names, process))
 
     @property
     def alive(self) -> tuple[str, ...]:
@@ -83,6 +86,14 @@ class Cells:
         """Return an error about one cell with the last lines of its log."""
         what = self.lost.get(name, "is not ready")
         return CellError(name, f"{what}; it said:\n{self._processes[name].log_tail()}")
+
+
+def _start(children: Children, names: Sequence[str], configs: Sequence[Path]) -> Child:
+    """Start the process of some cells; its log is in the folder of the first."""
+    command = [sys.executable, "-m", "networld_runtime.cli", "run"]
+    command += ["--config" if len(names) == 1 else "--cells", *map(str, configs)]
+    command += ["--parent-pid", str(os.getpid())]
+    return children.start(names[0], command, configs[0].parent / "log.txt")
 
 
 def to_toml(tables: dict[str, dict[str, Any]]) -> str:
