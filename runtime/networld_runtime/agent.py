@@ -216,6 +216,9 @@ class Agent:
             "messages_rejected": self._neighbours.rejected(),
             "message_bytes_received": self._neighbours.received_bytes,
             "message_ages_s": self._neighbours.ages_s(),
+            "message_ages_slots": {
+                str(age): count for age, count in sorted(self._neighbours.ages_slots.items())
+            },
             "neighbours_heard": len(self._neighbours.names) - len(self._neighbours.missing),
             "logs_rejected": self._book.rejected(),
             "ladder": {

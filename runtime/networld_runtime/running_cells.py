@@ -7,16 +7,16 @@ and the processor; everything else, connections and state folders among it, each
 from __future__ import annotations
 
 import argparse
-import logging
 import signal
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from functools import partial
+from heapq import heappop, heappush
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
-from networld_runtime import realtime
 from networld_runtime.agent import POLL_S, Agent
 from networld_runtime.bundle import Bundle
 from networld_runtime.config import Config
@@ -24,16 +24,15 @@ from networld_runtime.config_reader import load_config
 from networld_runtime.errors import ConfigError
 from networld_runtime.planner import Planner
 from networld_runtime.radio import MqttRadio
+from networld_runtime.realtime import collect_garbage, freeze_garbage_collection, monotonic_s
 from networld_runtime.running_cell import end_start, make_cell, say_ready, settle
 from networld_runtime.service_notify import ServiceNotifier
 from networld_runtime.startup import load_model
 from networld_runtime.watch.log_lines import set_up
 from networld_runtime.watch.running import Watchers
 
-_log = logging.getLogger(__name__)
-
 UNTOLD_POLL_S = 0.001
-"""How long the loop sleeps where a radio does not tell that it has something."""
+"""How often a radio is asked that tells neither that it has something nor when it will have."""
 
 
 _OWN: dict[str, Callable[[Config], str]] = {
@@ -45,7 +44,7 @@ _OWN: dict[str, Callable[[Config], str]] = {
 
 
 class Crew:
-    """The loop of several cells: who has an observation acts, the one whose deadline is nearest first.
+    """The loop of several cells: the one whose observation is there acts; now and then all are attended to.
 
     Args:
         agents: The cells.
@@ -57,30 +56,63 @@ class Crew:
         """The cell whose turn it is."""
         self._agents = list(agents)
         self._notifier = notifier
-        self._arrival = threading.Event()
-        self._tell_all = True
-        for agent in agents:
+        self._arrived: SimpleQueue[int] = SimpleQueue()
+        self._due: list[tuple[float, int]] = []
+        for index, agent in enumerate(agents):
             if isinstance(agent.radio, MqttRadio):
-                agent.radio.on_arrival = self._arrival.set
+                agent.radio.on_arrival = partial(self._arrived.put, index)
             else:
-                self._tell_all = False
+                self._schedule(index)
 
     def run(self) -> None:
         """Go through slots until every cell has been told to stop."""
-        rounds = 0
-        while working := [agent for agent in self._agents if not agent.stopping]:
-            self._arrival.clear()
-            acted = False
-            for agent in working:
-                self.acting = agent
-                acted |= agent.go_round(0) is not None
-            self.acting = None
-            self._notifier.alive(lambda: f"{len(working)} cells; the first: {working[0].status()}")
-            if acted:
-                rounds += 1
-                realtime.collect_garbage(rounds)
-            else:
-                self._arrival.wait(POLL_S if self._tell_all else UNTOLD_POLL_S)
+        acted, rounds, all_s = 0, 0, 0.0
+        while not all(agent.stopping for agent in self._agents):
+            now_s = monotonic_s()
+            if now_s >= all_s:
+                all_s = now_s + POLL_S
+                for agent in self._agents:
+                    self._turn(agent)
+                self._notifier.alive(self._status)
+            index = self._next(all_s)
+            if index is None:
+                continue
+            agent = self._agents[index]
+            acted += self._turn(agent)
+            if not isinstance(agent.radio, MqttRadio):
+                self._schedule(index)
+            if acted >= len(self._agents):
+                acted, rounds = 0, rounds + 1
+                collect_garbage(rounds)
+
+    def _turn(self, agent: Agent) -> bool:
+        """Let a cell act if it has something to act on; return whether it did."""
+        if agent.stopping:
+            return False
+        self.acting = agent
+        acted = agent.go_round(0) is not None
+        self.acting = None
+        return acted
+
+    def _next(self, until_s: float) -> int | None:
+        """Return which cell may have something to act on; None if none has until `until_s`."""
+        if self._due:
+            until_s = min(until_s, self._due[0][0])
+        with suppress(Empty):
+            return self._arrived.get(timeout=max(until_s - monotonic_s(), 0))
+        if not self._due or self._due[0][0] > monotonic_s():
+            return None
+        return heappop(self._due)[1]
+
+    def _schedule(self, index: int) -> None:
+        """Note when to ask the radio of a cell that does not call us."""
+        due_s = getattr(self._agents[index].radio, "due_s", None)
+        now_s = monotonic_s()
+        heappush(self._due, (now_s + UNTOLD_POLL_S if due_s is None else max(due_s, now_s), index))
+
+    def _status(self) -> str:
+        working = [agent for agent in self._agents if not agent.stopping]
+        return f"{len(working)} cells; the first: {working[0].status()}" if working else "stopping"
 
 
 def run(options: argparse.Namespace) -> int:
@@ -110,7 +142,7 @@ def run(options: argparse.Namespace) -> int:
         notifier.status("connecting to the broker")
         for transport in transports:
             transport.connect()
-        realtime.freeze_garbage_collection()
+        freeze_garbage_collection()
         start.pop_all()
     crew = Crew(list(cells), notifier)
     handler.context = lambda: {} if crew.acting is None else cells[crew.acting].context()

@@ -72,6 +72,8 @@ class Neighbours:
         self._own_slot: int | None = None
         self.missing: tuple[str, ...] = self.names
         """Neighbours that the last `mean_field` did without."""
+        self.ages_slots: Counter[int] = Counter()
+        """How old, in slots, the messages were that mean fields were made of."""
 
     def limit_age(self, maximum_age_slots: int) -> None:
         """Use messages up to this age from now on.
@@ -134,11 +136,13 @@ class Neighbours:
         now_s = self._clock()
         with self._lock:
             self._own_slot = slot
-            usable = {
-                name: values
+            used = {
+                name: message
                 for name, neighbour in self._neighbours.items()
-                if (values := self._values(neighbour, slot, now_s)) is not None
+                if (message := self._usable(neighbour, slot, now_s)) is not None
             }
+        usable = {name: message.values for name, message in used.items()}
+        self.ages_slots.update(slot - message.slot for message in used.values())
         self.missing = tuple(name for name in self.names if name not in usable)
         result = np.zeros(self._contract.mean_field_size, dtype=np.float32)
         if usable:
@@ -180,10 +184,10 @@ class Neighbours:
             return "ahead"
         return None
 
-    def _values(self, neighbour: _Neighbour, slot: int, now_s: float) -> FloatArray | None:
+    def _usable(self, neighbour: _Neighbour, slot: int, now_s: float) -> MeanFieldMessage | None:
         oldest_slot = max(self._first_slot, slot - self._maximum_age_slots)
         for arrival in reversed(neighbour.recent):
             in_time = oldest_slot <= arrival.message.slot < slot
             if in_time and now_s - arrival.arrived_s <= self._maximum_age_s:
-                return arrival.message.values
+                return arrival.message
         return None
