@@ -1,6 +1,6 @@
 """How many cells one computer and one broker bear: messages in time, ages, processor time, outages.
 
-    .venv/bin/python benchmarks/mesh.py --json docs/mesh.json --csv docs/mesh.csv --picture docs/mesh.png
+    .venv/bin/python benchmarks/mesh_load.py --json docs/mesh.json --csv docs/mesh.csv --picture docs/mesh.png
 
 Real cells with the shipped bundle, `networld-agent run --cells`, at mosquitto on loopback; their radios
 are synthetic, so that nothing but the mesh is on the broker. Wants an idle computer.
