@@ -17,6 +17,7 @@ from networld_runtime.config import Config
 from networld_runtime.config_reader import load_config
 from networld_runtime.epoch import next_epoch
 from networld_runtime.errors import BrokerError, BundleError, ConfigError
+from networld_runtime.mesh.authentication import make_seal
 from networld_runtime.mesh.mqtt_transport import MqttTransport
 from networld_runtime.mesh.topics import CellTopics
 from networld_runtime.mesh.transport import LastWill, Transport
@@ -96,9 +97,10 @@ def _make(
     """Make the cell; nothing is connected yet.
 
     Raises:
-        ConfigError: The state folder, the password or the radio stands against it.
+        ConfigError: The state folder, the password, a key or the radio stands against it.
     """
     bundle, planner = model
+    seal = make_seal(config)
     epoch = next_epoch(config.state.directory)
     cell = config.cell
     will = LastWill(CellTopics(cell.site, cell.name).state, state("lost", epoch))
@@ -106,7 +108,7 @@ def _make(
     radio = make_radio(config, bundle, transport)
     reloader = Reloader(config, bundle, lambda: load_config(options.config, options.changes))
     signal.signal(signal.SIGHUP, lambda *_: reloader.request())
-    agent = Agent(config, bundle, planner, transport, radio, epoch, reloader, notifier)
+    agent = Agent(config, bundle, planner, transport, radio, epoch, reloader, notifier, seal)
     watchers.attach(agent, transport, epoch, planner.provider)
     if options.parent_pid is not None:
         realtime.watch_parent(options.parent_pid, agent.stop)
