@@ -76,7 +76,7 @@ class IdentitySeal:
         self._forgeries = {name: Forgeries(clock) for name in secrets}
 
     def close(self, payload: bytes, receivers: Sequence[str]) -> bytes:
-        """Put tags before the message, for the first `LARGEST_TAGS` receivers whose keys are known."""
+        """Put a tag before the message for each of the first `LARGEST_TAGS` receivers that has a key."""
         tags = []
         for name in receivers[:LARGEST_TAGS]:
             if name in self._closing:
@@ -131,11 +131,11 @@ class IdentitySeal:
             raise MessageError("size", f"{len(payload)} bytes, at most {LARGEST_BIRTH_BYTES}")
         try:
             data = json.loads(payload)
+            if not isinstance(data, dict):
+                raise MessageError("malformed", "not a JSON object")
+            birth = to_bytes({name: value for name, value in data.items() if name != "signature"})
         except (ValueError, RecursionError) as error:
             raise MessageError("malformed", "not JSON") from error
-        if not isinstance(data, dict):
-            raise MessageError("malformed", "not a JSON object")
-        birth = to_bytes({name: value for name, value in data.items() if name != "signature"})
         signature = _read_signature(data.get("signature"))
         self._verify(sender, _signed(self._topics_of(sender).birth, birth), signature)
         return birth
