@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -160,7 +162,9 @@ def test_a_recording_of_an_earlier_boot_is_refused_by_a_cell_that_restarts(
     assert counters["messages_received"] == 0
 
 
-def test_changed_keys_are_taken_over_by_all_parts(contract: Contract, tmp_path: Path) -> None:
+def test_changed_keys_are_taken_over_by_all_parts(
+    contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     site = KeyedSite(contract, tmp_path)
     site.go(3)
     for name in ("b", "a"):
@@ -178,6 +182,10 @@ def test_changed_keys_are_taken_over_by_all_parts(contract: Contract, tmp_path: 
     assert make_seal(load_config(tmp_path / "c.toml")).open_birth("a", birth)
     known = site.agents["a"]._known
     assert known.epochs == {"b": EPOCH, "c": EPOCH}
+    monkeypatch.setattr(site.agents["a"]._keeper, "begin", lambda *_: None)
+    site.bus.publish(site.agents["a"].topics.command, b'{"command": "adapt"}', retain=False)
+    site.agents["a"].attend()
+    assert [log.episode for log in site.agents["c"]._book.logs()["a"]] == [0]
 
 
 def test_who_only_has_a_public_folder_cannot_speak_for_a_cell(
@@ -191,3 +199,9 @@ def test_who_only_has_a_public_folder_cannot_speak_for_a_cell(
     site.bus.publish(site.agents["b"].topics.message, stolen, retain=False)
     assert site.rejected("a")["b"] == {"forged": 1}
     assert site.agents["a"]._neighbours.epochs()["b"] == EPOCH
+
+
+def test_the_library_of_the_keys_is_loaded_where_there_are_keys() -> None:
+    """A cell without keys has no use for its megabytes."""
+    code = "import sys, networld_runtime.running_cell; sys.exit('nacl' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

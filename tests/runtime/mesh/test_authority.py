@@ -99,6 +99,7 @@ def test_keys_are_their_owners_and_certificates_say_what_they_are_for(authority:
             for found in re.findall(r"Not (?:Before|After ?): ?(.*)", text)
         )
         assert (end - begin).days == (3650 if name == "authority" else 365)
+    assert stat.S_IMODE(authority.stat().st_mode) == 0o700
     assert "DNS:localhost, IP Address:127.0.0.1" in shown(authority / "broker.crt")
     assert "Subject: CN = cell-1" in shown(authority / "cell-1.crt")
 
