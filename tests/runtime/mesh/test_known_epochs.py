@@ -42,7 +42,7 @@ def test_a_neighbour_with_ever_new_epochs_does_not_wear_the_disk_out(tmp_path: P
     clock = Clock()
     known = KnownEpochs(tmp_path, KEYS, clock)
     file = tmp_path / "neighbours.json"
-    written = []
+    written: list[bytes] = []
     for epoch in range(1000):
         clock.now_s += 0.05
         assert known.keep({"b": epoch})
