@@ -22,6 +22,8 @@ from networld_runtime.errors import ConfigError, MessageError
 from networld_runtime.experience import Experience
 from networld_runtime.ladder import Ladder
 from networld_runtime.log_book import LogBook
+from networld_runtime.mesh.authentication import NoSeal, Seal
+from networld_runtime.mesh.known_epochs import KnownEpochs
 from networld_runtime.mesh.message import MeanFieldMessage, encode
 from networld_runtime.mesh.neighbours import Neighbours
 from networld_runtime.mesh.topics import CellTopics
@@ -55,6 +57,7 @@ class Agent:
         epoch: Number of this boot, from `epoch.next_epoch`.
         reloader: Reads a changed configuration; None if it is read only once.
         notifier: Tells the service manager that the loop goes round.
+        seal: Proves who sent a payload; None if nobody asks for it.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class Agent:
         epoch: int,
         reloader: Reloader | None = None,
         notifier: ServiceNotifier | None = None,
+        seal: Seal | None = None,
     ) -> None:
         cell, contract = config.cell, bundle.contract
         self._slot_s = config.timing.slot_s or contract.slot_s
@@ -88,10 +92,18 @@ class Agent:
         self._reloader = reloader
         self._notifier = notifier or ServiceNotifier()
         self._heard_s = monotonic_s()
+        self._seal = seal or NoSeal()
+        self._known = KnownEpochs(config.state.directory, self._seal.keys)
         self._neighbours = Neighbours(
-            contract, cell.neighbours, config.timing.maximum_message_age_slots, self._slot_s
+            contract,
+            cell.neighbours,
+            config.timing.maximum_message_age_slots,
+            self._slot_s,
+            seal=self._seal,
+            epochs=self._known.epochs,
         )
-        self._book = LogBook(contract, bundle.couplings, cell.neighbours, capacity)
+        self._book = LogBook(contract, bundle.couplings, cell.neighbours, capacity, self._seal)
+        self._book.expect(self._known.epochs)
         self._keeper = AdapterKeeper(config, bundle, planner, self._book)
         self._bundles = BundleKeeper(config, bundle, planner)
         self._commands: deque[Command] = deque()
@@ -163,6 +175,7 @@ class Agent:
     def finish(self) -> None:
         """End a running adaptation, give the radio back, say that the cell is offline and leave."""
         self._keeper.stop()
+        self._known.flush()
         self._radio.close()
         self._bundles.stop(ended_well=self._stopping)
         self._publish_retained(self.topics.state, report.state("offline", self._boot_epoch))
@@ -192,6 +205,8 @@ class Agent:
         """Carry out orders that arrived; go on with an adaptation, a reload and a change of the bundle."""
         while self._commands:
             self._obey(self._commands.popleft())
+        if self._known.keep(self._neighbours.epochs()):
+            self._book.expect(self._known.epochs)
         outcome = self._keeper.poll()
         if outcome is not None:
             self.statistics.add_adaptation(outcome)
@@ -254,6 +269,16 @@ class Agent:
         if reload.planner is not None:
             self._planner = reload.planner
             self._ladder.go_on_with(reload.planner)
+        if self._seal.keys or reload.seal.keys:
+            self._go_on_with_keys(reload.seal)
+
+    def _go_on_with_keys(self, seal: Seal) -> None:
+        """Prove and check with the keys as they are in their files now."""
+        self._seal = seal
+        self._known.go_on_with(seal.keys)
+        self._neighbours.go_on_with(seal)
+        self._book.go_on_with(seal)
+        self._publish_birth()
 
     def status(self) -> str:
         """Return in a few words how it goes, for the service manager."""
@@ -298,7 +323,10 @@ class Agent:
             return
         told = latent[: self._contract.message_size]
         message = MeanFieldMessage(self._epoch, observation.slot, told, observation.utility)
-        payload = encode(message, self._contract)
+        receivers = self._config.authentication.receivers
+        if receivers is None:
+            receivers = self._neighbours.names
+        payload = self._seal.close(encode(message, self._contract), receivers)
         sent = self._transport.publish(self.topics.message, payload)
         self.statistics.counters["messages_sent" if sent else "messages_not_sent"] += 1
         self.statistics.message_bytes[len(payload)] += 1
@@ -361,7 +389,7 @@ class Agent:
             problem = self._keeper.begin(logs, command.identifier)
             if problem is None:
                 for log in logs:
-                    payload = encode_log(log, self._contract)
+                    payload = self._seal.sign_log(encode_log(log, self._contract))
                     self._transport.publish(self.topics.log, payload, reliable=True)
                 return  # the report comes when the training has ended
         elif command.name == "base":
@@ -387,7 +415,7 @@ class Agent:
 
     def _publish_birth(self) -> None:
         birth = report.birth(self._config.cell, self._bundle, self._boot_epoch, self._slot_s)
-        self._publish_retained(self.topics.birth, birth)
+        self._publish_retained(self.topics.birth, self._seal.sign_birth(birth))
 
     def _publish_retained(self, topic: str, payload: bytes) -> None:
         self._transport.publish(topic, payload, reliable=True, retain=True)

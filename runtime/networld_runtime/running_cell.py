@@ -6,8 +6,9 @@ import argparse
 import json
 import logging
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import NoReturn
 
 from networld_runtime import realtime
@@ -17,6 +18,7 @@ from networld_runtime.config import Config
 from networld_runtime.config_reader import load_config
 from networld_runtime.epoch import next_epoch
 from networld_runtime.errors import BrokerError, BundleError, ConfigError
+from networld_runtime.mesh.authentication import make_seal
 from networld_runtime.mesh.mqtt_transport import MqttTransport
 from networld_runtime.mesh.topics import CellTopics
 from networld_runtime.mesh.transport import LastWill, Transport
@@ -46,13 +48,14 @@ def run(options: argparse.Namespace) -> int:
         return running_cells.run(options)
     notifier = ServiceNotifier.from_environment()
     notifier.status("checking configuration and bundle")
-    config = load_config(options.config, options.changes)
+    read = partial(load_config, options.config, options.changes)
+    config = read()
     watchers = Watchers(config)
     signal.signal(signal.SIGTERM, end_start)
     with _forgiving(config, SystemExit, KeyboardInterrupt, BrokerError):
         model = start_model(config)
         with _forgiving(config, ConfigError):
-            agent, transport = make_cell(config, model, options.changes, watchers, notifier)
+            agent, transport = make_cell(config, model, read, watchers, notifier)
             settle(options, agent)
         try:
             _warm_up_and_connect(model[1], transport, notifier, watchers)
@@ -94,7 +97,7 @@ def _forgiving(config: Config, *reasons: type[BaseException]) -> Iterator[None]:
 def make_cell(
     config: Config,
     model: tuple[Bundle, Planner],
-    changes: Sequence[str],
+    read: Callable[[], Config],
     watchers: Watchers,
     notifier: ServiceNotifier,
 ) -> tuple[Agent, Transport]:
@@ -103,21 +106,22 @@ def make_cell(
     Args:
         config: Its configuration.
         model: The bundle and its planner.
-        changes: What the command line changed of the configuration.
+        read: Reads the configuration again.
         watchers: Watch it from now on.
         notifier: Tells the service manager that it goes round.
 
     Raises:
-        ConfigError: The state folder, the password or the radio stands against it.
+        ConfigError: The state folder, the password, a key or the radio stands against it.
     """
     bundle, planner = model
+    seal = make_seal(config)
     epoch = next_epoch(config.state.directory)
     cell = config.cell
     will = LastWill(CellTopics(cell.site, cell.name).state, state("lost", epoch))
     transport = MqttTransport(config.broker, f"networld-{cell.site}-{cell.name}", will)
     radio = make_radio(config, bundle, transport)
-    reloader = Reloader(config, bundle, lambda: load_config(config.path, changes))
-    agent = Agent(config, bundle, planner, transport, radio, epoch, reloader, notifier)
+    reloader = Reloader(config, bundle, read)
+    agent = Agent(config, bundle, planner, transport, radio, epoch, reloader, notifier, seal)
     watchers.attach(agent, transport, epoch, planner.provider)
     return agent, transport
 

@@ -130,11 +130,10 @@ def run(options: argparse.Namespace) -> int:
     cells: dict[Agent, Watchers] = {}
     with ExitStack() as start:
         transports = []
-        for config, model in zip(configs, models, strict=True):
+        for path, config, model in zip(options.cells, configs, models, strict=True):
             watchers = Watchers(config, handler)
-            agent, transport = make_cell(
-                config, model, options.changes, watchers, ServiceNotifier()
-            )
+            read = partial(load_config, path, options.changes)
+            agent, transport = make_cell(config, model, read, watchers, ServiceNotifier())
             start.callback(agent.radio.close)
             cells[agent] = watchers
             transports.append(transport)

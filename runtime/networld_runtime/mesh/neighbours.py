@@ -9,13 +9,14 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from networld_runtime.contract import Contract, FloatArray
 from networld_runtime.errors import MessageError
+from networld_runtime.mesh.authentication import NoSeal, Seal
 from networld_runtime.mesh.message import MeanFieldMessage, decode
 
 KEPT_MESSAGES = 4
@@ -48,6 +49,8 @@ class Neighbours:
         slot_s: Length of a slot; None takes the contract's. A message that arrived more than
             `maximum_age_slots + 1` slots ago by the own clock is not used either.
         clock: Monotonic clock in seconds.
+        seal: Opens what arrives; None takes it as it is.
+        epochs: Epochs of neighbours that were known before this start; nothing older is taken.
 
     Raises:
         ValueError: `maximum_age_slots` is below 1.
@@ -60,6 +63,8 @@ class Neighbours:
         maximum_age_slots: int,
         slot_s: float | None = None,
         clock: Callable[[], float] = time.monotonic,
+        seal: Seal | None = None,
+        epochs: Mapping[str, int] | None = None,
     ) -> None:
         self.names = tuple(names)
         self._contract = contract
@@ -67,7 +72,9 @@ class Neighbours:
         self._clock = clock
         self._lock = threading.Lock()
         self.limit_age(maximum_age_slots)
-        self._neighbours = {name: _Neighbour() for name in self.names}
+        self._seal = seal or NoSeal()
+        known = epochs or {}
+        self._neighbours = {name: _Neighbour((known.get(name, -1), -1)) for name in self.names}
         self._first_slot = 0
         self._own_slot: int | None = None
         self.missing: tuple[str, ...] = self.names
@@ -91,12 +98,13 @@ class Neighbours:
         """Take a payload that arrived on the topic of neighbour `name`.
 
         Called from the network thread. Never raises: a payload that is rejected is counted by reason
-        (those of `message.decode`, and `stale` for a replay, `ahead` for a slot far in the future).
+        (those of `Seal.open` and of `message.decode`, and `stale` for a replay, `ahead` for a slot far in
+        the future).
         """
         arrived_s = self._clock()
         neighbour = self._neighbours[name]
         try:
-            message = decode(payload, self._contract)
+            message = decode(self._seal.open(name, payload), self._contract)
         except MessageError as error:
             with self._lock:
                 neighbour.received_bytes += len(payload)
@@ -126,6 +134,21 @@ class Neighbours:
             for neighbour in self._neighbours.values():
                 neighbour.recent.clear()
             self._own_slot = None
+
+    def go_on_with(self, seal: Seal) -> None:
+        """Open what arrives with other keys; who has another one than before begins anew."""
+        with self._lock:
+            before, self._seal = self._seal, seal
+            for name, neighbour in self._neighbours.items():
+                if before.keys.get(name) != seal.keys.get(name):
+                    neighbour.newest = (-1, -1)
+                    neighbour.recent.clear()
+
+    def epochs(self) -> dict[str, int]:
+        """Return the newest epoch of every neighbour that has one."""
+        with self._lock:
+            newest = {name: one.newest[0] for name, one in self._neighbours.items()}
+        return {name: epoch for name, epoch in newest.items() if epoch >= 0}
 
     def mean_field(self, slot: int) -> FloatArray:
         """Return the mean field `[message_size + 1]` that slot `slot` plans with.
