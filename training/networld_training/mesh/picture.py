@@ -92,9 +92,11 @@ def _draw_rejects(axes: Axes, history: History) -> None:
     for reason, colour in zip(worst, COLOURS, strict=False):
         axes.plot(times_s, rejects[reason], color=colour, linewidth=1.6, label=reason)
     axes.plot(times_s, history.gaps(), color=INK, linestyle=":", label="gaps in slots, seen here")
-    axes.legend(frameon=False, loc="upper left", fontsize=8)
+    axes.legend(frameon=False, loc="best", fontsize=8)
     axes.set_ylim(bottom=0)
-    _finish(axes, "Rejected by the receivers, by reason, and gaps", "messages", history)
+    _finish(
+        axes, "Rejected by the receivers since they began, by reason, and gaps", "messages", history
+    )
 
 
 def _draw_loads(axes: Axes, history: History) -> None:

@@ -15,6 +15,8 @@ LARGEST_GAP_SLOTS = 1000
 """A slot that is further ahead is no gap: somebody made it up, or the radio began anew."""
 WINDOW_S = 5.0
 SAMPLE_S = 0.25
+SHORTEST_S = 1.0
+"""A rate of less than this would jump about."""
 SILENT_S = 2.0
 SILENT_SLOTS = 10
 
@@ -120,13 +122,13 @@ class SeenCell:
         """Return messages/s and bytes/s of the last seconds; call it now and then, it takes samples."""
         samples = self._samples
         if not samples:
-            samples.append((min(self.first_s, now_s - 1.0), 0, 0))
+            samples.append((self.first_s, 0, 0))
         while len(samples) > 1 and samples[1][0] <= now_s - WINDOW_S:
             samples.popleft()
         then_s, messages, message_bytes = samples[0]
         if now_s - samples[-1][0] >= SAMPLE_S:
             samples.append((now_s, self.messages, self.message_bytes))
-        passed_s = max(now_s - then_s, SAMPLE_S)
+        passed_s = max(now_s - then_s, SHORTEST_S)
         return (
             (self.messages - messages) / passed_s,
             (self.message_bytes - message_bytes) / passed_s,

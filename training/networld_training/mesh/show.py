@@ -45,7 +45,9 @@ def run_mesh(settings: MeshSettings) -> None:
         if history is not None and settings.picture is not None:
             from networld_training.mesh.picture import draw  # noqa: PLC0415 slow
 
-            draw(history, f"Recording {settings.replay.name}: {totals(report)}", settings.picture)
+            sites = ", ".join(list(report.of_sites())[:3]) or "no cells"
+            title = f"{sites}: {len(report.cells)} cells, {report.seconds:.0f} s recorded"
+            draw(history, title, settings.picture)
             console.print(f"picture: {settings.picture}", highlight=False, soft_wrap=True)
         if damage is not None:
             raise damage

@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from rich.console import Console
 
@@ -79,7 +80,9 @@ def watch(settings: MeshSettings, console: Console) -> MeshReport:
             where = f"site {settings.site}" if one_site else "all sites"
             with make_view(console, f"{where} at {settings.broker}", one_site) as view:
                 _go_on(settings, watcher.look, view, recorder)
-            report = watcher.look()
+            still = watcher.transport.connected
+        # Only now nothing comes any more, so that the recording holds what the table tells.
+        report = replace(watcher.look(), connected=still)
     if recorder is not None:
         console.print(_recorded(settings, recorder), highlight=False, soft_wrap=True)
     return report
