@@ -227,6 +227,29 @@ def test_a_replay_does_not_speak_for_cells_that_are_online(
     cell.close()
 
 
+def test_a_replay_ends_with_its_broker(tmp_path: Path) -> None:
+    now_s = [0.0]
+    file = tmp_path / "x.rec"
+    with Recorder(file, "test", clock=lambda: now_s[0]) as recorder:
+        for _ in range(1000):
+            recorder.record(*STATE)
+            recorder.record("networld/v1/test/a/message", b"\xff")
+            now_s[0] += 0.1
+    folder = tmp_path / "broker"
+    folder.mkdir()
+    with open_broker("embedded", folder) as meeting:
+        url = f"mqtt://127.0.0.1:{meeting.port}"
+        watcher = Watcher(BrokerConfig(port=meeting.port), "test")
+        with command(tmp_path, "--replay", str(file), "--broker", url) as mesh:
+            with connected(watcher.transport):
+                until(lambda: any(row.messages for row in watcher.look().cells), mesh.text)
+            assert meeting.process is not None
+            meeting.process.kill()
+            assert mesh.end() == 5
+    assert "takes no messages for 5 s" in mesh.text()
+    assert "Traceback" not in mesh.text()
+
+
 def test_sites_are_listed(port: int, tmp_path: Path) -> None:
     cell = MqttTransport(BrokerConfig(port=port), "cell")
     cell.connect()

@@ -40,6 +40,7 @@ class Broadcast:
         self._site = as_site or header.site
         self._online: set[str] = set()
         self._retained: set[str] = set()
+        self._failure: BrokerError | None = None
         self._listening = True
         (state_filter,) = [one for one in filters(self._site, False) if one.endswith("/state")]
         transport.watch(state_filter, self._listen)
@@ -61,14 +62,10 @@ class Broadcast:
             )
 
     def send(self, topic: str, payload: bytes, retained: bool) -> None:
-        """Publish what was recorded.
-
-        Raises:
-            BrokerError: The broker takes nothing for some seconds.
-        """
+        """Publish what was recorded; never raises, `check` tells."""
         del retained  # by the protocol, not by when the recording began
         levels = topic.split("/")
-        if len(levels) != 5:
+        if len(levels) != 5 or self._failure is not None:
             return  # no topic of a cell
         if self._as_site is not None:
             levels[2] = self._as_site
@@ -76,13 +73,26 @@ class Broadcast:
         kept = levels[-1] in TOLD
         if kept:
             self._retained.add(topic)
-        self._publish(topic, payload, levels[-1] not in UNRELIABLE, kept)
-        self.sent += 1
+        try:
+            self._publish(topic, payload, levels[-1] not in UNRELIABLE, kept)
+            self.sent += 1
+        except BrokerError as error:
+            self._failure = error
+
+    def check(self) -> None:
+        """Look after what was sent.
+
+        Raises:
+            BrokerError: The broker took nothing for some seconds.
+        """
+        if self._failure is not None:
+            raise self._failure
 
     def leave(self) -> None:
-        """Delete what was retained; nobody shall take the cells for alive."""
-        for topic in sorted(self._retained):
-            self._publish(topic, b"", True, True)
+        """Delete what was retained, if the broker is there: nobody shall take the cells for alive."""
+        if self._failure is None:
+            for topic in sorted(self._retained):
+                self._publish(topic, b"", True, True)
         self._retained.clear()
 
     def _publish(self, topic: str, payload: bytes, reliable: bool, retain: bool) -> None:

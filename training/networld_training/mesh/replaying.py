@@ -69,7 +69,7 @@ def replay(
 
     Raises:
         DataError: The file is no recording, or of a newer version.
-        BrokerError: The broker cannot be reached.
+        BrokerError: The broker cannot be reached, or is gone while the recording is played.
         ConfigError: Cells of that site are online at the broker.
     """
     assert settings.replay is not None  # noqa: S101
@@ -91,12 +91,14 @@ def replay(
     where = f"site {recording.header.site}" if one_site else "all sites"
     report = mesh.look(0.0)
     with (
-        _broadcast(settings, recording, transport),
+        _broadcast(settings, recording, transport) as broadcast,
         make_view(console, f"{where} in {settings.replay}", one_site) as view,
     ):
         try:
             for until_s in _looks(found.duration_s, look_s):
                 transport.play(until_s)
+                if broadcast is not None:
+                    broadcast.check()
                 report = mesh.look(until_s)
                 view.show(report)
                 if past is not None:
@@ -140,9 +142,9 @@ def _announcement(recording: Recording, found: Survey, speed: float) -> str:
 @contextmanager
 def _broadcast(
     settings: MeshSettings, recording: Recording, source: ReplayTransport
-) -> Iterator[None]:
+) -> Iterator[Broadcast | None]:
     if settings.broker is None:
-        yield
+        yield None
         return
     target = MqttTransport(settings.broker_config(), new_client_id())
     broadcast = Broadcast(target, recording.header, settings.as_site)
@@ -150,6 +152,6 @@ def _broadcast(
         broadcast.check_quiet()
         source.watch("networld/#", broadcast.send)
         try:
-            yield
+            yield broadcast
         finally:
             broadcast.leave()
