@@ -9,7 +9,7 @@ SETUP := pyproject.toml constraints.txt runtime/pyproject.toml training/pyprojec
 
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: setup demo results experiments test lint types unit test-minimum test-references sionna-values diffusers-values test-baselines baselines train-baselines bundle bench soak bench-parts bench-simulator wheels clean
+.PHONY: setup demo results experiments test lint types unit test-minimum test-references sionna-values diffusers-values test-baselines baselines train-baselines test-brokers bundle bench soak bench-parts bench-simulator wheels clean
 
 setup: $(VENV)/.installed
 
@@ -66,6 +66,14 @@ results: setup
 experiments: setup
 	set -e; for file in benchmarks/experiments/*.toml; do $(BIN)/networld experiment $$file; done
 	$(BIN)/python docs/update_experiments.py
+
+# A broker of another lineage for the tests of the mesh, where node and npm are; without it those tests skip.
+AEDES := tests/brokers/aedes
+test-brokers: $(AEDES)/node_modules/.package-lock.json
+
+$(AEDES)/node_modules/.package-lock.json: $(AEDES)/package-lock.json
+	npm ci --prefix $(AEDES) --ignore-scripts --no-audit --no-fund --omit-lockfile-registry-resolved=true
+	touch $@
 
 test: lint types unit test-minimum
 
@@ -145,4 +153,4 @@ wheels:
 	PYTHON=$(PYTHON) edge_configs/collect_wheels.sh --output dist/wheels $(BOARD)
 
 clean:
-	rm -rf $(VENV) $(MINIMUM) $(REFERENCES) $(BASELINES) runs
+	rm -rf $(VENV) $(MINIMUM) $(REFERENCES) $(BASELINES) $(AEDES)/node_modules runs
