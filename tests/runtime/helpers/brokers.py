@@ -133,8 +133,7 @@ class Mosquitto(Broker):
             text, count = re.subn(rf"(?m)^{key} .*$", f"{key} {value}", text)
             assert count == 1, key
         # Started by root it would become a user who may not read the test's folder.
-        user = "user root\n" if os.geteuid() == 0 else ""
-        self.file.write_text(f"{text}\n{user}{more}\n")
+        self.file.write_text(f"{text}\nuser root\n{more}\n")
 
     @property
     def file(self) -> Path:

@@ -193,7 +193,7 @@ class FaultyProxy:
         sink: asyncio.StreamWriter,
         number: int,
     ) -> list[asyncio.Task[None]]:
-        """Carry one direction of a connection in two tasks: one takes and mangles, the other sends in time."""
+        """Carry one direction in two tasks: one takes and mangles, the other sends in time."""
         line, chance = _Line(), random.Random(f"{self._seed} {number} {direction}")
         return [
             asyncio.create_task(self._take(direction, source, line, chance)),

@@ -65,13 +65,15 @@ class Record:
 
     Attributes:
         slot: Number of the slot.
-        acted_s: When it acted, by the monotonic clock.
+        told_s: When it was about to tell its message, by the monotonic clock.
+        acted_s: When it acted.
         share: Share of its neighbours that the mean field says were heard.
         used: How many slots old the message of each neighbour was that the plan used; without those missing.
         ages_s: What the cell says of the age of each neighbour's last message.
     """
 
     slot: int
+    told_s: float
     acted_s: float
     share: float
     used: dict[str, int]
@@ -84,10 +86,12 @@ class SlotPlanner(FormulaPlanner):
 
     place: int = 0
     slot: int = 0
+    told_s: float = 0.0
     mean_field: FloatArray = field(default_factory=lambda: np.zeros(17, dtype=np.float32))
 
     def encode(self, observation: FloatArray) -> FloatArray:
         del observation
+        self.told_s = monotonic_s()
         latent = np.zeros(self.contract.latent_size, dtype=np.float32)
         latent[2 * self.place : 2 * self.place + 2] = slot_values(self.slot)
         return latent
@@ -142,7 +146,9 @@ class SlotRadio:
             for name, place in self._neighbours
             if (code := told_slot(heard, place)) is not None
         }
-        record = Record(slot, monotonic_s(), float(heard[-1]), used, self.ages())
+        record = Record(
+            slot, self._planner.told_s, monotonic_s(), float(heard[-1]), used, self.ages()
+        )
         self.records.append(record)
         self.acted.set()
 
@@ -230,6 +236,10 @@ class MeshCell:
 class Mesh:
     """Cells, and the clock of slots that drives them.
 
+    Args:
+        cells: Cells that are started.
+        slot_s: Length of a slot.
+
     Attributes:
         cells: By their names.
         slot: The last slot that was begun.
@@ -273,6 +283,17 @@ class Mesh:
         """Return whether every cell used a message of each other cell in its last slot."""
         names = set(self.cells)
         return all(names - {name} <= self.heard(name) for name in names)
+
+    def share(self, slots: range, oldest: int | None = None) -> float:
+        """Return how many of all messages that could be used in some slots were, up to an age in slots."""
+        used = [
+            age <= (oldest or cell.age_slots)
+            for cell in self.cells.values()
+            for slot in slots
+            for age in cell.records[slot - 1].used.values()
+        ]
+        count = sum(len(cell.neighbours) for cell in self.cells.values())
+        return sum(used) / (count * len(slots))
 
     def told(self) -> str:
         """Return the last record of every cell, for who wonders what went wrong."""
