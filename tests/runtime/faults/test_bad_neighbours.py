@@ -111,7 +111,7 @@ def test_a_babbling_neighbour_is_counted_and_used_as_any_other(
 def _accepted(cells: Mesh, cell: MeshCell) -> int:
     """Return how many messages of the babbler a cell took: all that it took, less what others sent."""
     others = [cells.cells[one] for one in cell.neighbours if one in cells.cells]
-    sent = sum(one.counters()["messages_sent"] for one in others)
+    sent = sum(int(one.counters()["messages_sent"]) for one in others)
     return int(cell.counters()["messages_received"]) - sent
 
 
@@ -233,9 +233,7 @@ def full_disk(tmp_path: Path) -> Iterator[Mosquitto]:
         def command(self) -> list[str]:
             return [*own, "sh", *super().command()]
 
-    more = (
-        f"persistence_location {disk}/\nautosave_interval 10\nautosave_on_changes true"
-    )
+    more = f"persistence_location {disk}/\nautosave_interval 10\nautosave_on_changes true"
     broker = FullDisk(tmp_path, {"persistence": "true"}, more)
     with broker:
         yield broker

@@ -7,22 +7,36 @@ Both are waited for with patience, since tests share a machine.
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from brokers import Broker, Mosquitto
+from live_cell import Drive, live_cell
 from mesh_watch import Watch
-from small_mesh import Mesh, mesh
+from small_mesh import mesh
+from tiny_bundles import make_bundle
 
+from networld_runtime.bundle import load_bundle
 from networld_runtime.contract import Contract
 
 CELLS = 5
 BACK_S = 20.0
 """A cell is to be back within 2 s of its broker; so long is waited on a busy machine."""
 KEEP_ALIVE_S = 1
+CONFIG = """
+[cell]
+site = "test"
+name = "{name}"
+task = "power"
+neighbours = ["{neighbour}"]
+[bundle]
+path = "bundle"
+[broker]
+port = {port}
+[state]
+directory = "state-{name}"
+"""
 
 
 def test_a_broker_of_any_lineage_is_killed_and_comes_back(
@@ -31,10 +45,10 @@ def test_a_broker_of_any_lineage_is_killed_and_comes_back(
     with mesh(contract, tmp_path, [each_broker.port] * CELLS) as cells:
         lived = cells.run(10)
         each_broker.kill()
-        alone = cells.run_for(2)
-        with returns(cells) as returned:
+        alone = cells.run_for(2 if isinstance(each_broker, Mosquitto) else 1)
+        with cells.returns() as returned:
             each_broker.start()
-            cells.run_until(lambda: all_back(cells, 2) and cells.all_hear_all(), BACK_S)
+            cells.run_until(lambda: cells.all_connected(2) and cells.all_hear_all(), BACK_S)
         after = cells.run(10)
         cells.assert_all_acted()
         assert cells.overran == 0
@@ -62,7 +76,7 @@ def test_ten_seconds_without_a_broker(
         mosquitto.kill()
         cells.run_for(10)
         mosquitto.start()
-        cells.run_until(lambda: all_back(cells, 2) and cells.all_hear_all(), BACK_S)
+        cells.run_until(lambda: cells.all_connected(2) and cells.all_hear_all(), BACK_S)
         cells.run(10)
         cells.assert_all_acted()
         assert cells.overran == 0
@@ -80,6 +94,36 @@ def test_a_broker_that_dies_again_and_again(
         cells.run_until(cells.all_hear_all, BACK_S)
         cells.assert_all_acted()
         assert cells.overran == 0
+
+
+def test_processes_say_once_that_the_broker_is_lost_and_once_that_it_is_back(
+    tmp_path: Path, contract: Contract, mosquitto: Mosquitto
+) -> None:
+    """Cells as services run them; their radio is at the same broker, and goes on when it is back."""
+    bundle = load_bundle(make_bundle(tmp_path / "bundle", contract), "power")
+    with ExitStack() as stack:
+        cells, drives = [], []
+        for name, neighbour in (("a", "b"), ("b", "a")):
+            config = tmp_path / f"{name}.toml"
+            config.write_text(CONFIG.format(name=name, neighbour=neighbour, port=mosquitto.port))
+            cells.append(stack.enter_context(live_cell(config)))
+            drive = Drive(mosquitto.port, bundle, name, f"drive-{name}")
+            drives.append(stack.enter_context(drive))
+        for drive in drives:
+            drive.slots(3)
+        mosquitto.restart(after_s=1)
+        for cell in cells:
+            cell.wait_for("broker is back")
+        for drive in drives:
+            drive.wait_for_broker(2)
+            drive.slots(3)
+            found = drive.order("report")["counters"]
+            assert found["slots"] == 6
+            assert found["transport"]["connections"] == 2
+        for cell in cells:
+            assert cell.end() == 0
+            log = cell.log.read_text()
+            assert (log.count("lost the broker"), log.count("broker is back")) == (1, 1)
 
 
 def test_a_frozen_broker_is_noticed_by_age_and_then_by_the_keep_alive(
@@ -168,33 +212,3 @@ def test_a_right_that_is_taken_away_is_seen_in_the_counters_of_the_neighbours(
         mosquitto.reload()
         cells.run_until(cells.all_hear_all)
         cells.assert_all_acted()
-
-
-@contextmanager
-def returns(cells: Mesh) -> Iterator[dict[str, float]]:
-    """Note when each cell has made its connection again."""
-    first = {name: cell.transport.counters["connections"] for name, cell in cells.cells.items()}
-    seen: dict[str, float] = {}
-    ended = threading.Event()
-
-    def look() -> None:
-        while not ended.wait(0.002):
-            for name, cell in cells.cells.items():
-                if name not in seen and cell.transport.counters["connections"] > first[name]:
-                    seen[name] = time.monotonic()
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
-        yield seen
-    finally:
-        ended.set()
-        thread.join()
-    assert set(seen) == set(cells.cells)
-
-
-def all_back(cells: Mesh, connections: int) -> bool:
-    return all(
-        one.transport.connected and one.transport.counters["connections"] >= connections
-        for one in cells.cells.values()
-    )

@@ -56,10 +56,10 @@ def test_loss_is_bridged_by_older_messages(
 ) -> None:
     with lossy_mesh(tmp_path, contract, mosquitto.port) as (cells, proxy):
         proxy.set(Faults(drop=LOSS), DOWN)
-        lossy = cells.run(120)
+        lossy = cells.run(80)
         cells.assert_all_acted()
-        # 720 draws: three standard deviations are 0.05, and a busy machine makes some messages late.
-        assert 1 - LOSS - 0.2 < cells.share(lossy, oldest=1) < 1 - LOSS + 0.05
+        # 480 draws: three standard deviations are 0.06, and a busy machine makes some messages late.
+        assert 1 - LOSS - 0.2 < cells.share(lossy, oldest=1) < 1 - LOSS + 0.06
         assert cells.share(lossy) > 1 - LOSS**4 - 0.05
         proxy.set(Faults())
         cells.run(5)
@@ -98,12 +98,12 @@ def test_the_newest_wins_whatever_comes_twice_or_out_of_order(
 ) -> None:
     with lossy_mesh(tmp_path, contract, mosquitto.port) as (cells, proxy):
         proxy.set(Faults(duplicate=0.3, reorder=0.3), UP)
-        cells.run(100)
+        cells.run(70)
         proxy.set(Faults())
         cells.run(5)  # what was held to be overtaken has passed
         counted = proxy.counters
-        assert counted["duplicated_up"] > 50
-        assert counted["reordered_up"] > 50
+        assert counted["duplicated_up"] > 30
+        assert counted["reordered_up"] > 30
         # Each copy, and each message that was overtaken, is one that every neighbour has no use for.
         expected = (CELLS - 1) * (counted["duplicated_up"] + counted["reordered_up"])
         cells.run_until(lambda: stale(cells) == expected)

@@ -83,13 +83,13 @@ def live_cell(
 class Drive:
     """The radio's side of a broker: sends a cell observations, and takes its actions and reports."""
 
-    def __init__(self, port: int, bundle: Bundle, cell: str) -> None:
+    def __init__(self, port: int, bundle: Bundle, cell: str, client_id: str = "drive") -> None:
         self.slot = 0
         self._bundle = bundle
         self._topics = CellTopics("test", cell)
         self._actions: queue.Queue[bytes] = queue.Queue()
         self._reports: queue.Queue[bytes] = queue.Queue()
-        self._transport = MqttTransport(BrokerConfig(port=port), "drive")
+        self._transport = MqttTransport(BrokerConfig(port=port), client_id)
         self._transport.subscribe({self._topics.action: self._actions.put})
         self._transport.subscribe({self._topics.report: self._reports.put}, reliable=True)
 
@@ -122,6 +122,15 @@ class Drive:
             assert answer.slot == self.slot
             answers.append(answer.action.tolist())
         return answers
+
+    def wait_for_broker(self, connections: int) -> None:
+        """Wait until the broker has answered so many times."""
+        deadline_s = time.monotonic() + PATIENCE_S
+        while (
+            self._transport.counters["connections"] < connections or not self._transport.connected
+        ):
+            assert time.monotonic() < deadline_s, "the broker does not come back"
+            time.sleep(0.02)
 
     def order(self, name: str) -> dict[str, Any]:
         """Send an order and return the report that answers it."""

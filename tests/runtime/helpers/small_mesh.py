@@ -284,6 +284,35 @@ class Mesh:
         names = set(self.cells)
         return all(names - {name} <= self.heard(name) for name in names)
 
+    def all_connected(self, connections: int) -> bool:
+        """Return whether every cell believes in its connection, and has made so many."""
+        return all(
+            one.transport.connected and one.transport.counters["connections"] >= connections
+            for one in self.cells.values()
+        )
+
+    @contextmanager
+    def returns(self) -> Iterator[dict[str, float]]:
+        """Note when each cell makes its connection again, by the monotonic clock; all have to."""
+        first = {name: cell.transport.counters["connections"] for name, cell in self.cells.items()}
+        seen: dict[str, float] = {}
+        ended = threading.Event()
+
+        def look() -> None:
+            while not ended.wait(0.002):
+                for name, cell in self.cells.items():
+                    if name not in seen and cell.transport.counters["connections"] > first[name]:
+                        seen[name] = time.monotonic()
+
+        thread = threading.Thread(target=look)
+        thread.start()
+        try:
+            yield seen
+        finally:
+            ended.set()
+            thread.join()
+        assert set(seen) == set(self.cells), "a cell did not come back"
+
     def share(self, slots: range, oldest: int | None = None) -> float:
         """Return how many of all messages that could be used in some slots were, up to an age in slots."""
         used = [
