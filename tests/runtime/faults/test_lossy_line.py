@@ -91,6 +91,11 @@ def test_late_messages_are_used_late_and_never_too_late(
                     said_s = record.ages_s[name]
                     assert said_s is not None
                     assert 0 <= said_s <= record.acted_s - told_s - earliest_s + 0.001
+        # What arrives this moment and is of a slot too long ago is of no use.
+        proxy.set(Faults(delay_s=1.0), UP)
+        cells.run(10)
+        assert cells.share(cells.run(5)) == 0
+        cells.assert_all_acted()
 
 
 def test_the_newest_wins_whatever_comes_twice_or_out_of_order(

@@ -123,6 +123,7 @@ def test_a_thin_line_that_breaks_every_packet_into_pieces(
         cells.assert_all_acted()
         assert cells.share(sliced) > 0.9
         assert cells.share(narrow) > 0.9
+        assert cells.share(sliced, oldest=1) > 0.7  # the newest of those that are there
         assert all(proxy.counters["slices_down"] > 20 * 40 for proxy in proxies)
         assert all(proxy.counters["throttled_up"] > 10 for proxy in proxies)
         assert all(cell.transport.counters["connections"] == 1 for cell in cells.cells.values())

@@ -146,9 +146,9 @@ class SlotRadio:
             for name, place in self._neighbours
             if (code := told_slot(heard, place)) is not None
         }
-        record = Record(
-            slot, self._planner.told_s, monotonic_s(), float(heard[-1]), used, self.ages()
-        )
+        ages_s = self.ages()  # before the time is taken, so that they are not larger than it says
+        told_s, acted_s = self._planner.told_s, monotonic_s()
+        record = Record(slot, told_s, acted_s, float(heard[-1]), used, ages_s)
         self.records.append(record)
         self.acted.set()
 
