@@ -29,6 +29,7 @@ CELLS = 3
 STRANGER = 6
 """Number of a neighbour of every cell that a test plays itself."""
 BABBLE_PER_S = 1000
+REASONS = {"size", "malformed", "version", "contract", "range", "stale", "flood"}
 SLOW_PAYLOAD_BYTES = 200_000
 ROOM_BYTES = 64 << 20
 """More than the shipped configuration lets wait for one client, and less than what is sent to it."""
@@ -103,8 +104,10 @@ def test_a_babbling_neighbour_is_counted_and_used_as_any_other(
                 return sum(cell.rejected(name).values()) + _accepted(cells, cell)
 
             cells.run_until(lambda counted=counted: counted() == sent)  # type: ignore[misc]
-            assert cell.rejected(name)["size"] >= sent // 5 * 0.9
-            assert cell.rejected(name)["stale"] > sent / 2 * 0.8
+            # Some of it may not even have been read: that is a flood.
+            useless = cell.rejected(name)
+            assert sum(useless.values()) > 0.8 * sent
+            assert {"size", "malformed", "stale"} <= set(useless) <= REASONS
             assert cell.counters()["transport"].get("handler_errors", 0) == 0
 
 

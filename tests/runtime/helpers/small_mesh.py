@@ -388,14 +388,15 @@ def mesh(
         others = [one for one in (*numbers, *strangers) if one != number]
         broker = BrokerConfig(port=port, keep_alive_s=keep_alive_s)
         cells.append(MeshCell(contract, folder, number, others, broker, slot_s, age_slots))
-    made = Mesh(cells, slot_s)
+    made, started = Mesh(cells, slot_s), []
     try:
         for cell in cells:
             cell.start()
+            started.append(cell)
         made.run_until(made.all_hear_all)
         yield made
     finally:
-        for cell in cells:
+        for cell in started:
             cell.end()
 
 
