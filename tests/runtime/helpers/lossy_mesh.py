@@ -19,7 +19,7 @@ from small_mesh import mesh
 from networld_runtime.contract import Contract
 
 CELLS = 3
-SLOTS = 50
+SLOTS = 40
 RULES = """
 table inet lossy {
     chain input {
