@@ -6,6 +6,8 @@ Both are waited for with patience, since tests share a machine.
 
 from __future__ import annotations
 
+import json
+import signal
 import threading
 from contextlib import ExitStack
 from pathlib import Path
@@ -34,6 +36,7 @@ neighbours = ["{neighbour}"]
 path = "bundle"
 [broker]
 port = {port}
+keep_alive_s = {keep_alive_s}
 [state]
 directory = "state-{name}"
 """
@@ -105,7 +108,7 @@ def test_processes_say_once_that_the_broker_is_lost_and_once_that_it_is_back(
         cells, drives = [], []
         for name, neighbour in (("a", "b"), ("b", "a")):
             config = tmp_path / f"{name}.toml"
-            config.write_text(CONFIG.format(name=name, neighbour=neighbour, port=mosquitto.port))
+            config.write_text(config_text(name, neighbour, mosquitto.port))
             cells.append(stack.enter_context(live_cell(config)))
             drive = Drive(mosquitto.port, bundle, name, f"drive-{name}")
             drives.append(stack.enter_context(drive))
@@ -212,3 +215,31 @@ def test_a_right_that_is_taken_away_is_seen_in_the_counters_of_the_neighbours(
         mosquitto.reload()
         cells.run_until(cells.all_hear_all)
         cells.assert_all_acted()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "frozen"])
+def test_the_will_of_a_process_that_is_killed_or_frozen_tells_its_boot(
+    tmp_path: Path, contract: Contract, mosquitto: Mosquitto, number: signal.Signals
+) -> None:
+    """At once where it was killed, 1.5 keep-alives after its last word where it stands still."""
+    bundle = load_bundle(make_bundle(tmp_path / "bundle", contract), "power")
+    config = tmp_path / "a.toml"
+    config.write_text(config_text("a", "b", mosquitto.port))
+    with Watch(mosquitto.port) as watch, Drive(mosquitto.port, bundle, "a") as drive:
+        with live_cell(config) as cell:
+            watch.until_state("a", "online")
+            drive.slots(2)
+            cell.process.send_signal(number)
+            watch.until_state("a", "lost")
+            first = json.loads(watch.newest["a/birth"])["epoch"]
+            assert json.loads(watch.newest["a/state"])["epoch"] == first
+        with live_cell(config) as cell:  # what stood still was killed as well
+            watch.until_state("a", "online")
+            assert json.loads(watch.newest["a/state"])["epoch"] > first
+            drive.slots(2)
+            assert cell.end() == 0
+        watch.until_state("a", "offline")
+
+
+def config_text(name: str, neighbour: str, port: int) -> str:
+    return CONFIG.format(name=name, neighbour=neighbour, port=port, keep_alive_s=KEEP_ALIVE_S)

@@ -382,6 +382,7 @@ def mesh(
         keep_alive_s: Of each connection.
         strangers: Numbers of further neighbours of every cell, which are not started.
     """
+    assert len(ports) <= MOST_CELLS, f"{len(ports)} cells: a message has places for {MOST_CELLS}"
     numbers = range(len(ports))
     cells = []
     for number, port in zip(numbers, ports, strict=True):
