@@ -17,6 +17,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parents[3]
 LOOPBACK = REPOSITORY / "edge_configs" / "mosquitto" / "loopback.conf"
 AEDES = REPOSITORY / "tests" / "brokers" / "aedes"
+OLDEST_NODE = 20
 PATIENCE_S = 20.0
 AMQTT = """
 import asyncio, sys
@@ -173,6 +174,9 @@ def missing(kind: str) -> str:
         return "" if find_spec("amqtt") else "amqtt is not installed"
     if shutil.which("node") is None:
         return "node is not installed"
+    told = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout
+    if int(told.lstrip("v").split(".")[0]) < OLDEST_NODE:
+        return f"node {told.strip()}: aedes needs {OLDEST_NODE} or newer"
     installed = (AEDES / "node_modules" / "aedes").is_dir()
     return "" if installed else "aedes is not installed: make test-brokers"
 
