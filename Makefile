@@ -9,7 +9,7 @@ SETUP := pyproject.toml constraints.txt runtime/pyproject.toml training/pyprojec
 
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: setup demo results experiments test lint types unit test-minimum test-references sionna-values diffusers-values test-baselines baselines train-baselines bundle bench soak bench-parts bench-simulator wheels clean
+.PHONY: setup demo results experiments test lint types unit test-minimum test-references sionna-values diffusers-values test-baselines baselines train-baselines test-brokers bundle bench soak bench-mesh bench-parts bench-simulator wheels clean
 
 setup: $(VENV)/.installed
 
@@ -67,6 +67,16 @@ experiments: setup
 	set -e; for file in benchmarks/experiments/*.toml; do $(BIN)/networld experiment $$file; done
 	$(BIN)/python docs/update_experiments.py
 
+# Brokers that the tests of the mesh are run against; tests of one that is not there are skipped.
+AEDES := tests/brokers/aedes
+test-brokers: $(if $(shell command -v npm),$(AEDES)/node_modules/.package-lock.json)
+	@PATH="$$PATH:/usr/sbin" command -v mosquitto > /dev/null || echo "mosquitto is not installed: its tests are skipped"
+	@command -v npm > /dev/null || echo "npm is not installed: the tests with aedes are skipped"
+
+$(AEDES)/node_modules/.package-lock.json: $(AEDES)/package-lock.json
+	npm ci --prefix $(AEDES) --ignore-scripts --no-audit --no-fund --omit-lockfile-registry-resolved=true
+	touch $@
+
 test: lint types unit test-minimum
 
 lint: setup
@@ -76,7 +86,7 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 
-unit: setup
+unit: setup test-brokers
 	$(BIN)/pytest --numprocesses 2
 
 test-minimum: $(MINIMUM)/.installed
@@ -131,6 +141,11 @@ MINUTES ?= 10
 soak: setup
 	$(BIN)/python benchmarks/soak.py --minutes $(MINUTES) --json docs/soak.json
 
+# How many cells a computer and a broker bear, and an outage; a quarter of an hour, wants an idle machine and mosquitto.
+bench-mesh: setup
+	$(BIN)/python benchmarks/mesh_load.py $(QUICK) --json docs/mesh.json --csv docs/mesh.csv --picture docs/mesh.png
+	$(BIN)/python docs/update_mesh.py
+
 # Each part of a slot by itself, with pytest-benchmark.
 bench-parts: setup
 	$(BIN)/pytest benchmarks --benchmark-columns=min,median,iqr,ops
@@ -145,4 +160,4 @@ wheels:
 	PYTHON=$(PYTHON) edge_configs/collect_wheels.sh --output dist/wheels $(BOARD)
 
 clean:
-	rm -rf $(VENV) $(MINIMUM) $(REFERENCES) $(BASELINES) runs
+	rm -rf $(VENV) $(MINIMUM) $(REFERENCES) $(BASELINES) $(AEDES)/node_modules runs

@@ -123,6 +123,15 @@ class Drive:
             answers.append(answer.action.tolist())
         return answers
 
+    def wait_for_broker(self, connections: int) -> None:
+        """Wait until the broker has answered so many times."""
+        deadline_s = time.monotonic() + PATIENCE_S
+        while (
+            self._transport.counters["connections"] < connections or not self._transport.connected
+        ):
+            assert time.monotonic() < deadline_s, "the broker does not come back"
+            time.sleep(0.02)
+
     def order(self, name: str) -> dict[str, Any]:
         """Send an order and return the report that answers it."""
         payload = json.dumps({"command": name}).encode()
