@@ -22,6 +22,7 @@ from networld_runtime.errors import ConfigError, MessageError
 from networld_runtime.experience import Experience
 from networld_runtime.ladder import Ladder
 from networld_runtime.log_book import LogBook
+from networld_runtime.mesh.following import follow
 from networld_runtime.mesh.message import MeanFieldMessage, encode
 from networld_runtime.mesh.neighbours import Neighbours
 from networld_runtime.mesh.topics import CellTopics
@@ -89,8 +90,14 @@ class Agent:
         self._notifier = notifier or ServiceNotifier()
         self._heard_s = monotonic_s()
         self._neighbours = Neighbours(
-            contract, cell.neighbours, config.timing.maximum_message_age_slots, self._slot_s
+            contract,
+            cell.neighbours,
+            config.timing.maximum_message_age_slots,
+            self._slot_s,
+            weights=config.mesh.weights,
+            age_weight=config.mesh.age_weight,
         )
+        self._following = follow(config, contract, self._slot_s, self._neighbours, transport)
         self._book = LogBook(contract, bundle.couplings, cell.neighbours, capacity)
         self._keeper = AdapterKeeper(config, bundle, planner, self._book)
         self._bundles = BundleKeeper(config, bundle, planner)
@@ -176,6 +183,8 @@ class Agent:
         """Carry out orders that arrived; go on with an adaptation, a reload and a change of the bundle."""
         while self._commands:
             self._obey(self._commands.popleft())
+        if self._following is not None:
+            self._following.poll()
         outcome = self._keeper.poll()
         if outcome is not None:
             self.statistics.add_adaptation(outcome)
@@ -196,11 +205,14 @@ class Agent:
         """Return all counters as plain JSON data."""
         return {
             **self.statistics.to_json(),
+            **report.neighbours(self._neighbours.liveness()),
             "messages_received": self._neighbours.received,
             "messages_rejected": self._neighbours.rejected(),
             "message_bytes_received": self._neighbours.received_bytes,
-            "message_ages_s": self._neighbours.ages_s(),
             "neighbours_heard": len(self._neighbours.names) - len(self._neighbours.missing),
+            "discovery_rejected": (
+                {} if self._following is None else dict(self._following.discovery.rejected)
+            ),
             "logs_rejected": self._book.rejected(),
             "ladder": {
                 "level": self._ladder.level,
@@ -229,6 +241,7 @@ class Agent:
             self.collecting = config.adaptation.enabled
         self._config = config
         self._neighbours.limit_age(config.timing.maximum_message_age_slots)
+        self._neighbours.weigh(config.mesh.weights, config.mesh.age_weight)
         self._ladder.shield.largest_change = config.shield.largest_change
         self._keeper.go_on_with(config, reload.planner)
         self._bundles.go_on_with(config, reload.planner)
@@ -278,7 +291,7 @@ class Agent:
             return
         told = latent[: self._contract.message_size]
         message = MeanFieldMessage(self._epoch, observation.slot, told, observation.utility)
-        payload = encode(message, self._contract)
+        payload = encode(message, self._contract, self._config.mesh.message_bits)
         sent = self._transport.publish(self.topics.message, payload)
         self.statistics.counters["messages_sent" if sent else "messages_not_sent"] += 1
         self.statistics.message_bytes[len(payload)] += 1

@@ -2,6 +2,9 @@
 
 The network thread calls `receive`; the loop reads the mean field. Messages of slot t - 1 are used in
 slot t, also when a neighbour's message of slot t is already here, so a few messages are kept of each.
+
+A neighbour that babbles costs next to nothing: beyond a few messages a slot only its newest payload is kept,
+unread, until the loop comes by. So a good one is found at least once a slot.
 """
 
 from __future__ import annotations
@@ -9,17 +12,24 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from networld_runtime.contract import Contract, FloatArray
 from networld_runtime.errors import MessageError
+from networld_runtime.mesh.inflow import Arrivals, TokenBucket
 from networld_runtime.mesh.message import MeanFieldMessage, decode
 
 KEPT_MESSAGES = 4
 LARGEST_LEAD_SLOTS = 1000
+FLOOD_FACTOR = 4
+"""A neighbour may send so many times the messages that it should before the rest is not read."""
+BURST_MESSAGES = 64
+"""So many may come at once, as they do when a connection was held up."""
+REMEMBERED = 256
+"""Cells that are no neighbours now, but whose last (epoch, slot) is kept against replays."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +38,39 @@ class _Arrival:
     arrived_s: float
 
 
+@dataclass(frozen=True)
+class Liveness:
+    """What is known of one neighbour now; openpilot's three questions to a message.
+
+    Attributes:
+        alive: Whether a good message arrived lately enough to be used.
+        age_s: How long ago the last good one arrived, None if none ever did.
+        rate_per_s: Good messages per second of late, None if nothing ever arrived.
+        valid_share: Share of good ones among what arrived of late, None if nothing did.
+    """
+
+    alive: bool
+    age_s: float | None
+    rate_per_s: float | None
+    valid_share: float | None
+
+
 @dataclass
 class _Neighbour:
+    bucket: TokenBucket
     newest: tuple[int, int] = (-1, -1)
     recent: list[_Arrival] = field(default_factory=list)
+    unread: tuple[bytes, float] | None = None
     received: int = 0
     received_bytes: int = 0
     arrived_s: float | None = None
+    arrivals: Arrivals = field(default_factory=Arrivals)
     rejected: Counter[str] = field(default_factory=Counter)
+
+    def drop_unread(self) -> None:
+        if self.unread is not None:
+            self.rejected["flood"] += 1
+            self.unread = None
 
 
 class Neighbours:
@@ -48,9 +83,17 @@ class Neighbours:
         slot_s: Length of a slot; None takes the contract's. A message that arrived more than
             `maximum_age_slots + 1` slots ago by the own clock is not used either.
         clock: Monotonic clock in seconds.
+        weights: What a neighbour counts in the mean field beside the others, 1 if it is not there; one of
+            weight 0 is not heard.
+        age_weight: By this a message counts less with each slot that it is older than one; above 0, at
+            most 1.
+
+    Attributes:
+        names: The neighbours now.
+        missing: Neighbours that the last `mean_field` did without.
 
     Raises:
-        ValueError: `maximum_age_slots` is below 1.
+        ValueError: `maximum_age_slots` is below 1, or a weight is out of range.
     """
 
     def __init__(
@@ -60,18 +103,22 @@ class Neighbours:
         maximum_age_slots: int,
         slot_s: float | None = None,
         clock: Callable[[], float] = time.monotonic,
+        weights: Mapping[str, float] | None = None,
+        age_weight: float = 1.0,
     ) -> None:
-        self.names = tuple(names)
+        self.names: tuple[str, ...] = ()
+        self.missing: tuple[str, ...] = ()
         self._contract = contract
         self._slot_s = slot_s or contract.slot_s
         self._clock = clock
         self._lock = threading.Lock()
-        self.limit_age(maximum_age_slots)
-        self._neighbours = {name: _Neighbour() for name in self.names}
+        self._known: dict[str, _Neighbour] = {}
+        self._read: frozenset[str] = frozenset()
         self._first_slot = 0
         self._own_slot: int | None = None
-        self.missing: tuple[str, ...] = self.names
-        """Neighbours that the last `mean_field` did without."""
+        self.limit_age(maximum_age_slots)
+        self.weigh(weights or {}, age_weight)
+        self.change(names)
 
     def limit_age(self, maximum_age_slots: int) -> None:
         """Use messages up to this age from now on.
@@ -85,32 +132,55 @@ class Neighbours:
             self._maximum_age_slots = maximum_age_slots
             self._maximum_age_s = (maximum_age_slots + 1) * self._slot_s
 
+    def weigh(self, weights: Mapping[str, float], age_weight: float) -> None:
+        """Weigh neighbours and ages like this from now on.
+
+        Raises:
+            ValueError: A weight is below 0, or `age_weight` is not above 0 and at most 1.
+        """
+        if not (0 < age_weight <= 1 and all(weight >= 0 for weight in weights.values())):
+            raise ValueError(f"age_weight = {age_weight}, weights = {dict(weights)}: out of range")
+        with self._lock:
+            self._weights, self._age_weight = dict(weights), age_weight
+
+    def change(self, names: Sequence[str], listening: Sequence[str] = ()) -> None:
+        """Have other neighbours from now on; what is known of those who stay is kept.
+
+        Args:
+            names: The neighbours.
+            listening: Cells that are no neighbours, but whose messages are read to see if they are back.
+        """
+        with self._lock:
+            before = set(self.names) - set(self.missing)
+            self.names = tuple(names)
+            self.missing = tuple(name for name in self.names if name not in before)
+            self._read = frozenset((*names, *listening))
+            for name in (*names, *listening):
+                # At the end, so that who left longest ago comes first.
+                self._known[name] = self._known.pop(name) if name in self._known else self._new()
+            gone = [name for name in self._known if name not in self._read]
+            for name in gone[: max(len(gone) - REMEMBERED, 0)]:
+                del self._known[name]
+
     def receive(self, name: str, payload: bytes) -> None:
         """Take a payload that arrived on the topic of neighbour `name`.
 
         Called from the network thread. Never raises: a payload that is rejected is counted by reason
-        (those of `message.decode`, and `stale` for a replay, `ahead` for a slot far in the future).
+        (those of `message.decode`, `stale` for a replay, `ahead` for a slot far in the future, and `flood`
+        for one that was not even read because too many came).
         """
-        arrived_s = self._clock()
-        neighbour = self._neighbours[name]
-        try:
-            message = decode(payload, self._contract)
-        except MessageError as error:
-            with self._lock:
-                neighbour.received_bytes += len(payload)
-                neighbour.rejected[error.reason] += 1
-            return
+        now_s = self._clock()
         with self._lock:
+            if name not in self._read:
+                return  # it was on its way when we turned away
+            neighbour = self._known[name]
             neighbour.received_bytes += len(payload)
-            reason = self._objection(neighbour, message)
-            if reason:
-                neighbour.rejected[reason] += 1
+            neighbour.arrivals.came(now_s)
+            if not neighbour.bucket.take(now_s):
+                neighbour.drop_unread()
+                neighbour.unread = (payload, now_s)
                 return
-            neighbour.received += 1
-            neighbour.arrived_s = arrived_s
-            neighbour.newest = (message.epoch, message.slot)
-            neighbour.recent.append(_Arrival(message, arrived_s))
-            del neighbour.recent[:-KEPT_MESSAGES]
+        self._take(neighbour, payload, now_s)
 
     def begin_episode(self, first_slot: int) -> None:
         """Start an episode: messages of slots before `first_slot` no longer enter a mean field."""
@@ -121,56 +191,109 @@ class Neighbours:
     def forget(self) -> None:
         """Drop all kept messages: the site's slot counter restarted and they mean nothing now."""
         with self._lock:
-            for neighbour in self._neighbours.values():
+            for neighbour in self._known.values():
                 neighbour.recent.clear()
+                neighbour.drop_unread()
             self._own_slot = None
 
     def mean_field(self, slot: int) -> FloatArray:
         """Return the mean field `[message_size + 1]` that slot `slot` plans with.
 
-        The first entries are the mean of the neighbours' values, the last is the share of neighbours
-        heard. All zeros if none was heard.
+        The first entries are the weighted mean of the neighbours' values, the last is the share of
+        neighbours heard. All zeros if none was heard.
         """
+        self._read_newest()
         now_s = self._clock()
         with self._lock:
             self._own_slot = slot
-            usable = {
-                name: values
-                for name, neighbour in self._neighbours.items()
-                if (values := self._values(neighbour, slot, now_s)) is not None
-            }
-        self.missing = tuple(name for name in self.names if name not in usable)
+            heard, values, weights = [], [], []
+            for name in self.names:
+                message = self._usable(self._known[name], slot, now_s)
+                age_weight = (
+                    0.0 if message is None else self._age_weight ** (slot - message.slot - 1)
+                )
+                weight = self._weights.get(name, 1.0) * age_weight
+                if message is not None and weight > 0:
+                    heard.append(name)
+                    values.append(message.values)
+                    weights.append(weight)
+            self.missing = tuple(name for name in self.names if name not in heard)
         result = np.zeros(self._contract.mean_field_size, dtype=np.float32)
-        if usable:
-            result[:-1] = np.mean(list(usable.values()), axis=0)
-            result[-1] = len(usable) / len(self.names)
+        if heard:
+            result[:-1] = _weighted_mean(np.stack(values), weights)
+            result[-1] = len(heard) / len(self.names)
         return result
 
     @property
     def received(self) -> int:
-        """Messages accepted from all neighbours."""
+        """Messages accepted from all neighbours, those among them that are none now."""
         with self._lock:
-            return sum(neighbour.received for neighbour in self._neighbours.values())
+            return sum(neighbour.received for neighbour in self._known.values())
 
     @property
     def received_bytes(self) -> int:
         """Bytes of all payloads that arrived, the rejected ones among them."""
         with self._lock:
-            return sum(neighbour.received_bytes for neighbour in self._neighbours.values())
+            return sum(neighbour.received_bytes for neighbour in self._known.values())
 
     def ages_s(self) -> dict[str, float | None]:
         """Return how long ago the last good message of each neighbour arrived, None if none ever did."""
+        return {name: one.age_s for name, one in self.liveness().items()}
+
+    def liveness(self) -> dict[str, Liveness]:
+        """Return what is known of each neighbour now."""
         now_s = self._clock()
         with self._lock:
-            return {
-                name: None if one.arrived_s is None else round(now_s - one.arrived_s, 3)
-                for name, one in self._neighbours.items()
-            }
+            return {name: self._liveness(self._known[name], now_s) for name in self.names}
+
+    def arrivals_s(self) -> dict[str, float | None]:
+        """Return when the last good message of all who are read arrived, by the clock; None: none did."""
+        with self._lock:
+            return {name: self._known[name].arrived_s for name in self._read}
 
     def rejected(self) -> dict[str, dict[str, int]]:
-        """Return how many messages of each neighbour were rejected, by reason."""
+        """Return how many messages of each neighbour were rejected, by reason; as in `received`."""
         with self._lock:
-            return {name: dict(one.rejected) for name, one in self._neighbours.items()}
+            return {name: dict(one.rejected) for name, one in self._known.items()}
+
+    def _new(self) -> _Neighbour:
+        rate_per_s = FLOOD_FACTOR / self._slot_s
+        return _Neighbour(TokenBucket(BURST_MESSAGES, rate_per_s, self._clock()))
+
+    def _take(self, neighbour: _Neighbour, payload: bytes, arrived_s: float) -> None:
+        """Read a payload; keep what it says, or count why not."""
+        try:
+            message = decode(payload, self._contract)
+        except MessageError as error:
+            with self._lock:
+                neighbour.rejected[error.reason] += 1
+            return
+        with self._lock:
+            reason = self._objection(neighbour, message)
+            if reason:
+                neighbour.rejected[reason] += 1
+                return
+            if message.epoch > neighbour.newest[0]:
+                neighbour.recent.clear()  # slots of another epoch may be counted from elsewhere
+            neighbour.received += 1
+            neighbour.arrived_s = arrived_s
+            neighbour.arrivals.good(arrived_s)
+            neighbour.newest = (message.epoch, message.slot)
+            neighbour.recent.append(_Arrival(message, arrived_s))
+            del neighbour.recent[:-KEPT_MESSAGES]
+
+    def _read_newest(self) -> None:
+        """Read the payloads that `receive` had no time for, and give it time for some more."""
+        with self._lock:
+            unread = []
+            for name in self._read:
+                neighbour = self._known[name]
+                neighbour.bucket.add(FLOOD_FACTOR)  # where slots go by faster than the clock says
+                if neighbour.unread is not None:
+                    unread.append((neighbour, *neighbour.unread))
+                    neighbour.unread = None
+        for neighbour, payload, arrived_s in unread:
+            self._take(neighbour, payload, arrived_s)
 
     def _objection(self, neighbour: _Neighbour, message: MeanFieldMessage) -> str | None:
         if (message.epoch, message.slot) <= neighbour.newest:
@@ -180,10 +303,27 @@ class Neighbours:
             return "ahead"
         return None
 
-    def _values(self, neighbour: _Neighbour, slot: int, now_s: float) -> FloatArray | None:
+    def _usable(self, neighbour: _Neighbour, slot: int, now_s: float) -> MeanFieldMessage | None:
+        """Return the newest message that counts in a slot."""
         oldest_slot = max(self._first_slot, slot - self._maximum_age_slots)
         for arrival in reversed(neighbour.recent):
             in_time = oldest_slot <= arrival.message.slot < slot
             if in_time and now_s - arrival.arrived_s <= self._maximum_age_s:
-                return arrival.message.values
+                return arrival.message
         return None
+
+    def _liveness(self, neighbour: _Neighbour, now_s: float) -> Liveness:
+        age_s = None if neighbour.arrived_s is None else round(now_s - neighbour.arrived_s, 3)
+        return Liveness(
+            age_s is not None and age_s <= self._maximum_age_s,
+            age_s,
+            neighbour.arrivals.rate_per_s(now_s),
+            neighbour.arrivals.valid_share(now_s),
+        )
+
+
+def _weighted_mean(values: FloatArray, weights: Sequence[float]) -> FloatArray:
+    """Return the mean `[M]` of rows `[n, M]`; some weight is above 0."""
+    largest = max(weights)  # of the smallest ones float32 knows nothing
+    shares = np.array([weight / largest for weight in weights], dtype=np.float32)
+    return np.asarray((shares[:, None] * values).sum(axis=0) / shares.sum(), dtype=np.float32)
