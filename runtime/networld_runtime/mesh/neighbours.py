@@ -24,8 +24,8 @@ from networld_runtime.mesh.message import MeanFieldMessage, decode
 
 KEPT_MESSAGES = 4
 LARGEST_LEAD_SLOTS = 1000
-FLOOD_FACTOR = 4
-"""A neighbour may send so many times the messages that it should before the rest is not read."""
+FLOOD_FACTOR = 2
+"""So many messages a slot are read, by the clock and by the own slots each."""
 BURST_MESSAGES = 64
 """So many may come at once, as they do when a connection was held up."""
 REMEMBERED = 256

@@ -41,7 +41,7 @@ def test_a_cell_tells_where_it_is_and_follows_whom_it_finds(
     theirs = {**json.loads(birth), "cell": "b", "position_m": [0, 0]}
     topics = CellTopics("test", "b")
     bus.publish(topics.birth, json.dumps(theirs).encode(), retain=True)
-    bus.publish(topics.state, state("online", 5), retain=True)
+    bus.publish(topics.state, state("online", theirs["epoch"]), retain=True)
     agent.attend()
     for _ in range(3):
         small.go()
