@@ -14,7 +14,7 @@ from networld_runtime.config import CellConfig
 from networld_runtime.contract import Contract
 from networld_runtime.histogram import Histogram
 from networld_runtime.mesh.birth import BIRTH_VERSION
-from networld_runtime.mesh.neighbours import Liveness
+from networld_runtime.mesh.sender import Liveness
 from networld_runtime.realtime import LatencyRing
 
 COUNTED = (

@@ -11,18 +11,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from networld_runtime.contract import Contract, FloatArray
 from networld_runtime.errors import MessageError
-from networld_runtime.mesh.inflow import Arrivals, TokenBucket
+from networld_runtime.mesh.inflow import TokenBucket
 from networld_runtime.mesh.message import MeanFieldMessage, decode
+from networld_runtime.mesh.sender import Liveness, Sender
 
-KEPT_MESSAGES = 4
 LARGEST_LEAD_SLOTS = 1000
 FLOOD_FACTOR = 2
 """So many messages a slot are read, by the clock and by the own slots each."""
@@ -30,47 +28,6 @@ BURST_MESSAGES = 64
 """So many may come at once, as they do when a connection was held up."""
 REMEMBERED = 256
 """Cells that are no neighbours now, but whose last (epoch, slot) is kept against replays."""
-
-
-@dataclass(frozen=True)
-class _Arrival:
-    message: MeanFieldMessage
-    arrived_s: float
-
-
-@dataclass(frozen=True)
-class Liveness:
-    """What is known of one neighbour now; openpilot's three questions to a message.
-
-    Attributes:
-        alive: Whether a good message arrived lately enough to be used.
-        age_s: How long ago the last good one arrived, None if none ever did.
-        rate_per_s: Good messages per second of late, None if nothing ever arrived.
-        valid_share: Share of good ones among what arrived of late, None if nothing did.
-    """
-
-    alive: bool
-    age_s: float | None
-    rate_per_s: float | None
-    valid_share: float | None
-
-
-@dataclass
-class _Neighbour:
-    bucket: TokenBucket
-    newest: tuple[int, int] = (-1, -1)
-    recent: list[_Arrival] = field(default_factory=list)
-    unread: tuple[bytes, float] | None = None
-    received: int = 0
-    received_bytes: int = 0
-    arrived_s: float | None = None
-    arrivals: Arrivals = field(default_factory=Arrivals)
-    rejected: Counter[str] = field(default_factory=Counter)
-
-    def drop_unread(self) -> None:
-        if self.unread is not None:
-            self.rejected["flood"] += 1
-            self.unread = None
 
 
 class Neighbours:
@@ -112,7 +69,7 @@ class Neighbours:
         self._slot_s = slot_s or contract.slot_s
         self._clock = clock
         self._lock = threading.Lock()
-        self._known: dict[str, _Neighbour] = {}
+        self._known: dict[str, Sender] = {}
         self._read: frozenset[str] = frozenset()
         self._first_slot = 0
         self._own_slot: int | None = None
@@ -206,9 +163,11 @@ class Neighbours:
         now_s = self._clock()
         with self._lock:
             self._own_slot = slot
+            oldest_slot = max(self._first_slot, slot - self._maximum_age_slots)
+            since_s = now_s - self._maximum_age_s
             heard, values, weights = [], [], []
             for name in self.names:
-                message = self._usable(self._known[name], slot, now_s)
+                message = self._known[name].usable(oldest_slot, slot, since_s)
                 age_weight = (
                     0.0 if message is None else self._age_weight ** (slot - message.slot - 1)
                 )
@@ -244,7 +203,8 @@ class Neighbours:
         """Return what is known of each neighbour now."""
         now_s = self._clock()
         with self._lock:
-            return {name: self._liveness(self._known[name], now_s) for name in self.names}
+            age_s = self._maximum_age_s
+            return {name: self._known[name].liveness(now_s, age_s) for name in self.names}
 
     def arrivals_s(self) -> dict[str, float | None]:
         """Return when the last good message of all who are read arrived, by the clock; None: none did."""
@@ -256,11 +216,11 @@ class Neighbours:
         with self._lock:
             return {name: dict(one.rejected) for name, one in self._known.items()}
 
-    def _new(self) -> _Neighbour:
+    def _new(self) -> Sender:
         rate_per_s = FLOOD_FACTOR / self._slot_s
-        return _Neighbour(TokenBucket(BURST_MESSAGES, rate_per_s, self._clock()))
+        return Sender(TokenBucket(BURST_MESSAGES, rate_per_s, self._clock()))
 
-    def _take(self, neighbour: _Neighbour, payload: bytes, arrived_s: float) -> None:
+    def _take(self, neighbour: Sender, payload: bytes, arrived_s: float) -> None:
         """Read a payload; keep what it says, or count why not."""
         try:
             message = decode(payload, self._contract)
@@ -273,14 +233,7 @@ class Neighbours:
             if reason:
                 neighbour.rejected[reason] += 1
                 return
-            if message.epoch > neighbour.newest[0]:
-                neighbour.recent.clear()  # slots of another epoch may be counted from elsewhere
-            neighbour.received += 1
-            neighbour.arrived_s = arrived_s
-            neighbour.arrivals.good(arrived_s)
-            neighbour.newest = (message.epoch, message.slot)
-            neighbour.recent.append(_Arrival(message, arrived_s))
-            del neighbour.recent[:-KEPT_MESSAGES]
+            neighbour.keep(message, arrived_s)
 
     def _read_newest(self) -> None:
         """Read the payloads that `receive` had no time for, and give it time for some more."""
@@ -295,31 +248,13 @@ class Neighbours:
         for neighbour, payload, arrived_s in unread:
             self._take(neighbour, payload, arrived_s)
 
-    def _objection(self, neighbour: _Neighbour, message: MeanFieldMessage) -> str | None:
+    def _objection(self, neighbour: Sender, message: MeanFieldMessage) -> str | None:
         if (message.epoch, message.slot) <= neighbour.newest:
             return "stale"
         # Accepting a slot of the far future would make every later message look like a replay.
         if self._own_slot is not None and message.slot > self._own_slot + LARGEST_LEAD_SLOTS:
             return "ahead"
         return None
-
-    def _usable(self, neighbour: _Neighbour, slot: int, now_s: float) -> MeanFieldMessage | None:
-        """Return the newest message that counts in a slot."""
-        oldest_slot = max(self._first_slot, slot - self._maximum_age_slots)
-        for arrival in reversed(neighbour.recent):
-            in_time = oldest_slot <= arrival.message.slot < slot
-            if in_time and now_s - arrival.arrived_s <= self._maximum_age_s:
-                return arrival.message
-        return None
-
-    def _liveness(self, neighbour: _Neighbour, now_s: float) -> Liveness:
-        age_s = None if neighbour.arrived_s is None else round(now_s - neighbour.arrived_s, 3)
-        return Liveness(
-            age_s is not None and age_s <= self._maximum_age_s,
-            age_s,
-            neighbour.arrivals.rate_per_s(now_s),
-            neighbour.arrivals.valid_share(now_s),
-        )
 
 
 def _weighted_mean(values: FloatArray, weights: Sequence[float]) -> FloatArray:

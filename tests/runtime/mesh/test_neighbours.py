@@ -15,9 +15,9 @@ from networld_runtime.mesh.neighbours import (
     BURST_MESSAGES,
     FLOOD_FACTOR,
     REMEMBERED,
-    Liveness,
     Neighbours,
 )
+from networld_runtime.mesh.sender import Liveness
 
 EPOCH = 1_790_000_000
 
