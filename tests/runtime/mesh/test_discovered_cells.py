@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_cell import DIGEST, FormulaPlanner, NoRadio, SmallCell
+from small_cell import DIGEST, LISTED, FormulaPlanner, NoRadio, SmallCell, small_config
 
 from networld_runtime.agent import Agent
 from networld_runtime.bundle import Bundle
@@ -20,8 +20,10 @@ from networld_runtime.mesh.birth import read_birth
 from networld_runtime.mesh.message import decode, encode
 from networld_runtime.mesh.mqtt_transport import MqttTransport
 from networld_runtime.mesh.topics import CellTopics
-from networld_runtime.mesh.transport import LastWill
+from networld_runtime.mesh.transport import LastWill, MemoryBus, MemoryTransport
 from networld_runtime.radio import Observation
+from networld_runtime.radio_codec import ObservationMessage, encode_observation
+from networld_runtime.radio_kinds import make_radio
 from networld_runtime.realtime import monotonic_s
 from networld_runtime.report import state
 
@@ -52,6 +54,23 @@ def test_a_cell_tells_where_it_is_and_follows_whom_it_finds(
     assert found["message_rates_per_s"]["b"] > 0
     assert found["slots_missing"] == {"b": 1}  # in the first slot of the episode
     assert found["discovery_rejected"] == {}
+
+
+def test_the_radio_of_a_cell_that_discovers_may_send_any_couplings(
+    contract: Contract, tmp_path: Path
+) -> None:
+    bundle = Bundle(tmp_path, "stub", DIGEST, contract, 4, 7, 8, 1, {}, {})
+    for more, cell, accepted in ((DISCOVER, HERE, 1), ("", LISTED, 0)):
+        bus = MemoryBus()
+        transport = MemoryTransport(bus)
+        radio = make_radio(small_config(tmp_path, more, cell), bundle, transport)
+        transport.connect()
+        values = np.zeros(contract.observation_size, dtype=np.float32)
+        coupling = np.ones((5, 1), dtype=np.float32)  # of five neighbours, where the list has two
+        message = ObservationMessage(0, 1, values, None, 1.0, None, coupling)
+        payload = encode_observation(message, contract)
+        bus.publish(CellTopics("test", "a").observation, payload, retain=False)
+        assert radio.counters.get("received", 0) == accepted
 
 
 def test_weights_and_bits_of_the_configuration_are_used(contract: Contract, tmp_path: Path) -> None:
