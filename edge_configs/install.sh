@@ -19,7 +19,8 @@ never changed.
   --board NAME      configuration to begin with: a file of edge_configs/ (default: x86-cpu)
   --cell NAME       name of the cell and of its file, /etc/networld/NAME.toml (default: cell-0)
   --bundle DIR      bundle to copy (default: the repository's bundles/networld, if no bundle was installed)
-  --drop-in NAME    add systemd/drop-ins/NAME.conf to the service: broker, cores, gpu, password; may be repeated
+  --drop-in NAME    add systemd/drop-ins/NAME.conf to the service: broker, cores, gpu, key, password; may be
+                    repeated
   --root DIR        install below DIR instead of /: for a trial, without root
   --python FILE     the board's Python, 3.10 or newer (default: python3)
   --dry-run         print what would be done, do nothing

@@ -22,7 +22,9 @@ from networld_runtime.errors import ConfigError, MessageError
 from networld_runtime.experience import Experience
 from networld_runtime.ladder import Ladder
 from networld_runtime.log_book import LogBook
+from networld_runtime.mesh.authentication import NoSeal, Seal
 from networld_runtime.mesh.following import follow
+from networld_runtime.mesh.known_epochs import KnownEpochs
 from networld_runtime.mesh.message import MeanFieldMessage, encode
 from networld_runtime.mesh.neighbours import Neighbours
 from networld_runtime.mesh.topics import CellTopics
@@ -56,6 +58,7 @@ class Agent:
         epoch: Number of this boot, from `epoch.next_epoch`.
         reloader: Reads a changed configuration; None if it is read only once.
         notifier: Tells the service manager that the loop goes round.
+        seal: Proves who sent a payload; None if nobody asks for it.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class Agent:
         epoch: int,
         reloader: Reloader | None = None,
         notifier: ServiceNotifier | None = None,
+        seal: Seal | None = None,
     ) -> None:
         cell, contract = config.cell, bundle.contract
         self._slot_s = config.timing.slot_s or contract.slot_s
@@ -89,16 +93,23 @@ class Agent:
         self._reloader = reloader
         self._notifier = notifier or ServiceNotifier()
         self._heard_s = monotonic_s()
+        self._seal = seal or NoSeal()
+        self._known = KnownEpochs(config.state.directory, self._seal.keys)
         self._neighbours = Neighbours(
             contract,
             cell.neighbours,
             config.timing.maximum_message_age_slots,
             self._slot_s,
+            seal=self._seal,
+            epochs=self._known.epochs,
             weights=config.mesh.weights,
             age_weight=config.mesh.age_weight,
         )
-        self._following = follow(config, contract, self._slot_s, self._neighbours, transport)
-        self._book = LogBook(contract, bundle.couplings, cell.neighbours, capacity)
+        self._following = follow(
+            config, contract, self._slot_s, self._neighbours, transport, self._seal
+        )
+        self._book = LogBook(contract, bundle.couplings, cell.neighbours, capacity, self._seal)
+        self._book.expect(self._known.epochs)
         self._keeper = AdapterKeeper(config, bundle, planner, self._book)
         self._bundles = BundleKeeper(config, bundle, planner)
         self._commands: deque[Command] = deque()
@@ -117,15 +128,21 @@ class Agent:
     def run(self) -> None:
         """Go through slots until `stop` is called."""
         while not self._stopping:
-            observation = self._radio.observe(POLL_S)
+            observation = self.go_round(POLL_S)
             if observation is not None:
-                self.tick(observation)
                 collect_garbage(observation.slot)
-                self._heard_s = observation.arrived_s
-            self.attend()
-            # Also without an observation: a restart makes no radio speak. A call that hangs never gets here.
-            self._notifier.alive(self._status)
-            self.on_round()
+
+    def go_round(self, timeout_s: float) -> Observation | None:
+        """Act on the newest observation, if one comes in time, and attend to all else; return it."""
+        observation = self._radio.observe(timeout_s)
+        if observation is not None:
+            self.tick(observation)
+            self._heard_s = observation.arrived_s
+        self.attend()
+        # Also without an observation: a restart makes no radio speak. A call that hangs never gets here.
+        self._notifier.alive(self.status)
+        self.on_round()
+        return observation
 
     @property
     def epoch(self) -> int:
@@ -147,6 +164,16 @@ class Agent:
         """The slot that the loop is in or was in last, None before the first."""
         return self._slot
 
+    def request_reload(self) -> None:
+        """Have the configuration read again; may be called from a signal handler."""
+        if self._reloader is not None:
+            self._reloader.request()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to stop."""
+        return self._stopping
+
     def stop(self) -> None:
         """End `run` after the slot it is in; may be called from a signal handler."""
         self._stopping = True
@@ -154,6 +181,7 @@ class Agent:
     def finish(self) -> None:
         """End a running adaptation, give the radio back, say that the cell is offline and leave."""
         self._keeper.stop()
+        self._known.flush()
         self._radio.close()
         self._bundles.stop(ended_well=self._stopping)
         self._publish_retained(self.topics.state, report.state("offline", self._boot_epoch))
@@ -185,6 +213,8 @@ class Agent:
             self._obey(self._commands.popleft())
         if self._following is not None:
             self._following.poll()
+        if self._known.keep(self._neighbours.epochs()):
+            self._book.expect(self._known.epochs)
         outcome = self._keeper.poll()
         if outcome is not None:
             self.statistics.add_adaptation(outcome)
@@ -209,6 +239,9 @@ class Agent:
             "messages_received": self._neighbours.received,
             "messages_rejected": self._neighbours.rejected(),
             "message_bytes_received": self._neighbours.received_bytes,
+            "message_ages_slots": {
+                str(age): count for age, count in sorted(self._neighbours.ages_slots.items())
+            },
             "neighbours_heard": len(self._neighbours.names) - len(self._neighbours.missing),
             "discovery_rejected": (
                 {} if self._following is None else dict(self._following.discovery.rejected)
@@ -248,8 +281,21 @@ class Agent:
         if reload.planner is not None:
             self._planner = reload.planner
             self._ladder.go_on_with(reload.planner)
+        if self._seal.keys or reload.seal.keys:
+            self._go_on_with_keys(reload.seal)
 
-    def _status(self) -> str:
+    def _go_on_with_keys(self, seal: Seal) -> None:
+        """Prove and check with the keys as they are in their files now."""
+        self._seal = seal
+        self._known.go_on_with(seal.keys)
+        self._neighbours.go_on_with(seal)
+        if self._following is not None:
+            self._following.discovery.open_birth = seal.open_birth
+        self._book.go_on_with(seal)
+        self._publish_birth()
+
+    def status(self) -> str:
+        """Return in a few words how it goes, for the service manager."""
         slots, missed = (self.statistics.counters[key] for key in ("slots", "deadlines_missed"))
         silent_s = monotonic_s() - self._heard_s
         silence = f"; the radio is silent for {silent_s:.0f} s" if silent_s > SILENT_S else ""
@@ -291,7 +337,11 @@ class Agent:
             return
         told = latent[: self._contract.message_size]
         message = MeanFieldMessage(self._epoch, observation.slot, told, observation.utility)
+        receivers = self._config.authentication.receivers
+        if receivers is None:
+            receivers = self._neighbours.names
         payload = encode(message, self._contract, self._config.mesh.message_bits)
+        payload = self._seal.close(payload, receivers)
         sent = self._transport.publish(self.topics.message, payload)
         self.statistics.counters["messages_sent" if sent else "messages_not_sent"] += 1
         self.statistics.message_bytes[len(payload)] += 1
@@ -354,7 +404,7 @@ class Agent:
             problem = self._keeper.begin(logs, command.identifier)
             if problem is None:
                 for log in logs:
-                    payload = encode_log(log, self._contract)
+                    payload = self._seal.sign_log(encode_log(log, self._contract))
                     self._transport.publish(self.topics.log, payload, reliable=True)
                 return  # the report comes when the training has ended
         elif command.name == "base":
@@ -380,7 +430,7 @@ class Agent:
 
     def _publish_birth(self) -> None:
         birth = report.birth(self._config.cell, self._bundle, self._boot_epoch, self._slot_s)
-        self._publish_retained(self.topics.birth, birth)
+        self._publish_retained(self.topics.birth, self._seal.sign_birth(birth))
 
     def _publish_retained(self, topic: str, payload: bytes) -> None:
         self._transport.publish(topic, payload, reliable=True, retain=True)

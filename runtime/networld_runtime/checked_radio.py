@@ -50,6 +50,16 @@ class CheckedRadio:
             own = Counter()
         return own + self._counted
 
+    @property
+    def due_s(self) -> float | None:
+        """Return when the radio says that its next observation is there; None if it does not say."""
+        try:
+            due_s = getattr(self._radio, "due_s", None)
+            return None if due_s is None else float(due_s)
+        except Exception as error:
+            self._count("due_raised", error)
+            return None
+
     def observe(self, timeout_s: float) -> Observation | None:
         """Return the radio's observation if there is one that can be used."""
         try:

@@ -58,6 +58,7 @@ def _check(options: argparse.Namespace) -> int:
 def _check_file(path: Path, changes: Sequence[str]) -> int:
     from networld_runtime.config import MQTT
     from networld_runtime.config_reader import load_config
+    from networld_runtime.mesh.authentication import make_seal
     from networld_runtime.radio_kinds import find_maker
     from networld_runtime.startup import (
         adaptation_settings,
@@ -70,6 +71,7 @@ def _check_file(path: Path, changes: Sequence[str]) -> int:
         config = load_config(path, changes)
         bundle, planner = load_model(as_this_computer_can(config))
         adaptation_settings(config, bundle)
+        make_seal(config)
         if config.radio.kind != MQTT:
             find_maker(config)  # not made: the radio may be in use by the cell that runs
         planner.warm_up(runs=1)
@@ -137,6 +139,12 @@ def _bundle(options: argparse.Namespace) -> int:
     return commands.run(options)
 
 
+def _identity(options: argparse.Namespace) -> int:
+    from networld_runtime.mesh import identity_command
+
+    return identity_command.run(options)
+
+
 _COMMANDS = {
     "run": _run,
     "check": _check,
@@ -144,6 +152,7 @@ _COMMANDS = {
     "adapt": _adapt,
     "bench": _bench,
     "bundle": _bundle,
+    "identity": _identity,
 }
 
 
@@ -157,8 +166,22 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     run = _add_command(
-        commands, "run", "plan until SIGTERM or SIGINT", "networld-agent run --config cell.toml"
+        commands,
+        "run",
+        "plan until SIGTERM or SIGINT",
+        "networld-agent run --config cell.toml",
+        config=False,
     )
+    which = run.add_mutually_exclusive_group(required=True)
+    which.add_argument("--config", type=Path, metavar="FILE", help="the cell's TOML file")
+    which.add_argument(
+        "--cells",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="the TOML files of several cells, which share this process",
+    )
+    _add_changes(run)
     run.add_argument("--parent-pid", type=int, metavar="PID", help="stop when this parent is gone")
     run.add_argument("--core", type=int, metavar="N", help="run on this processor core only")
     check = _add_command(
@@ -205,6 +228,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_parsers(commands, _add_command)
     bundle_options.add_commands(commands, _add_command)
+    _add_identity_commands(commands)
     return parser
 
 
@@ -255,6 +279,37 @@ def _add_config_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
         "networld-agent config keys",
         config=False,
     )
+
+
+def _add_identity_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _add_command(
+        commands,
+        "identity",
+        "make the keys that a cell proves its messages with",
+        "networld-agent identity make --output /etc/networld/keys --name cell-0",
+        config=False,
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="make|show")
+    make = _add_command(
+        actions,
+        "make",
+        "make NAME.key, which nobody else may read, and NAME.pub, which every cell of the site gets, and "
+        "print the latter",
+        "networld-agent identity make --output /etc/networld/keys --name cell-0",
+        config=False,
+    )
+    make.add_argument(
+        "--output", type=Path, required=True, metavar="FOLDER", help="where both files go"
+    )
+    make.add_argument("--name", required=True, help="name of the cell")
+    show = _add_command(
+        actions,
+        "show",
+        "print the public half of a private key",
+        "networld-agent identity show /etc/networld/keys/cell-0.key",
+        config=False,
+    )
+    show.add_argument("key", type=Path, metavar="FILE", help="the private key")
 
 
 def _add_changes(parser: argparse.ArgumentParser) -> None:

@@ -77,6 +77,19 @@ class BrokerConfig:
 
 
 @dataclass(frozen=True)
+class AuthenticationConfig:
+    """`[authentication]`: proof of who sent a message; given, all that is not proven is rejected.
+
+    `key` is the file of the cell's private key, `cells` the folder of the public keys of all cells,
+    `receivers` the cells that use this cell's messages, None for its neighbours.
+    """
+
+    key: Path | None = None
+    cells: Path | None = None
+    receivers: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
 class PlannerConfig:
     """`[planner]`: what to change of the bundle's own settings; None keeps the bundle's."""
 
@@ -182,6 +195,7 @@ class Config:
     watch: WatchConfig = field(default_factory=WatchConfig)
     log: LogConfig = field(default_factory=LogConfig)
     radio: RadioConfig = RadioConfig()
+    authentication: AuthenticationConfig = AuthenticationConfig()
     changes: tuple[str, ...] = ()
     origins: Mapping[str, Origin] = field(default_factory=dict, repr=False, compare=False)
 

@@ -30,6 +30,10 @@ ABOUT: Mapping[str, str] = {
     "broker.connect_timeout_s": "how long the first connection is tried",
     "broker.username": "name at the broker; not given: none",
     "broker.password_file": "file that holds the password, which never stands here; not given: none",
+    "authentication.key": "file of this cell's private key; not given: anybody's messages are taken",
+    "authentication.cells": "folder of the site's public keys, CELL.pub each; what they do not vouch for is "
+    "rejected",
+    "authentication.receivers": "cells that use this cell's messages; not given: its neighbours",
     "planner.mode": f"how an action is chosen; {_BUNDLE}",
     "planner.denoiser": f"which network denoises plans; {_BUNDLE}",
     "planner.steps": f"denoising steps of a plan; {_BUNDLE}",

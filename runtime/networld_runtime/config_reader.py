@@ -10,6 +10,7 @@ from pathlib import Path
 from networld_runtime.config import (
     MQTT,
     AdaptationConfig,
+    AuthenticationConfig,
     BrokerConfig,
     BundleConfig,
     CellConfig,
@@ -24,6 +25,7 @@ from networld_runtime.config_layers import Layers, Origin
 from networld_runtime.config_table import Key, Table
 from networld_runtime.errors import ConfigError
 from networld_runtime.execution import MOST_THREADS, ON_MISSING, ONE_THREAD, PROVIDERS, Execution
+from networld_runtime.mesh.authentication import LARGEST_TAGS
 from networld_runtime.mesh.positions import LARGEST_M
 from networld_runtime.mesh.settings import MeshConfig, find_neighbours, read_mesh
 from networld_runtime.planner_settings import DENOISERS, MODES
@@ -91,6 +93,7 @@ def _build(path: Path, layers: Layers, changes: tuple[str, ...]) -> tuple[Config
         shield=ShieldConfig(tables["shield"].number("largest_change", None, 1e-6, 1e6)),
         state=StateConfig(tables["state"].path("directory")),
         radio=_radio(tables["radio"], layers.origins),
+        authentication=_authentication(tables["authentication"], mesh),
         changes=changes,
         origins=layers.origins,
     )
@@ -147,6 +150,27 @@ def _broker(table: Table) -> BrokerConfig:
     if broker.password_file is not None and not broker.password_file.is_file():
         table.problem("password_file", f"no file at {broker.password_file}; make it")
     return broker
+
+
+def _authentication(table: Table, mesh: MeshConfig) -> AuthenticationConfig:
+    authentication = AuthenticationConfig(
+        key=table.optional_path("key"),
+        cells=table.optional_path("cells"),
+        receivers=table.optional_names("receivers", LARGEST_TAGS),
+    )
+    if authentication.key is None and authentication.cells is not None:
+        table.problem("key", "missing, expected the file of this cell's private key")
+    if authentication.cells is None and authentication.key is not None:
+        table.problem("cells", "missing, expected the folder of the cells' *.pub keys")
+    if authentication.receivers is not None and authentication.key is None:
+        table.problem("receivers", "needs key and cells beside it")
+    if mesh.discover and authentication.receivers is None and authentication.key is not None:
+        table.problem(
+            "receivers",
+            "missing, expected the cells that may be neighbours: mesh.discover = true finds those alone "
+            "whose keys are known",
+        )
+    return authentication
 
 
 def _planner(table: Table) -> PlannerConfig:

@@ -73,14 +73,21 @@ class Table:
         """Return a list of different names, None if the key is not there."""
         expected = f"a list of different names, each {NAME_EXPECTED}"
         value = self._take_optional(key, None, expected)
-        if value is None or (
-            isinstance(value, list)
-            and all(isinstance(one, str) and NAME_PATTERN.fullmatch(one) for one in value)
-            and len(set(value)) == len(value)
-        ):
+        if value is None or _are_names(value):
             return None if value is None else tuple(value)
         self._wrong(key, value, expected)
         return ()
+
+    def optional_names(self, key: str, largest: int) -> tuple[str, ...] | None:
+        """Return a list of different names, None if the key is not there."""
+        expected = f"a list of at most {largest} different names, each {NAME_EXPECTED}"
+        value = self._take_optional(key, None, expected)
+        if value is None:
+            return None
+        if _are_names(value) and len(value) <= largest:
+            return tuple(value)
+        self._wrong(key, value, expected)
+        return None
 
     def point(self, key: str, largest: float) -> tuple[float, float] | None:
         """Return two numbers of at most `largest` in size, None if the key is not there."""
@@ -230,6 +237,14 @@ def suggestion(word: str, known: list[str]) -> str:
     if near:
         return f"; did you mean {near[0]}?"
     return f"; known here: {', '.join(known)}"
+
+
+def _are_names(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and all(isinstance(one, str) and NAME_PATTERN.fullmatch(one) for one in value)
+        and len(set(value)) == len(value)
+    )
 
 
 def _is_text(value: object) -> bool:

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from reprlib import repr as shown
 from typing import Any
 
@@ -361,6 +362,10 @@ class Contract:
 
     def digest(self) -> bytes:
         """Return the SHA-256 of the canonical JSON form; messages carry its first four bytes."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> bytes:
         canonical = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).digest()
 

@@ -72,8 +72,8 @@ class ExitCode(IntEnum):
     )
     NO_ANSWER = (
         10,
-        "`status`: no cell answers at [watch]",
-        "start the cell; check host and port under [watch]",
+        "`status`: no cell answers at [watch]; `networld mesh`: no cell was heard",
+        "start the cell; check host and port under [watch], or --broker and --site",
         True,
     )
     INTERRUPTED = 130, "Ctrl-C", "nothing", False

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from networld_runtime.contract import Contract
 from networld_runtime.episode_log import LARGEST_LOGS, EpisodeLog, decode_log
 from networld_runtime.errors import MessageError
+from networld_runtime.mesh.authentication import NoSeal, Seal
 
 
 @dataclass
 class _Sender:
     epoch: int = -1
+    oldest_epoch: int = 0
     logs: dict[int, EpisodeLog] = field(default_factory=dict)
     rejected: Counter[str] = field(default_factory=Counter)
 
@@ -29,11 +31,18 @@ class LogBook:
         couplings: Numbers that say how strongly one cell acts on another.
         names: Neighbours whose logs are expected.
         capacity: Slots that are kept of each neighbour, whole episodes.
+        seal: Opens what arrives; None takes it as it is.
     """
 
     def __init__(
-        self, contract: Contract, couplings: int, names: Sequence[str], capacity: int
+        self,
+        contract: Contract,
+        couplings: int,
+        names: Sequence[str],
+        capacity: int,
+        seal: Seal | None = None,
     ) -> None:
+        self._seal = seal or NoSeal()
         self._contract = contract
         self._couplings = couplings
         self._capacity = capacity
@@ -43,18 +52,19 @@ class LogBook:
     def receive(self, name: str, payload: bytes) -> None:
         """Take a payload that arrived on the topic of neighbour `name`.
 
-        Never raises: a payload that is rejected is counted by reason (those of `decode_log`, and `stale`
-        for one of an older epoch). The newest log of an episode counts.
+        Never raises: a payload that is rejected is counted by reason (those of `Seal.open_log` and of
+        `decode_log`, and `stale` for one of an older epoch, or that ends before the one that is there). The
+        newest log of an episode counts.
         """
         sender = self._senders[name]
         try:
-            log = decode_log(payload, self._contract, self._couplings)
+            log = decode_log(self._seal.open_log(name, payload), self._contract, self._couplings)
         except MessageError as error:
             with self._lock:
                 sender.rejected[error.reason] += 1
             return
         with self._lock:
-            if log.epoch < sender.epoch:
+            if log.epoch < max(sender.epoch, sender.oldest_epoch) or _is_older(log, sender):
                 sender.rejected["stale"] += 1
                 return
             if log.epoch > sender.epoch:
@@ -62,6 +72,20 @@ class LogBook:
                 sender.logs.clear()
             sender.logs[log.episode] = log
             self._make_room(sender)
+
+    def go_on_with(self, seal: Seal) -> None:
+        """Open what arrives with other keys; who has another one than before begins anew."""
+        with self._lock:
+            before, self._seal = self._seal, seal
+            for name, sender in self._senders.items():
+                if before.keys.get(name) != seal.keys.get(name):
+                    sender.epoch, sender.oldest_epoch = -1, 0
+
+    def expect(self, epochs: Mapping[str, int]) -> None:
+        """Take no log any more of an older epoch than a neighbour is in; those that are there stay."""
+        with self._lock:
+            for name, sender in self._senders.items():
+                sender.oldest_epoch = max(sender.oldest_epoch, epochs.get(name, 0))
 
     def clear(self) -> None:
         """Forget all logs: the site's slot counter restarted."""
@@ -95,3 +119,9 @@ class LogBook:
             or sum(len(log.slots) for log in sender.logs.values()) > self._capacity
         ):
             del sender.logs[min(sender.logs)]
+
+
+def _is_older(log: EpisodeLog, sender: _Sender) -> bool:
+    """Return whether a log ends before the one of the same epoch and episode that is there."""
+    kept = sender.logs.get(log.episode)
+    return kept is not None and kept.epoch == log.epoch and bool(log.slots[-1] < kept.slots[-1])

@@ -78,10 +78,10 @@ class Planner:
     def sibling(self, seed: int | np.random.Generator) -> Planner:
         """Return the planner of another cell, with noise, last plan and adapter of its own.
 
-        It shares the loaded graphs, and begins with the adapter that this one has now.
+        It shares the loaded graphs, and begins with the adapter that this one has now; so do its fallbacks.
         """
         other = copy.copy(self)
-        other.fallbacks = ()
+        other.fallbacks = tuple(lower.sibling(0) for lower in self.fallbacks)
         other._noise = NoiseSource(seed)
         other.reset()
         return other
@@ -95,7 +95,8 @@ class Planner:
         Raises:
             BundleError: As for the planner itself.
         """
-        fallbacks = []
+        fallbacks: list[Planner] = []
+        self.fallbacks = ()
         for rung, settings in rungs_below(self.settings, bundle):
             lower = self.sibling(0)
             lower.rung, lower.settings = rung, settings

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -156,6 +156,8 @@ class MqttRadio:
         self._coupling_shape = coupling_shape
         self._arrival = threading.Condition()
         self._newest: Observation | None = None
+        self.on_arrival: Callable[[], None] | None = None
+        """Called from the network thread after each observation; for who serves several radios."""
         self._last: tuple[int, int] | None = None
         transport.subscribe({topics.observation: self.receive}, fresh=True)
 
@@ -179,11 +181,13 @@ class MqttRadio:
             self.counters["overtaken"] += self._newest is not None
             self._newest = observation
             self._arrival.notify()
+        if self.on_arrival is not None:
+            self.on_arrival()
 
     def observe(self, timeout_s: float) -> Observation | None:
         """Return the newest observation not yet returned, None if none came in time."""
         with self._arrival:
-            if self._newest is None:
+            if self._newest is None and timeout_s > 0:
                 self._arrival.wait(timeout_s)
             observation, self._newest = self._newest, None
             return observation

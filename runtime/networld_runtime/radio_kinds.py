@@ -17,6 +17,7 @@ from networld_runtime.errors import ConfigError, NetWorldError
 from networld_runtime.mesh.topics import CellTopics
 from networld_runtime.mesh.transport import Transport
 from networld_runtime.radio import MqttRadio, Radio, RadioSetup
+from networld_runtime.synthetic_radio import SYNTHETIC, SyntheticRadio
 
 GROUP = "networld.radio"
 """Entry-point group: the kind of a radio, and what makes it."""
@@ -34,7 +35,6 @@ def make_radio(config: Config, bundle: Bundle, transport: Transport) -> Radio:
     shape = None if config.mesh.discover else (len(cell.neighbours), bundle.couplings)
     if config.radio.kind == MQTT:
         return MqttRadio(transport, CellTopics(cell.site, cell.name), contract, shape)
-    make = find_maker(config)
     setup = RadioSetup(
         site=cell.site,
         cell=cell.name,
@@ -45,6 +45,7 @@ def make_radio(config: Config, bundle: Bundle, transport: Transport) -> Radio:
         options=config.radio.options,
         folders=config.radio.folders,
     )
+    make = find_maker(config)
     try:
         radio = make(setup)
     except NetWorldError:
@@ -59,14 +60,16 @@ def make_radio(config: Config, bundle: Bundle, transport: Transport) -> Radio:
 
 
 def find_maker(config: Config) -> Callable[[RadioSetup], Radio]:
-    """Return what makes the radio of a kind that is not ours, without making it.
+    """Return what makes a radio that is not reached over MQTT, without making it.
 
     Raises:
         ConfigError: It is not installed, installed twice, or cannot be imported.
     """
+    if config.radio.kind == SYNTHETIC:
+        return SyntheticRadio
     points = [point for point in entry_points(group=GROUP) if point.name == config.radio.kind]
     if not points:
-        names = sorted({MQTT, *(point.name for point in entry_points(group=GROUP))})
+        names = sorted({MQTT, SYNTHETIC, *(point.name for point in entry_points(group=GROUP))})
         raise _error(
             config,
             f"no such radio is installed, only {', '.join(names)}; install the package that adds it, "

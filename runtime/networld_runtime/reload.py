@@ -11,12 +11,13 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from networld_runtime.bundle import Bundle
 from networld_runtime.config import Config
 from networld_runtime.config_keys import LIVE, differences, origin_of, plain_values, shown
 from networld_runtime.errors import BundleError, ConfigError, NetWorldError
+from networld_runtime.mesh.authentication import NoSeal, Seal, make_seal
 from networld_runtime.planner_like import PlannerLike
 from networld_runtime.startup import adaptation_settings, load_model
 
@@ -31,11 +32,13 @@ class Reload:
         config: The configuration.
         planner: The planner, warm; None if it plans as before.
         bundle: Digest of the planner's bundle.
+        seal: Proves who sent a payload, with the keys as they are in their files now.
     """
 
     config: Config
     planner: PlannerLike | None
     bundle: str
+    seal: Seal = field(default_factory=NoSeal)
 
 
 class Reloader:
@@ -92,8 +95,9 @@ class Reloader:
         if problems:
             raise ConfigError(str(config.path), problems)
         adaptation_settings(config, self._bundle)
+        seal = make_seal(config)
         if not any(key.startswith("planner.") for key in changed):
-            return Reload(config, None, self._bundle.digest)
+            return Reload(config, None, self._bundle.digest, seal)
         bundle, planner = load_model(config)
         if bundle.digest != self._bundle.digest:
             raise BundleError(
@@ -101,7 +105,7 @@ class Reloader:
                 "is not the bundle that the cell runs; restart the agent to run it",
             )
         planner.warm_up()
-        return Reload(config, planner, bundle.digest)
+        return Reload(config, planner, bundle.digest, seal)
 
     def _finish(self) -> Reload | None:
         outcome, self._outcome, self._thread = self._outcome, None, None

@@ -6,8 +6,9 @@ import argparse
 import json
 import logging
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import NoReturn
 
 from networld_runtime import realtime
@@ -17,6 +18,7 @@ from networld_runtime.config import Config
 from networld_runtime.config_reader import load_config
 from networld_runtime.epoch import next_epoch
 from networld_runtime.errors import BrokerError, BundleError, ConfigError
+from networld_runtime.mesh.authentication import make_seal
 from networld_runtime.mesh.mqtt_transport import MqttTransport
 from networld_runtime.mesh.topics import CellTopics
 from networld_runtime.mesh.transport import LastWill, Transport
@@ -35,18 +37,26 @@ _log = logging.getLogger(__name__)
 def run(options: argparse.Namespace) -> int:
     """Act until a signal says to stop; return 0.
 
+    With `--cells` there are several in this process: `running_cells`.
+
     Raises:
         NetWorldError: The configuration, the bundle, the radio or the broker stands against it.
     """
+    if options.cells:
+        from networld_runtime import running_cells  # noqa: PLC0415
+
+        return running_cells.run(options)
     notifier = ServiceNotifier.from_environment()
     notifier.status("checking configuration and bundle")
-    config = load_config(options.config, options.changes)
+    read = partial(load_config, options.config, options.changes)
+    config = read()
     watchers = Watchers(config)
-    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGTERM, end_start)
     with _forgiving(config, SystemExit, KeyboardInterrupt, BrokerError):
         model = start_model(config)
         with _forgiving(config, ConfigError):
-            agent, transport = _make(options, config, model, watchers, notifier)
+            agent, transport = make_cell(config, model, read, watchers, notifier)
+            settle(options, agent)
         try:
             _warm_up_and_connect(model[1], transport, notifier, watchers)
         except BaseException:
@@ -56,9 +66,7 @@ def run(options: argparse.Namespace) -> int:
         signal.signal(number, lambda *_: agent.stop())
     try:
         agent.start()
-        ready = {"time": utc_text(), "level": "info", "event": "ready", "epoch": agent.epoch}
-        who = {"site": config.cell.site, "cell": config.cell.name}
-        print(json.dumps({**ready, **who}), flush=True)
+        say_ready(config, agent)
         notifier.ready("waiting for the radio")
         agent.run()
     finally:
@@ -68,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _end(*_: object) -> NoReturn:
+def end_start(*_: object) -> NoReturn:
     """End a start; what is done is undone on the way."""
     raise SystemExit(0)
 
@@ -86,33 +94,61 @@ def _forgiving(config: Config, *reasons: type[BaseException]) -> Iterator[None]:
         raise
 
 
-def _make(
-    options: argparse.Namespace,
+def make_cell(
     config: Config,
     model: tuple[Bundle, Planner],
+    read: Callable[[], Config],
     watchers: Watchers,
     notifier: ServiceNotifier,
 ) -> tuple[Agent, Transport]:
-    """Make the cell; nothing is connected yet.
+    """Make a cell and the connection that it will have; nothing is connected yet.
+
+    Args:
+        config: Its configuration.
+        model: The bundle and its planner.
+        read: Reads the configuration again.
+        watchers: Watch it from now on.
+        notifier: Tells the service manager that it goes round.
 
     Raises:
-        ConfigError: The state folder, the password or the radio stands against it.
+        ConfigError: The state folder, the password, a key or the radio stands against it.
     """
     bundle, planner = model
+    seal = make_seal(config)
     epoch = next_epoch(config.state.directory)
     cell = config.cell
     will = LastWill(CellTopics(cell.site, cell.name).state, state("lost", epoch))
     transport = MqttTransport(config.broker, f"networld-{cell.site}-{cell.name}", will)
     radio = make_radio(config, bundle, transport)
-    reloader = Reloader(config, bundle, lambda: load_config(options.config, options.changes))
-    signal.signal(signal.SIGHUP, lambda *_: reloader.request())
-    agent = Agent(config, bundle, planner, transport, radio, epoch, reloader, notifier)
+    reloader = Reloader(config, bundle, read)
+    agent = Agent(config, bundle, planner, transport, radio, epoch, reloader, notifier, seal)
     watchers.attach(agent, transport, epoch, planner.provider)
+    return agent, transport
+
+
+def say_ready(config: Config, agent: Agent) -> None:
+    """Print the line that says that a cell acts from now on."""
+    ready = {"time": utc_text(), "level": "info", "event": "ready", "epoch": agent.epoch}
+    who = {"site": config.cell.site, "cell": config.cell.name}
+    print(json.dumps({**ready, **who}), flush=True)
+
+
+def settle(options: argparse.Namespace, *agents: Agent) -> None:
+    """Obey what the command line says of the process that cells run in, and SIGHUP."""
+
+    def reload() -> None:
+        for agent in agents:
+            agent.request_reload()
+
+    def stop() -> None:
+        for agent in agents:
+            agent.stop()
+
+    signal.signal(signal.SIGHUP, lambda *_: reload())
     if options.parent_pid is not None:
-        realtime.watch_parent(options.parent_pid, agent.stop)
+        realtime.watch_parent(options.parent_pid, stop)
     if options.core is not None and not realtime.pin_to_core(options.core):
         _log.warning("cannot run on core %d only", options.core)
-    return agent, transport
 
 
 def _warm_up_and_connect(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import Any
 
 import msgpack
@@ -18,7 +17,6 @@ LARGEST_ARRAY = 16
 TAG_BYTES = 4
 
 
-@lru_cache(maxsize=16)
 def contract_tag(contract: Contract) -> bytes:
     """Return the four bytes that stand for `contract` in a message."""
     return contract.digest()[:TAG_BYTES]

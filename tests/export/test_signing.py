@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 from tiny_bundles import edit_manifest, make_bundle
 
-from networld_export.signing import write_keys
 from networld_runtime.contract import ActionBins, Contract, Feature, ReturnBins
 from networld_runtime.store.contents import read_contents
-from networld_runtime.store.signature import trusted_keys
+from networld_runtime.store.signature import trusted_keys, write_keys
 from networld_training import cli
 
 CONTRACT = Contract(

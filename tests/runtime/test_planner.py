@@ -389,4 +389,7 @@ def test_what_stands_below_a_planner_acts_and_follows_it(
         assert shipped.contract.allows(lower.plan(latent, field).action)
         assert (lower._adapter == adapter).all()
         assert (lower.settings.steps == 1) == (lower.rung == "short-plan" or chosen["steps"] == 1)
-    assert planner.sibling(0).fallbacks == ()
+    other = planner.sibling(0)
+    assert [lower.rung for lower in other.fallbacks] == rungs
+    other.adopt(np.zeros_like(adapter))
+    assert all((lower._adapter == adapter).all() for lower in planner.fallbacks)

@@ -100,7 +100,7 @@ def test_unknown_kind_lists_what_is_installed(config_file: Path, toy: Any, folde
     install(folder, {"own": "own_radio:Own"})
     assert problem(config_file, toy, "kind=owm") == (
         f"{config_file}: radio.kind = 'owm' (command line --set radio.kind): no such radio is "
-        "installed, only mqtt, own; install the package that adds it, or take one of these"
+        "installed, only mqtt, own, synthetic; install the package that adds it, or take one of these"
     )
 
 

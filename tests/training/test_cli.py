@@ -9,7 +9,7 @@ import pytest
 
 from networld_training import cli
 
-COMMANDS = ("bundle", "data", "demo", "evaluate", "export", "train")
+COMMANDS = ("bundle", "data", "demo", "evaluate", "export", "mesh", "train")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -43,6 +43,13 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         (["evaluate", "--path-loss", "--json", "nowhere/out.json"], 3, "--json"),
         (["evaluate", "--path-loss", "--json", "."], 3, "is a folder"),
         (["evaluate", "--path-loss", "--distance-m", "-1"], 3, "distance_m = -1.0"),
+        (["mesh", "--site", "lab"], 3, "name --broker, or --replay FILE"),
+        (
+            ["mesh", "--broker", "mqtt://127.0.0.1", "--site", "LAB", "--seconds", "0"],
+            3,
+            "2 problems",
+        ),
+        (["mesh", "--replay", "nowhere"], 1, "nowhere"),
         (["data", "make", "--output", "/proc/nowhere"], 1, "/proc/nowhere"),
     ],
 )

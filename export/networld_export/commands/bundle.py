@@ -165,7 +165,7 @@ def _lift(arguments: argparse.Namespace) -> int:
 
 
 def _keys(arguments: argparse.Namespace) -> int:
-    from networld_export.signing import write_keys
+    from networld_runtime.store.signature import write_keys
 
     private, public = write_keys(arguments.output, arguments.name)
     print(f"private key, keep it secret: {private}")

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from networld_runtime.errors import MessageError
+from networld_runtime.mesh.authentication import NoSeal
 from networld_runtime.mesh.birth import Birth, State, read_birth, read_state
 from networld_runtime.mesh.positions import Position
 from networld_runtime.mesh.topics import NAME_PATTERN
@@ -88,14 +89,21 @@ class Discovery:
     Args:
         wanted: What the cell looks for.
         clock: Monotonic clock in seconds.
+        open_birth: Returns the birth in what arrived from a cell, `Seal.open_birth`; None takes it as it is.
 
     Attributes:
         membership: What `poll` returned last.
-        rejected: Births and states that were not used, by reason: those of `birth.read_birth`, `stale` for
-            one of an older boot, `too_many` for cells beyond `LARGEST_SITE`.
+        rejected: Births and states that were not used, by reason: those of `Seal.open_birth` and
+            `birth.read_birth`, `stale` for one of an older boot, `too_many` for cells beyond `LARGEST_SITE`.
     """
 
-    def __init__(self, wanted: Wanted, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        wanted: Wanted,
+        clock: Callable[[], float],
+        open_birth: Callable[[str, bytes], bytes] | None = None,
+    ) -> None:
+        self.open_birth = open_birth or NoSeal().open_birth
         self.membership = Membership()
         self.rejected: Counter[str] = Counter()
         self._wanted = wanted
@@ -149,7 +157,7 @@ class Discovery:
                 self.rejected[error.reason] += 1
 
     def _be_born(self, name: str, payload: bytes, retained: bool) -> None:
-        birth = read_birth(payload, self._wanted.site, name)
+        birth = read_birth(self.open_birth(name, payload), self._wanted.site, name)
         with self._lock:
             one = self._cell(name)
             if one.birth is not None and birth.epoch < one.birth.epoch:

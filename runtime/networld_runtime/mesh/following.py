@@ -7,6 +7,7 @@ from functools import partial
 
 from networld_runtime.config import Config
 from networld_runtime.contract import Contract
+from networld_runtime.mesh.authentication import Seal
 from networld_runtime.mesh.discovery import Discovery, Wanted
 from networld_runtime.mesh.neighbours import Neighbours
 from networld_runtime.mesh.topics import CellTopics
@@ -63,7 +64,12 @@ class Following:
 
 
 def follow(
-    config: Config, contract: Contract, slot_s: float, neighbours: Neighbours, transport: Transport
+    config: Config,
+    contract: Contract,
+    slot_s: float,
+    neighbours: Neighbours,
+    transport: Transport,
+    seal: Seal,
 ) -> Following | None:
     """Return what follows the neighbours of a cell; None if the configuration says who they are."""
     cell, mesh = config.cell, config.mesh
@@ -79,4 +85,5 @@ def follow(
         range_m=mesh.range_m,
         silent_s=max(mesh.silent_s, LEAST_SILENT_SLOTS * slot_s),
     )
-    return Following(Discovery(wanted, monotonic_s), neighbours, transport, cell.site)
+    discovery = Discovery(wanted, monotonic_s, seal.open_birth)
+    return Following(discovery, neighbours, transport, cell.site)

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from networld_runtime.contract import Contract, FloatArray
 from networld_runtime.errors import MessageError
+from networld_runtime.mesh.authentication import NoSeal, Seal
 from networld_runtime.mesh.inflow import TokenBucket
 from networld_runtime.mesh.message import MeanFieldMessage, decode
 from networld_runtime.mesh.sender import Liveness, Sender
@@ -40,6 +42,8 @@ class Neighbours:
         slot_s: Length of a slot; None takes the contract's. A message that arrived more than
             `maximum_age_slots + 1` slots ago by the own clock is not used either.
         clock: Monotonic clock in seconds.
+        seal: Opens what arrives; None takes it as it is.
+        epochs: Epochs of neighbours that were known before this start; nothing older is taken.
         weights: What a neighbour counts in the mean field beside the others, 1 if it is not there; one of
             weight 0 is not heard.
         age_weight: By this a message counts less with each slot that it is older than one; above 0, at
@@ -48,6 +52,7 @@ class Neighbours:
     Attributes:
         names: The neighbours now.
         missing: Neighbours that the last `mean_field` did without.
+        ages_slots: How old, in slots, the messages were that mean fields were made of.
 
     Raises:
         ValueError: `maximum_age_slots` is below 1, or a weight is out of range.
@@ -60,6 +65,8 @@ class Neighbours:
         maximum_age_slots: int,
         slot_s: float | None = None,
         clock: Callable[[], float] = time.monotonic,
+        seal: Seal | None = None,
+        epochs: Mapping[str, int] | None = None,
         weights: Mapping[str, float] | None = None,
         age_weight: float = 1.0,
     ) -> None:
@@ -71,8 +78,11 @@ class Neighbours:
         self._lock = threading.Lock()
         self._known: dict[str, Sender] = {}
         self._read: frozenset[str] = frozenset()
+        self._seal = seal or NoSeal()
+        self._epochs = dict(epochs or {})
         self._first_slot = 0
         self._own_slot: int | None = None
+        self.ages_slots: Counter[int] = Counter()
         self.limit_age(maximum_age_slots)
         self.weigh(weights or {}, age_weight)
         self.change(names)
@@ -114,7 +124,9 @@ class Neighbours:
             self._read = frozenset((*names, *listening))
             for name in (*names, *listening):
                 # At the end, so that who left longest ago comes first.
-                self._known[name] = self._known.pop(name) if name in self._known else self._new()
+                self._known[name] = (
+                    self._known.pop(name) if name in self._known else self._new(name)
+                )
             gone = [name for name in self._known if name not in self._read]
             for name in gone[: max(len(gone) - REMEMBERED, 0)]:
                 del self._known[name]
@@ -123,8 +135,8 @@ class Neighbours:
         """Take a payload that arrived on the topic of neighbour `name`.
 
         Called from the network thread. Never raises: a payload that is rejected is counted by reason
-        (those of `message.decode`, `stale` for a replay, `ahead` for a slot far in the future, and `flood`
-        for one that was not even read because too many came).
+        (those of `Seal.open` and of `message.decode`, `stale` for a replay, `ahead` for a slot far in the
+        future, and `flood` for one that was not even read because too many came).
         """
         now_s = self._clock()
         with self._lock:
@@ -137,7 +149,7 @@ class Neighbours:
                 neighbour.drop_unread()
                 neighbour.unread = (payload, now_s)
                 return
-        self._take(neighbour, payload, now_s)
+        self._take(name, neighbour, payload, now_s)
 
     def begin_episode(self, first_slot: int) -> None:
         """Start an episode: messages of slots before `first_slot` no longer enter a mean field."""
@@ -152,6 +164,23 @@ class Neighbours:
                 neighbour.recent.clear()
                 neighbour.drop_unread()
             self._own_slot = None
+
+    def go_on_with(self, seal: Seal) -> None:
+        """Open what arrives with other keys; who has another one than before begins anew."""
+        with self._lock:
+            before, self._seal = self._seal, seal
+            for name, neighbour in self._known.items():
+                if before.keys.get(name) != seal.keys.get(name):
+                    self._epochs.pop(name, None)
+                    neighbour.newest = (-1, -1)
+                    neighbour.recent.clear()
+                    neighbour.drop_unread()
+
+    def epochs(self) -> dict[str, int]:
+        """Return the newest epoch of every neighbour that has one."""
+        with self._lock:
+            newest = {name: one.newest[0] for name, one in self._known.items()}
+        return {name: epoch for name, epoch in newest.items() if epoch >= 0}
 
     def mean_field(self, slot: int) -> FloatArray:
         """Return the mean field `[message_size + 1]` that slot `slot` plans with.
@@ -176,6 +205,7 @@ class Neighbours:
                     heard.append(name)
                     values.append(message.values)
                     weights.append(weight)
+                    self.ages_slots[slot - message.slot] += 1
             self.missing = tuple(name for name in self.names if name not in heard)
         result = np.zeros(self._contract.mean_field_size, dtype=np.float32)
         if heard:
@@ -216,14 +246,14 @@ class Neighbours:
         with self._lock:
             return {name: dict(one.rejected) for name, one in self._known.items()}
 
-    def _new(self) -> Sender:
-        rate_per_s = FLOOD_FACTOR / self._slot_s
-        return Sender(TokenBucket(BURST_MESSAGES, rate_per_s, self._clock()))
+    def _new(self, name: str) -> Sender:
+        bucket = TokenBucket(BURST_MESSAGES, FLOOD_FACTOR / self._slot_s, self._clock())
+        return Sender(bucket, (self._epochs.get(name, -1), -1))
 
-    def _take(self, neighbour: Sender, payload: bytes, arrived_s: float) -> None:
+    def _take(self, name: str, neighbour: Sender, payload: bytes, arrived_s: float) -> None:
         """Read a payload; keep what it says, or count why not."""
         try:
-            message = decode(payload, self._contract)
+            message = decode(self._seal.open(name, payload), self._contract)
         except MessageError as error:
             with self._lock:
                 neighbour.rejected[error.reason] += 1
@@ -243,10 +273,10 @@ class Neighbours:
                 neighbour = self._known[name]
                 neighbour.bucket.add(FLOOD_FACTOR)  # where slots go by faster than the clock says
                 if neighbour.unread is not None:
-                    unread.append((neighbour, *neighbour.unread))
+                    unread.append((name, neighbour, *neighbour.unread))
                     neighbour.unread = None
-        for neighbour, payload, arrived_s in unread:
-            self._take(neighbour, payload, arrived_s)
+        for name, neighbour, payload, arrived_s in unread:
+            self._take(name, neighbour, payload, arrived_s)
 
     def _objection(self, neighbour: Sender, message: MeanFieldMessage) -> str | None:
         if (message.epoch, message.slot) <= neighbour.newest:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,49 @@ def make_keys() -> tuple[str, str]:
     return _text(bytes(private)), _text(bytes(private.verify_key))
 
 
+def write_keys(folder: Path, name: str) -> tuple[Path, Path]:
+    """Make a pair of keys and return their files, the private one first, which only its owner may read.
+
+    Raises:
+        ConfigError: A file is there already or cannot be written; no key is ever overwritten.
+    """
+    private, public = folder / f"{name}{PRIVATE_SUFFIX}", folder / f"{name}{PUBLIC_SUFFIX}"
+    private_text, public_text = make_keys()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if public.exists():
+            raise FileExistsError
+        for path, text, mode in ((private, private_text, 0o600), (public, public_text, 0o644)):
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+            with os.fdopen(handle, "w") as file:
+                file.write(f"{text} {name}\n")
+                file.flush()
+                os.fsync(handle)
+    except FileExistsError:
+        raise ConfigError(
+            str(folder), f"there are keys named {name} already; give another --name"
+        ) from None
+    except OSError as error:
+        raise ConfigError(str(folder), f"cannot be written: {error.strerror}") from error
+    return private, public
+
+
 def read_private_key(path: Path) -> bytes:
-    """Return the private key of a file that `networld bundle keys` wrote.
+    """Return the private key of a file that `write_keys` wrote.
 
     Raises:
         ConfigError: The file cannot be read or holds no key.
     """
     return _read_key(path, "private")
+
+
+def read_public_key(path: Path) -> bytes:
+    """Return the public key of a file that `write_keys` wrote.
+
+    Raises:
+        ConfigError: The file cannot be read or holds no key.
+    """
+    return _read_key(path, "public")
 
 
 def sign(message: bytes, private_key: bytes) -> bytes:
@@ -77,7 +114,7 @@ def trusted_keys(folder: Path) -> dict[str, bytes]:
 def _trusted(path: Path, problems: list[str]) -> bytes:
     """Return a public key; what is wrong with its file is added to `problems`."""
     try:
-        return _read_key(path, "public")
+        return read_public_key(path)
     except ConfigError as error:
         problems += [f"{path.name}: {problem}" for problem in error.problems]
         return b""

@@ -14,7 +14,7 @@ from networld_runtime.config import Config
 from networld_runtime.mesh.transport import Transport
 from networld_runtime.report import software_version
 from networld_runtime.sessions import runtime_version
-from networld_runtime.watch.log_lines import set_up
+from networld_runtime.watch.log_lines import LogHandler, set_up
 from networld_runtime.watch.watch import Watch
 
 
@@ -23,19 +23,21 @@ class Watchers:
 
     Args:
         config: The cell's configuration.
+        handler: Takes the log of a process that several cells share; None sets one up for this cell.
 
     Attributes:
         watch: What is known of the cell.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, handler: LogHandler | None = None) -> None:
         self._config = config
         self._agent: Agent | None = None
         self._bundle: Bundle | None = None
         self._provider = ""
-        self._handler = set_up(config.log)
-        self._handler.context = self._context
-        self.watch = Watch(config, self._handler.counters)
+        if handler is None:
+            handler = set_up(config.log)
+            handler.context = self.context
+        self.watch = Watch(config, handler.counters)
         self.watch.facts["versions"] = {
             "networld": software_version(),
             "python": platform.python_version(),
@@ -81,7 +83,8 @@ class Watchers:
         if self._server is not None:
             self._server.stop()
 
-    def _context(self) -> Mapping[str, Any]:
+    def context(self) -> Mapping[str, Any]:
+        """Return what a line of the log says of the cell: site, name, slot."""
         cell = self._config.cell
         known: dict[str, Any] = {"site": cell.site, "cell": cell.name}
         slot = None if self._agent is None else self._agent.slot

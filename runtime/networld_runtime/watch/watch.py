@@ -7,6 +7,7 @@ changes a snapshot once it is there, so that no lock is shared with the loop.
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -119,7 +120,8 @@ class Watch:
         self._beat_s = now_s
         if now_s < self._next_snapshot_s:
             return
-        self._next_snapshot_s = now_s + SNAPSHOT_S
+        # Cells of one process began together; their snapshots must not fall into one slot for ever.
+        self._next_snapshot_s = now_s + SNAPSHOT_S * random.uniform(0.75, 1.25)
         try:
             self._take(RUNNING, now_s)
             ready = self.ready

@@ -89,7 +89,7 @@ class Drive:
         self._topics = CellTopics("test", cell)
         self._actions: queue.Queue[bytes] = queue.Queue()
         self._reports: queue.Queue[bytes] = queue.Queue()
-        self._transport = MqttTransport(BrokerConfig(port=port), "drive")
+        self._transport = MqttTransport(BrokerConfig(port=port), f"drive-{cell}")
         self._transport.subscribe({self._topics.action: self._actions.put})
         self._transport.subscribe({self._topics.report: self._reports.put}, reliable=True)
 

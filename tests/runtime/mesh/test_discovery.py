@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from networld_runtime.contract import Contract
+from networld_runtime.errors import MessageError
 from networld_runtime.mesh.discovery import LARGEST_SITE, POLL_S, Discovery, Membership, Wanted
 from networld_runtime.mesh.following import Following
 from networld_runtime.mesh.message import MeanFieldMessage, encode
@@ -303,6 +304,18 @@ def test_subscriptions_follow(site: Site) -> None:
     site.birth("c", 200, epoch=2)
     assert site.names() == ("b", "c")
     assert [heard(name) for name in "bcd"] == [True, True, False]
+
+
+def test_a_birth_that_does_not_open_is_none(site: Site) -> None:
+    def open_birth(sender: str, payload: bytes) -> bytes:
+        if sender == "b":
+            raise MessageError("unsigned", "no signature")
+        return payload
+
+    site.discovery.open_birth = open_birth
+    _start(site, ("b", 100), ("c", 200))
+    assert site.names() == ("c",)
+    assert site.discovery.rejected == {"unsigned": 1}
 
 
 def test_hostile_topics_and_numbers_of_cells_are_bounded(site: Site) -> None:

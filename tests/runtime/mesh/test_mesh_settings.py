@@ -152,6 +152,16 @@ def test_a_bad_value_is_told(tmp_path: Path, mesh: str, found: str) -> None:
     assert problem.startswith(found)
 
 
+def test_with_keys_it_is_said_who_may_be_discovered(tmp_path: Path) -> None:
+    texts = ("position_m = [0, 0]", "discover = true")
+    keys = 'enabled = false\n[authentication]\nkey = "a.key"\ncells = "cells"\n'
+    (problem,) = _problems(tmp_path, *texts, keys)
+    assert problem.startswith("authentication.receivers: missing")
+    assert "mesh.discover" in problem
+    config = _config(tmp_path, *texts, keys + 'receivers = ["b", "c"]')
+    assert config.authentication.receivers == ("b", "c")
+
+
 @pytest.mark.parametrize("value", ["[1]", "[1, 2, 3]", "['1', 2]", "[nan, 0]", "[1e9, 0]", "5"])
 def test_a_position_is_two_numbers(tmp_path: Path, value: Any) -> None:
     (problem,) = _problems(tmp_path, f'neighbours = ["b"]\nposition_m = {value}')

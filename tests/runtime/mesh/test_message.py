@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import msgpack
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -73,6 +74,41 @@ def test_bytes_of_a_message_of_four_bits_are_fixed(contract: Contract) -> None:
     payload = encode(MeanFieldMessage(EPOCH, 5, values, 0.0), contract, bits=4)
     tag = contract.digest()[:4].hex()
     assert payload.hex() == f"9502c404{tag}ce6ab13b8005c4097901{'00' * 6}81"
+
+
+HALF_STEPS = st.integers(-140, 140).map(lambda count: (count + 0.5) / 127)
+
+
+@PROPERTY
+@given(
+    st.lists(HALF_STEPS | st.floats(-9, 9, width=32), min_size=16, max_size=16),
+    HALF_STEPS.map(lambda share: 5 * share + 5) | st.floats(allow_nan=False),
+    st.sampled_from([8, 4]),
+)
+def test_bytes_are_those_of_the_formula(
+    contract: Contract, values: list[float], utility: float, bits: int
+) -> None:
+    """The quick ways through tables and Python numbers give what NumPy's float32 gives."""
+
+    def counts(numbers: object, steps: int) -> npt.NDArray[np.int8]:
+        told = np.clip(np.asarray(numbers, dtype=np.float64), -1, 1).astype(np.float32)
+        rounded: npt.NDArray[np.int8] = np.rint(told * np.float32(steps)).astype(np.int8)
+        return rounded
+
+    told = np.array(values, dtype=np.float32)
+    payload = encode(MeanFieldMessage(EPOCH, 7, told, utility), contract, bits)
+    body = msgpack.unpackb(payload)[4]
+    with np.errstate(over="ignore"):
+        (last,) = counts([2 * utility / 10 - 1], 127)
+    if bits == 8:
+        expected = counts(told, 127).tobytes()
+    else:
+        halves = counts(told, 7).view(np.uint8) & 0xF
+        expected = bytes(halves[::2] << 4 | halves[1::2])
+    assert body == expected + last.tobytes()
+    read = decode(payload, contract)
+    steps = {8: 127, 4: 7}[bits]
+    assert (read.values == counts(told, steps).astype(np.float32) / np.float32(steps)).all()
 
 
 def test_four_bits_never_mean_minus_eight_nor_a_value_too_many(contract: Contract) -> None:

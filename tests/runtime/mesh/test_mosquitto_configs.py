@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import queue
 import re
 import shutil
-import socket
-import ssl
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
+from shipped_broker import FOLDER, PATIENCE_S, Client, shipped_broker
 
 from networld_runtime.episode_log import LARGEST_LOG_BYTES
 from networld_runtime.mesh.topics import CellTopics
 
-FOLDER = Path(__file__).parents[3] / "edge_configs" / "mosquitto"
 USERS = ("cell-0", "cell-1", "radio", "operator")
-PATIENCE_S = 20.0
 
 Start = Callable[..., int]
 
@@ -29,39 +26,10 @@ Start = Callable[..., int]
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """Starts a broker with a shipped file, parts of it replaced for this computer; returns its port."""
-    if shutil.which("mosquitto") is None:
-        pytest.skip("mosquitto is not installed")
-    processes: list[subprocess.Popen[str]] = []
-
-    def run(name: str, **changes: str) -> int:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        text = re.sub(r"(?m)^listener \d+.*$", f"listener {port} 127.0.0.1", _text(name))
-        for key, value in changes.items():
-            text, count = re.subn(rf"(?m)^{key} .*$", f"{key} {value}", text)
-            assert count == 1, key
-        file = tmp_path / name
-        # Started by root it would become a user who may not read the test's folder.
-        file.write_text(f"{text}\nuser root\n")
-        process = subprocess.Popen(
-            ["mosquitto", "-c", str(file)],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
+    with ExitStack() as brokers:
+        yield lambda name, **changes: brokers.enter_context(
+            shipped_broker(tmp_path, name, **changes)
         )
-        processes.append(process)
-        end_s = time.monotonic() + PATIENCE_S
-        while not _listens(port):
-            assert process.poll() is None, process.communicate()[1]
-            assert time.monotonic() < end_s, "mosquitto does not listen"
-            time.sleep(0.02)
-        return port
-
-    yield run
-    for process in processes:
-        process.kill()
-        process.communicate()
 
 
 @pytest.fixture
@@ -97,40 +65,6 @@ def site(start: Start, tmp_path: Path) -> tuple[int, Path]:
         acl_file=str(FOLDER / "site.acl"),
     )
     return port, certificate
-
-
-class Client:
-    """A connected user; what it hears is in `heard`."""
-
-    def __init__(self, port: int, user: str | None = None, certificate: Path | None = None) -> None:
-        self.heard: queue.Queue[tuple[str, bytes]] = queue.Queue()
-        self._connected: queue.Queue[bool] = queue.Queue()
-        self._subscribed: queue.Queue[int] = queue.Queue()
-        self.client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=user or "")
-        if user is not None:
-            self.client.username_pw_set(user, f"{user}-password")
-        if certificate is not None:
-            self.client.tls_set(str(certificate), tls_version=ssl.PROTOCOL_TLS_CLIENT)
-        self.client.on_connect = lambda *values: self._connected.put(not values[3].is_failure)
-        self.client.on_subscribe = lambda *values: self._subscribed.put(values[2])
-        self.client.on_message = lambda *values: self.heard.put(
-            (values[2].topic, values[2].payload)
-        )
-        self.client.connect("localhost" if certificate else "127.0.0.1", port)
-        self.client.loop_start()
-        self.accepted = self._connected.get(timeout=PATIENCE_S)
-
-    def listen(self, topic: str) -> None:
-        self.client.subscribe(topic, qos=1)
-        self._subscribed.get(timeout=PATIENCE_S)
-
-    def say(self, topic: str, payload: bytes) -> None:
-        """Publish and wait for the broker's word that it has it; it says so of what it forbids as well."""
-        self.client.publish(topic, payload, qos=1).wait_for_publish(PATIENCE_S)
-
-    def close(self) -> None:
-        self.client.disconnect()
-        self.client.loop_stop()
 
 
 def test_loopback_takes_a_log_and_drops_what_is_larger(start: Start) -> None:
@@ -228,11 +162,3 @@ def _until(client: Client, wanted: set[tuple[str, bytes]]) -> list[tuple[str, by
 
 def _text(name: str) -> str:
     return (FOLDER / name).read_text()
-
-
-def _listens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True

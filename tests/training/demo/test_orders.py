@@ -98,3 +98,20 @@ def test_site_leaves_nothing_retained() -> None:
     site.orders.forget_site()
     assert set(site.bus.retained.values()) == {b""}
     assert len(site.bus.retained) == 2 * len(CELLS)
+
+
+def test_order_that_the_transport_did_not_take_is_given_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    site = Site()
+    publish, refused = MemoryTransport.publish, [CellTopics("demo", "cell-1").command]
+
+    def full_at_first(transport: MemoryTransport, topic: str, payload: bytes, **how: bool) -> bool:
+        if topic in refused:
+            refused.remove(topic)
+            return False
+        return publish(transport, topic, payload, **how)
+
+    monkeypatch.setattr(MemoryTransport, "publish", full_at_first)
+    assert set(site.orders.ask("adapt", 5, repeat=False)) == set(CELLS)
+    assert len(site.received) == 2

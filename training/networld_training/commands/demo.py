@@ -20,7 +20,13 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         "--bundle", type=Path, default=Path("bundles/networld"), help="folder of an exported model"
     )
     parser.add_argument("--task", default="power", help="what the cells do: power, sched or sleep")
-    parser.add_argument("--cells", type=int, default=7, help="cells: 7, 19, 37 or 61")
+    parser.add_argument("--cells", type=int, default=7, help="cells: 7, 19, 37, 61 or 127")
+    parser.add_argument(
+        "--processes",
+        type=int,
+        metavar="N",
+        help="processes that the cells share (default: one for each of 7 cells, else one for each core)",
+    )
     parser.add_argument(
         "--broker",
         default="embedded",

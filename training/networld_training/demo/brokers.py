@@ -81,21 +81,15 @@ def open_broker(choice: str, folder: Path) -> Iterator[Meeting]:
         ConfigError: `choice` is none of these, or mosquitto is not installed.
         BrokerError: The broker does not start or cannot be reached.
     """
-    mosquitto = shutil.which("mosquitto") or shutil.which("mosquitto", path=":".join(MORE_FOLDERS))
-    if choice == "mosquitto" and mosquitto is None:
-        raise ConfigError(
-            "--broker mosquitto",
-            "mosquitto is not installed; install it (Debian and Ubuntu: apt install mosquitto; "
-            "macOS: brew install mosquitto), or take --broker embedded, which needs nothing",
-        )
+    mosquitto = _find_mosquitto()
     if choice not in ("embedded", "mosquitto"):
         yield _reach(choice)
         return
     with Children(polite=False) as children:
-        if mosquitto is None:
+        if choice == "embedded" and mosquitto is None:
             yield _start_amqtt(children, folder)
         else:
-            yield _start_mosquitto(children, folder, mosquitto)
+            yield start_mosquitto(children, folder)
 
 
 def _reach(url: str) -> Meeting:
@@ -133,24 +127,51 @@ def _start_amqtt(children: Children, folder: Path) -> Meeting:
         _check_start(process, deadline_s)
 
 
-def _start_mosquitto(children: Children, folder: Path, program: str) -> Meeting:
+def start_mosquitto(children: Children, folder: Path, *, port: int = 0, more: str = "") -> Meeting:
+    """Start mosquitto on loopback.
+
+    Args:
+        children: Ends it.
+        folder: Where its configuration and log go.
+        port: Where it listens; 0 takes any port that is free.
+        more: Lines to add to the configuration, for a bridge, say.
+
+    Raises:
+        ConfigError: mosquitto is not installed.
+        BrokerError: It does not start.
+    """
+    program = _find_mosquitto()
+    if program is None:
+        raise ConfigError(
+            "--broker mosquitto",
+            "mosquitto is not installed; install it (Debian and Ubuntu: apt install mosquitto; "
+            "macOS: brew install mosquitto), or take --broker embedded, which needs nothing",
+        )
     config = folder / "mosquitto.conf"
     command = [sys.executable, "-m", "networld_training.demo.tether", program, "-c", str(config)]
     for attempt in range(ATTEMPTS):
-        with socket.create_server((HOST, 0)) as probe:
-            port = probe.getsockname()[1]
-        config.write_text(MOSQUITTO_CONFIG.format(host=HOST, port=port))
+        listens = port or _free_port()
+        config.write_text(MOSQUITTO_CONFIG.format(host=HOST, port=listens) + more)
         process = children.start("broker", command, folder / "broker.log")
         deadline_s = time.monotonic() + START_S
         try:
-            while not _answers(port):
+            while not _answers(listens):
                 _check_start(process, deadline_s)
         except BrokerError:  # somebody may have been quicker to take the port
-            if attempt == ATTEMPTS - 1:
+            if port or attempt == ATTEMPTS - 1:
                 raise
             continue
-        return Meeting("mosquitto", HOST, port, process=process)
+        return Meeting("mosquitto", HOST, listens, process=process)
     raise AssertionError("unreachable")
+
+
+def _find_mosquitto() -> str | None:
+    return shutil.which("mosquitto") or shutil.which("mosquitto", path=":".join(MORE_FOLDERS))
+
+
+def _free_port() -> int:
+    with socket.create_server((HOST, 0)) as probe:
+        return int(probe.getsockname()[1])
 
 
 def _check_start(process: Child, deadline_s: float) -> None:

@@ -1,11 +1,11 @@
-"""The cells: a configuration, a folder and a process for each of them."""
+"""The cells: a configuration and a folder for each, and the processes that they share."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,44 +19,49 @@ class CellError(NetWorldError):
     """A cell's process ended, or does not answer."""
 
 
+Tables = dict[str, dict[str, Any]]
+"""What a cell is told, by table and key of its configuration."""
+
+
 class Cells:
     """The processes of all cells.
 
     Args:
         children: Starts and ends them.
-        settings: What they run.
-        meeting: Where they meet.
-        site: Name of the site.
-        neighbours: Indices of the neighbours of each cell `[K, N]`.
+        configurations: What each cell is told, by name.
+        processes: Processes that they share.
         folder: Holds a folder for each cell.
     """
 
     def __init__(
         self,
         children: Children,
-        settings: DemoSettings,
-        meeting: Meeting,
-        site: str,
-        neighbours: Sequence[Sequence[int]],
+        configurations: Mapping[str, Tables],
+        processes: int,
         folder: Path,
     ) -> None:
-        self.names = settings.cell_names
+        self.names = tuple(configurations)
         self.neighbours = {
-            name: tuple(self.names[index] for index in row)
-            for name, row in zip(self.names, neighbours, strict=True)
+            name: tuple(tables["cell"]["neighbours"]) for name, tables in configurations.items()
         }
         self.lost: dict[str, str] = {}
         """Cells whose process ended, with what is known about why."""
         self._processes: dict[str, Child] = {}
-        for index, name in enumerate(self.names):
+        files = {}
+        for name, tables in configurations.items():
             home = folder / name
             home.mkdir(exist_ok=True)
-            config = home / "cell.toml"
-            tables = _tables(settings, meeting, site, name, self.neighbours[name], index)
-            config.write_text(to_toml(tables), encoding="utf-8")
-            command = [sys.executable, "-m", "networld_runtime.cli", "run", "--config", str(config)]
-            command += ["--parent-pid", str(os.getpid())]
-            self._processes[name] = children.start(name, command, home / "log.txt")
+            files[name] = home / "cell.toml"
+            files[name].write_text(to_toml(tables), encoding="utf-8")
+        for number in range(processes):
+            names = self.names[number::processes]  # neighbours are rarely in the same one
+            process = _start(children, names, [files[name] for name in names])
+            self._processes.update(dict.fromkeys(names, process))
+
+    @property
+    def processes(self) -> set[Child]:
+        """The processes."""
+        return set(self._processes.values())
 
     @property
     def alive(self) -> tuple[str, ...]:
@@ -85,7 +90,15 @@ class Cells:
         return CellError(name, f"{what}; it said:\n{self._processes[name].log_tail()}")
 
 
-def to_toml(tables: dict[str, dict[str, Any]]) -> str:
+def _start(children: Children, names: Sequence[str], configs: Sequence[Path]) -> Child:
+    """Start the process of some cells; its log is in the folder of the first."""
+    command = [sys.executable, "-m", "networld_runtime.cli", "run"]
+    command += ["--config" if len(names) == 1 else "--cells", *map(str, configs)]
+    command += ["--parent-pid", str(os.getpid())]
+    return children.start(names[0], command, configs[0].parent / "log.txt")
+
+
+def to_toml(tables: Tables) -> str:
     """Return tables of strings, numbers and lists of strings as TOML."""
     lines = []
     for name, table in tables.items():
@@ -97,27 +110,34 @@ def to_toml(tables: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _tables(
-    settings: DemoSettings,
-    meeting: Meeting,
-    site: str,
-    name: str,
-    neighbours: Sequence[str],
-    index: int,
-) -> dict[str, dict[str, Any]]:
+def demo_cells(
+    settings: DemoSettings, meeting: Meeting, site: str, neighbours: Sequence[Sequence[int]]
+) -> dict[str, Tables]:
+    """Return what the cells of a demonstration are told, by name.
+
+    Args:
+        settings: What they run.
+        meeting: Where they meet.
+        site: Name of the site.
+        neighbours: Indices of the neighbours of each cell `[K, N]`.
+    """
+    names = settings.cell_names
     return {
-        "cell": {
-            "site": site,
-            "name": name,
-            "task": settings.task,
-            "neighbours": list(neighbours),
-        },
-        "bundle": {"path": str(settings.bundle.resolve())},
-        "broker": {"host": meeting.host, "port": meeting.port},
-        "planner": {"seed": settings.seed * settings.cells + index},
-        "timing": {"slot_s": settings.slot_s},
-        "log": {"format": "text"},
-        "state": {"directory": "state"},
+        name: {
+            "cell": {
+                "site": site,
+                "name": name,
+                "task": settings.task,
+                "neighbours": [names[other] for other in neighbours[index]],
+            },
+            "bundle": {"path": str(settings.bundle.resolve())},
+            "broker": {"host": meeting.host, "port": meeting.port},
+            "planner": {"seed": settings.seed * settings.cells + index},
+            "timing": {"slot_s": settings.slot_s},
+            "log": {"format": "text"},
+            "state": {"directory": "state"},
+        }
+        for index, name in enumerate(names)
     }
 
 

@@ -13,7 +13,7 @@ from networld_runtime.config import BrokerConfig
 from networld_runtime.errors import BrokerError
 from networld_runtime.mesh.mqtt_transport import MqttTransport
 from networld_training.demo.brokers import Meeting, open_broker
-from networld_training.demo.cells import CellError, Cells
+from networld_training.demo.cells import CellError, Cells, demo_cells
 from networld_training.demo.drops import DropResults, Watch
 from networld_training.demo.orders import Answers, Orders
 from networld_training.demo.processes import Children
@@ -174,7 +174,8 @@ def open_network(
         transport.connect()
         neighbours = settings.network().layout().neighbours.tolist()
         children = stack.enter_context(Children(polite=True))
-        cells = Cells(children, settings, meeting, site, neighbours, folder)
+        configurations = demo_cells(settings, meeting, site, neighbours)
+        cells = Cells(children, configurations, settings.process_count, folder)
         network.await_cells(cells)
         yield network
 

@@ -83,13 +83,18 @@ class Orders:
             self._answers = {}
         payload = json.dumps({"command": command, "id": self._identifier, **fields}).encode()
 
-        def tell() -> None:
-            for name in self._alive():
-                if name not in self._answers:
-                    self._transport.publish(self._topics[name].command, payload, reliable=True)
+        told: set[str] = set()
 
-        tell()
-        self._wait(timeout_s, self._answers, progress, tell if repeat else None)
+        def tell(again: bool) -> None:
+            """Tell those who were not; of many orders at once a transport takes only some."""
+            for name in self._alive():
+                if name in self._answers or (name in told and not again):
+                    continue
+                if self._transport.publish(self._topics[name].command, payload, reliable=True):
+                    told.add(name)
+
+        tell(False)
+        self._wait(timeout_s, self._answers, progress, tell, repeat)
         with self._arrival:
             self._identifier = None
             return dict(self._answers)
@@ -105,7 +110,8 @@ class Orders:
         timeout_s: float,
         heard: Collection[str],
         progress: Callable[[int], None] | None,
-        repeat: Callable[[], None] | None = None,
+        tell: Callable[[bool], None] | None = None,
+        repeat: bool = False,
     ) -> None:
         deadline_s = time.monotonic() + timeout_s
         repeat_s = time.monotonic() + REPEAT_S
@@ -114,9 +120,10 @@ class Orders:
                 self._arrival.wait(POLL_S)
             if progress is not None:
                 progress(len(heard))
-            if repeat is not None and time.monotonic() > repeat_s:
-                repeat()
-                repeat_s += REPEAT_S
+            if tell is not None:
+                again = repeat and time.monotonic() > repeat_s
+                tell(again)
+                repeat_s += REPEAT_S if again else 0.0
 
     def _receive_birth(self, name: str, payload: bytes) -> None:
         if payload:  # an empty one only clears what was retained

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from networld_training.tasks.registry import find_task
 LARGEST_SEED = 2**31 - 1
 # Keeps the demonstration's drops apart from all others that are drawn from a small seed.
 SEED_DOMAIN = 0x64656D6F
+MOST_ALONE = 7
+"""So many cells have a process each: it takes a core and 80 MB to start one."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,9 @@ class DemoSettings:
     Attributes:
         bundle: Folder of the bundle that every cell runs.
         task: What the cells do, one of the bundle's tasks.
-        cells: Cells, each a process of its own.
+        cells: Number of cells.
+        processes: Processes that the cells share; None takes one for each of up to 7 cells, else one for
+            each core.
         broker: `embedded`, `mosquitto` or `mqtt://host:port`.
         episodes: Drops that are run before and after adaptation.
         support_episodes: Other drops, from which the cells learn.
@@ -51,6 +56,7 @@ class DemoSettings:
     support_episodes: int = 4
     slots: int = 100
     slot_ms: float = 60.0
+    processes: int | None = None
     seed: int = 0
     json: Path | None = None
     picture: Path = Path("demo.png")
@@ -63,6 +69,11 @@ class DemoSettings:
             ("episodes", 1 <= self.episodes <= 1000, "1 to 1000"),
             ("support-episodes", 1 <= self.support_episodes <= 1000, "1 to 1000"),
             ("slots", 2 <= self.slots <= 100_000, "2 to 100000"),
+            (
+                "processes",
+                self.processes is None or 1 <= self.processes <= self.cells,
+                "1 to --cells",
+            ),
             ("slot-ms", 1 <= self.slot_ms <= 60_000, "1 to 60000"),
             ("seed", 0 <= self.seed <= LARGEST_SEED, f"0 to {LARGEST_SEED}"),
         )
@@ -82,6 +93,13 @@ class DemoSettings:
     def slot_s(self) -> float:
         """Wall time of a slot in seconds."""
         return self.slot_ms / 1000
+
+    @property
+    def process_count(self) -> int:
+        """Processes that the cells share."""
+        if self.processes is not None:
+            return self.processes
+        return self.cells if self.cells <= MOST_ALONE else min(os.cpu_count() or 1, self.cells)
 
     @property
     def cell_names(self) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from networld_runtime.errors import ConfigError
 from networld_training.radio.arrays import FloatArray, IntArray
 
 NEIGHBOURS = 6
-RINGS = {7: 1, 19: 2, 37: 3, 61: 4}
+RINGS = {7: 1, 19: 2, 37: 3, 61: 4, 127: 6}
 
 _BASIS = np.array([[1.0, 0.0], [0.5, np.sqrt(0.75)]])
 # Steps along the six sides of a ring, started at its rightmost site.
@@ -28,7 +28,7 @@ class HexagonalLayout:
     """A wrapped hexagonal cluster, one omnidirectional cell per site.
 
     Attributes:
-        cells: Number of cells K: 7, 19, 37 or 61.
+        cells: Number of cells K: 7, 19, 37, 61 or 127.
         inter_site_distance_m: Distance between neighbouring sites.
         jitter: Largest distance of a site from its place in the grid, in inter-site distances; a site is
             uniform in that disc.

@@ -1,0 +1,224 @@
+"""`networld-agent run --cells`: several cells in one process, which take turns in one loop.
+
+For demonstrations, load tests and boards that serve several sectors. The cells share the graphs of the bundle
+and the processor; everything else, connections and state folders among it, each has for itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack, suppress
+from functools import partial
+from heapq import heappop, heappush
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from networld_runtime.agent import POLL_S, Agent
+from networld_runtime.bundle import Bundle
+from networld_runtime.config import Config
+from networld_runtime.config_reader import load_config
+from networld_runtime.errors import ConfigError
+from networld_runtime.planner import Planner
+from networld_runtime.radio import MqttRadio
+from networld_runtime.realtime import collect_garbage, freeze_garbage_collection, monotonic_s
+from networld_runtime.running_cell import end_start, make_cell, say_ready, settle
+from networld_runtime.service_notify import ServiceNotifier
+from networld_runtime.startup import load_model
+from networld_runtime.watch.log_lines import set_up
+from networld_runtime.watch.running import Watchers
+
+UNTOLD_POLL_S = 0.001
+"""How often a radio is asked that tells neither that it has something nor when it will have."""
+
+
+_OWN: dict[str, Callable[[Config], str]] = {
+    "cell.name": lambda config: f"{config.cell.site}/{config.cell.name}",
+    "state.directory": lambda config: str(config.state.directory.resolve()),
+    "watch.port": lambda config: str(config.watch.port or ""),
+}
+"""What no two cells of a process may have in common, if they have it at all."""
+
+
+class Crew:
+    """The loop of several cells: the one whose observation is there acts; now and then all are attended to.
+
+    Args:
+        agents: The cells.
+        notifier: Tells the service manager that the loop goes round.
+    """
+
+    def __init__(self, agents: Sequence[Agent], notifier: ServiceNotifier) -> None:
+        self.acting: Agent | None = None
+        """The cell whose turn it is."""
+        self._agents = list(agents)
+        self._notifier = notifier
+        self._arrived: SimpleQueue[int] = SimpleQueue()
+        self._due: list[tuple[float, int]] = []
+        for index, agent in enumerate(agents):
+            if isinstance(agent.radio, MqttRadio):
+                agent.radio.on_arrival = partial(self._arrived.put, index)
+            else:
+                self._schedule(index)
+
+    def run(self) -> None:
+        """Go through slots until every cell has been told to stop."""
+        acted, rounds, all_s = 0, 0, 0.0
+        while not all(agent.stopping for agent in self._agents):
+            now_s = monotonic_s()
+            if now_s >= all_s:
+                all_s = now_s + POLL_S
+                for agent in self._agents:
+                    self._turn(agent)
+                self._notifier.alive(self._status)
+            index = self._next(all_s)
+            if index is None:
+                continue
+            agent = self._agents[index]
+            acted += self._turn(agent)
+            if not isinstance(agent.radio, MqttRadio):
+                self._schedule(index)
+            if acted >= len(self._agents):
+                acted, rounds = 0, rounds + 1
+                collect_garbage(rounds)
+
+    def _turn(self, agent: Agent) -> bool:
+        """Let a cell act if it has something to act on; return whether it did."""
+        if agent.stopping:
+            return False
+        self.acting = agent
+        acted = agent.go_round(0) is not None
+        self.acting = None
+        return acted
+
+    def _next(self, until_s: float) -> int | None:
+        """Return which cell may have something to act on; None if none has until `until_s`."""
+        if self._due:
+            until_s = min(until_s, self._due[0][0])
+        with suppress(Empty):
+            return self._arrived.get(timeout=max(until_s - monotonic_s(), 0))
+        if not self._due or self._due[0][0] > monotonic_s():
+            return None
+        return heappop(self._due)[1]
+
+    def _schedule(self, index: int) -> None:
+        """Note when to ask the radio of a cell that does not call us."""
+        due_s = getattr(self._agents[index].radio, "due_s", None)
+        now_s = monotonic_s()
+        heappush(self._due, (now_s + UNTOLD_POLL_S if due_s is None else max(due_s, now_s), index))
+
+    def _status(self) -> str:
+        working = [agent for agent in self._agents if not agent.stopping]
+        return f"{len(working)} cells; the first: {working[0].status()}" if working else "stopping"
+
+
+def run(options: argparse.Namespace) -> int:
+    """Act until a signal says to stop; return 0.
+
+    Raises:
+        NetWorldError: A configuration, a bundle, a radio or the broker stands against it.
+    """
+    notifier = ServiceNotifier.from_environment()
+    notifier.status("checking configurations and bundles")
+    configs = _read(options.cells, options.changes)
+    handler = set_up(configs[0].log)
+    signal.signal(signal.SIGTERM, end_start)
+    models = _load(configs)
+    cells: dict[Agent, Watchers] = {}
+    with ExitStack() as start:
+        transports = []
+        for path, config, model in zip(options.cells, configs, models, strict=True):
+            watchers = Watchers(config, handler)
+            read = partial(load_config, path, options.changes)
+            agent, transport = make_cell(config, model, read, watchers, ServiceNotifier())
+            start.callback(agent.radio.close)
+            cells[agent] = watchers
+            transports.append(transport)
+        settle(options, *cells)
+        notifier.status("connecting to the broker")
+        for transport in transports:
+            transport.connect()
+        freeze_garbage_collection()
+        start.pop_all()
+    crew = Crew(list(cells), notifier)
+    handler.context = lambda: {} if crew.acting is None else cells[crew.acting].context()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: _stop(cells))
+    with ExitStack() as stack:
+        for config, (agent, watchers) in zip(configs, cells.items(), strict=True):
+            stack.callback(_finish, watchers, agent)
+            agent.start()
+            say_ready(config, agent)
+        notifier.ready("waiting for the radios")
+        crew.run()
+        notifier.stopping()
+    return 0
+
+
+def _read(paths: Sequence[Path], changes: Sequence[str]) -> list[Config]:
+    """Return all configurations, checked against each other.
+
+    Raises:
+        ConfigError: A file holds mistakes, or two cells cannot be in one process; lists all.
+    """
+    problems: list[str] = []
+    configs = [one for path in paths if (one := _read_one(path, changes, problems)) is not None]
+    for what, value_of in _OWN.items():
+        counted = Counter(value_of(one) for one in configs)
+        problems += [
+            f"{what} {value!r}: {count} cells have it, expected one of its own for each"
+            for value, count in counted.items()
+            if count > 1 and value
+        ]
+    problems += [
+        f"{one.path}: bundle.store: a store serves one cell; give bundle.path to cells of one process"
+        for one in configs
+        if one.bundle.store is not None
+    ]
+    if problems:
+        raise ConfigError("--cells", problems)
+    return configs
+
+
+def _read_one(path: Path, changes: Sequence[str], problems: list[str]) -> Config | None:
+    try:
+        return load_config(path, changes)
+    except ConfigError as error:
+        problems += [f"{error.subject}: {problem}" for problem in error.problems]
+        return None
+
+
+def _load(configs: Sequence[Config]) -> list[tuple[Bundle, Planner]]:
+    """Return the model of each cell; those that differ in their seed alone share the graphs.
+
+    Raises:
+        NetWorldError: As for `load_model`.
+    """
+    loaded: dict[Any, tuple[Bundle, Planner]] = {}
+    models = []
+    for config in configs:
+        same = (
+            config.bundle,
+            config.cell.task,
+            config.execution,
+            *config.planner.changes().items(),
+        )
+        if same not in loaded:
+            loaded[same] = load_model(config)
+            loaded[same][1].warm_up()
+        bundle, planner = loaded[same]
+        models.append((bundle, planner.sibling(config.planner.seed)))
+    return models
+
+
+def _stop(agents: Iterable[Agent]) -> None:
+    for agent in agents:
+        agent.stop()
+
+
+def _finish(watchers: Watchers, agent: Agent) -> None:
+    watchers.finish()
+    agent.finish()
