@@ -23,6 +23,7 @@ from networld_runtime.experience import Experience
 from networld_runtime.ladder import Ladder
 from networld_runtime.log_book import LogBook
 from networld_runtime.mesh.authentication import NoSeal, Seal
+from networld_runtime.mesh.following import follow
 from networld_runtime.mesh.known_epochs import KnownEpochs
 from networld_runtime.mesh.message import MeanFieldMessage, encode
 from networld_runtime.mesh.neighbours import Neighbours
@@ -101,6 +102,11 @@ class Agent:
             self._slot_s,
             seal=self._seal,
             epochs=self._known.epochs,
+            weights=config.mesh.weights,
+            age_weight=config.mesh.age_weight,
+        )
+        self._following = follow(
+            config, contract, self._slot_s, self._neighbours, transport, self._seal
         )
         self._book = LogBook(contract, bundle.couplings, cell.neighbours, capacity, self._seal)
         self._book.expect(self._known.epochs)
@@ -205,6 +211,8 @@ class Agent:
         """Carry out orders that arrived; go on with an adaptation, a reload and a change of the bundle."""
         while self._commands:
             self._obey(self._commands.popleft())
+        if self._following is not None:
+            self._following.poll()
         if self._known.keep(self._neighbours.epochs()):
             self._book.expect(self._known.epochs)
         outcome = self._keeper.poll()
@@ -227,14 +235,17 @@ class Agent:
         """Return all counters as plain JSON data."""
         return {
             **self.statistics.to_json(),
+            **report.neighbours(self._neighbours.liveness()),
             "messages_received": self._neighbours.received,
             "messages_rejected": self._neighbours.rejected(),
             "message_bytes_received": self._neighbours.received_bytes,
-            "message_ages_s": self._neighbours.ages_s(),
             "message_ages_slots": {
                 str(age): count for age, count in sorted(self._neighbours.ages_slots.items())
             },
             "neighbours_heard": len(self._neighbours.names) - len(self._neighbours.missing),
+            "discovery_rejected": (
+                {} if self._following is None else dict(self._following.discovery.rejected)
+            ),
             "logs_rejected": self._book.rejected(),
             "ladder": {
                 "level": self._ladder.level,
@@ -263,6 +274,7 @@ class Agent:
             self.collecting = config.adaptation.enabled
         self._config = config
         self._neighbours.limit_age(config.timing.maximum_message_age_slots)
+        self._neighbours.weigh(config.mesh.weights, config.mesh.age_weight)
         self._ladder.shield.largest_change = config.shield.largest_change
         self._keeper.go_on_with(config, reload.planner)
         self._bundles.go_on_with(config, reload.planner)
@@ -277,6 +289,8 @@ class Agent:
         self._seal = seal
         self._known.go_on_with(seal.keys)
         self._neighbours.go_on_with(seal)
+        if self._following is not None:
+            self._following.discovery.open_birth = seal.open_birth
         self._book.go_on_with(seal)
         self._publish_birth()
 
@@ -326,7 +340,8 @@ class Agent:
         receivers = self._config.authentication.receivers
         if receivers is None:
             receivers = self._neighbours.names
-        payload = self._seal.close(encode(message, self._contract), receivers)
+        payload = encode(message, self._contract, self._config.mesh.message_bits)
+        payload = self._seal.close(payload, receivers)
         sent = self._transport.publish(self.topics.message, payload)
         self.statistics.counters["messages_sent" if sent else "messages_not_sent"] += 1
         self.statistics.message_bytes[len(payload)] += 1

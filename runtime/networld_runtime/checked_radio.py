@@ -28,10 +28,12 @@ class CheckedRadio:
     Args:
         radio: The radio.
         contract: Decides shapes and ranges.
-        coupling_shape: Neighbours `n` and couplings `Q`.
+        coupling_shape: Neighbours `n` and couplings `Q`; None ignores couplings.
     """
 
-    def __init__(self, radio: Radio, contract: Contract, coupling_shape: tuple[int, int]) -> None:
+    def __init__(
+        self, radio: Radio, contract: Contract, coupling_shape: tuple[int, int] | None
+    ) -> None:
         self._radio = radio
         self._contract = contract
         self._coupling_shape = coupling_shape

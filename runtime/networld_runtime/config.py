@@ -10,6 +10,7 @@ from typing import Any
 from networld_runtime.config_layers import Origin
 from networld_runtime.errors import ConfigError
 from networld_runtime.execution import ONE_THREAD, Execution
+from networld_runtime.mesh.settings import MeshConfig
 from networld_runtime.watch.settings import LogConfig, WatchConfig
 
 MQTT = "mqtt"
@@ -18,12 +19,17 @@ MQTT = "mqtt"
 
 @dataclass(frozen=True)
 class CellConfig:
-    """`[cell]`: who this is. `neighbours` are the cells whose messages are used."""
+    """`[cell]`: who this is.
+
+    `neighbours` are the cells whose messages are used: as listed, or by the site's positions (`[mesh]`); none
+    yet where they are discovered. `position_m` is where the cell stands, None if nobody said.
+    """
 
     site: str
     name: str
     task: str
     neighbours: tuple[str, ...]
+    position_m: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -183,6 +189,7 @@ class Config:
     timing: TimingConfig
     adaptation: AdaptationConfig
     state: StateConfig
+    mesh: MeshConfig = field(default_factory=MeshConfig)
     execution: Execution = ONE_THREAD
     shield: ShieldConfig = ShieldConfig()
     watch: WatchConfig = field(default_factory=WatchConfig)

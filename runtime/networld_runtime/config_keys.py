@@ -17,7 +17,8 @@ ABOUT: Mapping[str, str] = {
     "cell.site": "name of the network, the same for all cells that talk to each other",
     "cell.name": "name of the cell, different from all others of the site",
     "cell.task": "what the cell does; the bundle says which tasks it holds",
-    "cell.neighbours": "cells whose messages and logs are used",
+    "cell.neighbours": "cells whose messages and logs are used; this, mesh.positions or mesh.discover",
+    "cell.position_m": "where the cell stands, metres east and north of the site's origin; births tell it",
     "bundle.path": "folder that `networld export` wrote; either this or a store",
     "bundle.store": "folder of signed bundles, which `networld-agent bundle` fills",
     "bundle.trusted_keys": "folder of *.pub keys, by one of which a bundle of the store must be signed",
@@ -60,6 +61,16 @@ ABOUT: Mapping[str, str] = {
     "adaptation.largest_norm": f"length that an adapter is kept to; {_BUNDLE}",
     "adaptation.largest_divergence": "how far actions may move from the base model's on average, 0 to 1; "
     f"{_BUNDLE}",
+    "mesh.positions": "CSV file of the site, `name,x_m,y_m`; the nearest cells are the neighbours",
+    "mesh.discover": "whether neighbours are found by the births of the site's cells; needs cell.position_m, "
+    "and adaptation.enabled = false",
+    "mesh.most_neighbours": "of the nearest so many are taken, by mesh.positions or mesh.discover",
+    "mesh.range_m": "how far away they may be; not given: as far as they like",
+    "mesh.silent_s": "a discovered neighbour that is silent for so long gives its place to the next nearest, "
+    "and one that comes must stay so long before it takes a place; at least 10 slots",
+    "mesh.weights": "what a neighbour counts in the mean field, 1 if it is not here; 0: not heard",
+    "mesh.age_weight": "by this a message counts less with each slot that it is older than one",
+    "mesh.message_bits": "bits of a value in the messages that the cell sends",
     "execution.provider": "where graphs run; auto: the fastest of TensorRT, CUDA and processor that is there",
     "execution.threads": "threads of a graph on the processor",
     "execution.on_missing": "what to do where the provider is not there: end, or go on with the processor",
@@ -82,7 +93,12 @@ LIVE = frozenset(
     key
     for key in ABOUT
     if key.startswith(("planner.", "adaptation.")) and key != "adaptation.capacity_slots"
-) | {"timing.maximum_message_age_slots", "shield.largest_change"}
+) | {
+    "timing.maximum_message_age_slots",
+    "shield.largest_change",
+    "mesh.age_weight",
+    "mesh.message_bits",
+}
 """Keys that a running cell takes over on SIGHUP.
 
 The memory of experience cannot change its size without loss; all else that is missing here is agreed on

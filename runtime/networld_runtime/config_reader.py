@@ -26,6 +26,8 @@ from networld_runtime.config_table import Key, Table
 from networld_runtime.errors import ConfigError
 from networld_runtime.execution import MOST_THREADS, ON_MISSING, ONE_THREAD, PROVIDERS, Execution
 from networld_runtime.mesh.authentication import LARGEST_TAGS
+from networld_runtime.mesh.positions import LARGEST_M
+from networld_runtime.mesh.settings import MeshConfig, find_neighbours, read_mesh
 from networld_runtime.planner_settings import DENOISERS, MODES
 from networld_runtime.solver import SOLVERS
 from networld_runtime.watch.settings import read_log, read_watch
@@ -75,21 +77,23 @@ def _build(path: Path, layers: Layers, changes: tuple[str, ...]) -> tuple[Config
         name: Table(name, layers.data.get(name, {}), layers.problems, layers.origins)
         for name in TABLES
     }
+    mesh = read_mesh(tables["mesh"])
     config = Config(
         path=path.resolve(),
-        cell=_cell(tables["cell"]),
+        cell=_cell(tables["cell"], tables["mesh"], mesh),
         bundle=_bundle(tables["bundle"]),
         broker=_broker(tables["broker"]),
         planner=_planner(tables["planner"]),
         timing=_timing(tables["timing"]),
-        adaptation=_adaptation(tables["adaptation"]),
+        adaptation=_adaptation(tables["adaptation"], mesh),
+        mesh=mesh,
         execution=_execution(tables["execution"]),
         watch=read_watch(tables["watch"]),
         log=read_log(tables["log"]),
         shield=ShieldConfig(tables["shield"].number("largest_change", None, 1e-6, 1e6)),
         state=StateConfig(tables["state"].path("directory")),
         radio=_radio(tables["radio"], layers.origins),
-        authentication=_authentication(tables["authentication"]),
+        authentication=_authentication(tables["authentication"], mesh),
         changes=changes,
         origins=layers.origins,
     )
@@ -98,16 +102,14 @@ def _build(path: Path, layers: Layers, changes: tuple[str, ...]) -> tuple[Config
     return config, [key for table in tables.values() for key in table.keys]
 
 
-def _cell(table: Table) -> CellConfig:
-    cell = CellConfig(
-        site=table.name_of("site"),
-        name=table.name_of("name"),
-        task=table.required_text("task"),
-        neighbours=table.names("neighbours"),
-    )
-    if cell.name and cell.name in cell.neighbours:
-        table.problem("neighbours", f"holds the cell itself, {cell.name!r}")
-    return cell
+def _cell(table: Table, mesh_table: Table, mesh: MeshConfig) -> CellConfig:
+    site, name = table.name_of("site"), table.name_of("name")
+    task = table.required_text("task")
+    listed, position_m = table.names("neighbours"), table.point("position_m", LARGEST_M)
+    if name and listed is not None and name in listed:
+        table.problem("neighbours", f"holds the cell itself, {name!r}")
+    neighbours, position_m = find_neighbours(table, mesh_table, mesh, name, listed, position_m)
+    return CellConfig(site, name, task, neighbours, position_m)
 
 
 def _bundle(table: Table) -> BundleConfig:
@@ -150,7 +152,7 @@ def _broker(table: Table) -> BrokerConfig:
     return broker
 
 
-def _authentication(table: Table) -> AuthenticationConfig:
+def _authentication(table: Table, mesh: MeshConfig) -> AuthenticationConfig:
     authentication = AuthenticationConfig(
         key=table.optional_path("key"),
         cells=table.optional_path("cells"),
@@ -162,6 +164,12 @@ def _authentication(table: Table) -> AuthenticationConfig:
         table.problem("cells", "missing, expected the folder of the cells' *.pub keys")
     if authentication.receivers is not None and authentication.key is None:
         table.problem("receivers", "needs key and cells beside it")
+    if mesh.discover and authentication.receivers is None and authentication.key is not None:
+        table.problem(
+            "receivers",
+            "missing, expected the cells that may be neighbours: mesh.discover = true finds those alone "
+            "whose keys are known",
+        )
     return authentication
 
 
@@ -188,10 +196,17 @@ def _timing(table: Table) -> TimingConfig:
     )
 
 
-def _adaptation(table: Table) -> AdaptationConfig:
+def _adaptation(table: Table, mesh: MeshConfig) -> AdaptationConfig:
     default = AdaptationConfig()
+    enabled = table.flag("enabled", default.enabled)
+    if enabled and mesh.discover:
+        table.problem(
+            "enabled",
+            "must be false with mesh.discover = true: a radio tells couplings in the order of the "
+            "neighbours, and of discovered ones it knows no order",
+        )
     return AdaptationConfig(
-        enabled=table.flag("enabled", default.enabled),
+        enabled=enabled,
         capacity_slots=table.integer("capacity_slots", default.capacity_slots, 16, 1 << 20) or 16,
         gather_s=table.number("gather_s", default.gather_s, 0, 3600) or 0.0,
         steps=table.integer("steps", None, 1, 100_000),

@@ -69,12 +69,12 @@ class Table:
         self._wrong(key, value, NAME_EXPECTED)
         return ""
 
-    def names(self, key: str) -> tuple[str, ...]:
-        """Return a required list of different names."""
+    def names(self, key: str) -> tuple[str, ...] | None:
+        """Return a list of different names, None if the key is not there."""
         expected = f"a list of different names, each {NAME_EXPECTED}"
-        value = self._take(key, expected)
-        if _are_names(value):
-            return tuple(value)
+        value = self._take_optional(key, None, expected)
+        if value is None or _are_names(value):
+            return None if value is None else tuple(value)
         self._wrong(key, value, expected)
         return ()
 
@@ -86,6 +86,19 @@ class Table:
             return None
         if _are_names(value) and len(value) <= largest:
             return tuple(value)
+        self._wrong(key, value, expected)
+        return None
+
+    def point(self, key: str, largest: float) -> tuple[float, float] | None:
+        """Return two numbers of at most `largest` in size, None if the key is not there."""
+        expected = f"[x, y], two numbers of at most {largest:g} in size"
+        value = self._take_optional(key, None, expected)
+        if (
+            isinstance(value, list)
+            and len(value) == 2
+            and all(type(one) in (int, float) and abs(one) <= largest for one in value)
+        ):
+            return float(value[0]), float(value[1])
         self._wrong(key, value, expected)
         return None
 
@@ -157,6 +170,15 @@ class Table:
         self._wrong(key, value, expected)
         return default
 
+    def whole(self, key: str, choices: tuple[int, ...], default: int) -> int:
+        """Return one of a few integers, what is taken otherwise if the key is not there."""
+        expected = " or ".join(map(str, choices))
+        value = self._take_optional(key, default, expected)
+        if type(value) is int and value in choices:
+            return value
+        self._wrong(key, value, expected)
+        return default
+
     def number(self, key: str, default: float | None, low: float, high: float) -> float | None:
         """Return a number from `low` to `high`; integers are taken too."""
         expected = f"a number from {low:g} to {high:g}"
@@ -167,6 +189,10 @@ class Table:
             return float(value)
         self._wrong(key, value, expected)
         return default
+
+    def given(self, key: str) -> bool:
+        """Return whether a key is there."""
+        return key in self._data
 
     def finish(self) -> None:
         """Add a problem for every key that nobody asked for, with the nearest key that exists."""

@@ -76,7 +76,8 @@ class RadioSetup:
     Attributes:
         site: Name of the network.
         cell: Name of the cell.
-        neighbours: Names of its neighbours, in the order of the rows of `Observation.coupling`.
+        neighbours: Names of its neighbours, in the order of the rows of `Observation.coupling`; empty if the
+            cell discovers them, couplings are ignored then.
         contract: Says what an observation holds, what an action may be, and the task's own slot.
         couplings: Numbers `Q` that say how strongly a neighbour acts on the cell.
         slot_s: Length of a slot.
@@ -138,7 +139,7 @@ class MqttRadio:
         transport: Carries the payloads.
         topics: The cell's topics.
         contract: Decides shapes and ranges.
-        coupling_shape: Neighbours `n` and couplings `Q`.
+        coupling_shape: Neighbours `n` and couplings `Q`; None ignores couplings.
     """
 
     def __init__(
@@ -146,7 +147,7 @@ class MqttRadio:
         transport: Transport,
         topics: CellTopics,
         contract: Contract,
-        coupling_shape: tuple[int, int],
+        coupling_shape: tuple[int, int] | None,
     ) -> None:
         self.counters: Counter[str] = Counter()
         self._transport = transport

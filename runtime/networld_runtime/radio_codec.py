@@ -56,6 +56,7 @@ LONGEST_ANSWER_S = 3600.0
 LARGEST_VALUE = 1e18  # beyond it float32 arithmetic overflows
 HEADER_BYTES = 64
 NUMBER_BYTES = 9
+IGNORED_BYTES = 4096  # of couplings that mean nothing to a cell that discovers its neighbours
 _LITTLE_ENDIAN = np.dtype("<f4")
 
 
@@ -119,20 +120,22 @@ def encode_observation(message: ObservationMessage, contract: Contract) -> bytes
 
 
 def decode_observation(
-    payload: bytes, contract: Contract, coupling_shape: tuple[int, int]
+    payload: bytes, contract: Contract, coupling_shape: tuple[int, int] | None
 ) -> ObservationMessage:
     """Read an observation; values that are unknown are NaN, others are left to `Contract.normalise`.
 
     Args:
         payload: The bytes.
         contract: Contract that it must have been made under.
-        coupling_shape: Neighbours `n` of the cell and couplings `Q`.
+        coupling_shape: Neighbours `n` of the cell and couplings `Q`; None ignores couplings.
 
     Raises:
         MessageError: With reason `size`, `malformed`, `version`, `contract`, `range` or `not_finite`.
     """
     value_bytes = _LITTLE_ENDIAN.itemsize * contract.observation_size
-    coupling_bytes = _LITTLE_ENDIAN.itemsize * coupling_shape[0] * coupling_shape[1]
+    coupling_bytes = IGNORED_BYTES
+    if coupling_shape is not None:
+        coupling_bytes = _LITTLE_ENDIAN.itemsize * coupling_shape[0] * coupling_shape[1]
     largest_bytes = value_bytes + contract.mask_size + coupling_bytes + HEADER_BYTES
     fields = _unpack(payload, contract, largest_bytes, count=9)
     episode, slot, raw, utility, answer_s, raw_mask, raw_coupling = fields
@@ -148,7 +151,9 @@ def decode_observation(
     if not 0 < answer_s <= LONGEST_ANSWER_S:
         raise MessageError("range", f"answer_s = {answer_s}, above 0 to {LONGEST_ANSWER_S}")
     mask = _read_mask(raw_mask, contract)
-    coupling = _read_coupling(raw_coupling, coupling_shape)
+    coupling = None
+    if coupling_shape is not None:
+        coupling = _read_coupling(raw_coupling, coupling_shape)
     return ObservationMessage(episode, slot, values, utility, answer_s, mask, coupling)
 
 

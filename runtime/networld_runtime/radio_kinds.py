@@ -31,7 +31,8 @@ def make_radio(config: Config, bundle: Bundle, transport: Transport) -> Radio:
         ConfigError: No such radio is installed, or it cannot be made.
     """
     cell, contract = config.cell, bundle.contract
-    shape = (len(cell.neighbours), bundle.couplings)
+    # Of neighbours that are discovered radio and cell have no order to name couplings in.
+    shape = None if config.mesh.discover else (len(cell.neighbours), bundle.couplings)
     if config.radio.kind == MQTT:
         return MqttRadio(transport, CellTopics(cell.site, cell.name), contract, shape)
     setup = RadioSetup(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -12,9 +13,10 @@ from networld_runtime.bundle import Bundle
 from networld_runtime.config import CellConfig
 from networld_runtime.contract import Contract
 from networld_runtime.histogram import Histogram
+from networld_runtime.mesh.birth import BIRTH_VERSION
+from networld_runtime.mesh.sender import Liveness
 from networld_runtime.realtime import LatencyRing
 
-BIRTH_VERSION = 1
 COUNTED = (
     "slots",
     "slots_skipped",
@@ -116,10 +118,14 @@ def state(status: str, epoch: int) -> bytes:
 def birth(cell: CellConfig, bundle: Bundle, epoch: int, slot_s: float) -> bytes:
     """Return the birth payload: what this cell runs, so that others can see whether they fit."""
     contract: Contract = bundle.contract
+    position = {} if cell.position_m is None else {"position_m": list(cell.position_m)}
     return to_bytes(
         {
             "version": BIRTH_VERSION,
             "epoch": epoch,
+            "site": cell.site,
+            "cell": cell.name,
+            **position,
             "software": software_version(),
             "task": contract.task,
             "contract": contract.digest().hex(),
@@ -128,6 +134,16 @@ def birth(cell: CellConfig, bundle: Bundle, epoch: int, slot_s: float) -> bytes:
             "neighbours": list(cell.neighbours),
         }
     )
+
+
+def neighbours(liveness: Mapping[str, Liveness]) -> dict[str, Any]:
+    """Return what is known of a cell's neighbours, by name, as plain JSON data."""
+    return {
+        "message_ages_s": {name: one.age_s for name, one in liveness.items()},
+        "message_rates_per_s": {name: one.rate_per_s for name, one in liveness.items()},
+        "message_valid_shares": {name: one.valid_share for name, one in liveness.items()},
+        "neighbours_alive": {name: one.alive for name, one in liveness.items()},
+    }
 
 
 def to_bytes(data: dict[str, Any]) -> bytes:

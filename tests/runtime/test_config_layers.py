@@ -184,7 +184,7 @@ def test_value_inside_a_plain_key_is_told(config_file: Path) -> None:
 def test_every_key_has_a_variable_that_sets_it(config_file: Path) -> None:
     found = problems_of(config_file, (), {variable_of(key.name): "{}" for key in known_keys()})
     for key in known_keys():
-        if key.name != "radio.options":
+        if key.name not in ("radio.options", "mesh.weights"):  # they are tables themselves
             place = (
                 f"{key.name} = {{}} (environment {variable_of(key.name)}): expected {key.expected}"
             )

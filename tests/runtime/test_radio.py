@@ -206,6 +206,21 @@ def test_couplings_round_trip_is_exact(contract: Contract, values: list[float] |
         np.testing.assert_array_equal(received, coupling)
 
 
+@pytest.mark.parametrize("rows", [0, 3, 64])
+def test_couplings_of_a_cell_that_discovers_its_neighbours_are_ignored(
+    contract: Contract, bus: MemoryBus, rows: int
+) -> None:
+    transport = MemoryTransport(bus)
+    radio = MqttRadio(transport, TOPICS, contract, None)
+    transport.connect()
+    coupling = np.full((rows, 4), np.nan, dtype=np.float32)
+    payload = encode_observation(replace(_observation(), coupling=coupling), contract)
+    bus.publish(TOPICS.observation, payload, retain=False)
+    observation = radio.observe(0)
+    assert observation is not None
+    assert observation.coupling is None
+
+
 @pytest.mark.parametrize("power_db", [-30.0, -20.0, -3.25, 0.0, -25.0])
 def test_allowed_action_round_trip(contract: Contract, power_db: float) -> None:
     action = np.array([power_db], dtype=np.float32)

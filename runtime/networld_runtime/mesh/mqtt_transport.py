@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import paho.mqtt.client as mqtt
@@ -139,6 +139,14 @@ class MqttTransport:
         self._subscriptions.update(dict.fromkeys(handlers, quality))
         if self.connected and handlers:
             self._client.subscribe([(topic, quality) for topic in handlers])
+
+    def unsubscribe(self, topics: Collection[str]) -> None:
+        """Take handlers away again; what is under way may be delivered to nobody."""
+        for topic in topics:
+            self._handlers.pop(topic, None)
+            self._subscriptions.pop(topic, None)
+        if self.connected and topics:
+            self._client.unsubscribe(list(topics))
 
     def watch(self, topic_filter: str, watcher: Watcher) -> None:
         """Call `watcher`, from the network thread, with all that a filter matches."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -61,6 +61,11 @@ class RecordingTransport:
         self._handled.update(handlers)
         recorded = {topic: partial(self._hear, topic, one) for topic, one in handlers.items()}
         self._inner.subscribe(recorded, reliable=reliable, fresh=fresh)
+
+    def unsubscribe(self, topics: Collection[str]) -> None:
+        """Record no more of these topics, and take their handlers away."""
+        self._handled.difference_update(topics)
+        self._inner.unsubscribe(topics)
 
     def watch(self, topic_filter: str, watcher: Watcher) -> None:
         """Record what a filter matches and call the watcher."""
@@ -170,6 +175,11 @@ class ReplayTransport:
         del reliable
         self._handlers.update(handlers)
         self._fresh.update(handlers if fresh else ())
+
+    def unsubscribe(self, topics: Collection[str]) -> None:
+        """Take handlers away."""
+        for topic in topics:
+            self._handlers.pop(topic, None)
 
     def watch(self, topic_filter: str, watcher: Watcher) -> None:
         """Call `watcher` with all that a filter matches and that is played from now on."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -66,10 +66,15 @@ class Transport(Protocol):
         """
         ...
 
+    def unsubscribe(self, topics: Collection[str]) -> None:
+        """Take handlers away again; what is under way may be dropped or delivered."""
+        ...
+
     def watch(self, topic_filter: str, watcher: Watcher) -> None:
         """Call `watcher` with all that is published on topics that a filter with `+` and `#` matches.
 
-        For those who look on; a cell subscribes to the topics that it needs.
+        For those who look on, and for a cell that looks for neighbours; else it subscribes to the topics that
+        it needs.
         """
         ...
 
@@ -157,6 +162,11 @@ class MemoryTransport:
         if self.connected:
             for topic in handlers:
                 self._deliver_retained(topic)
+
+    def unsubscribe(self, topics: Collection[str]) -> None:
+        """Take handlers away at once."""
+        for topic in topics:
+            self._handlers.pop(topic, None)
 
     def watch(self, topic_filter: str, watcher: Watcher) -> None:
         """Call `watcher` with all that a filter matches, with what is retained at once when connected."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 
 _log = logging.getLogger(__name__)
 
@@ -23,6 +24,10 @@ class Presence:
     def away(self) -> list[str]:
         """Names of those that are lost now."""
         return sorted(self._away)
+
+    def keep(self, names: Collection[str]) -> None:
+        """Forget all others: nobody looks for them any more."""
+        self._away.intersection_update(names)
 
     def see(self, name: str, present: bool) -> None:
         """Note whether `name` is there; only a change is logged."""

@@ -209,7 +209,9 @@ class Watch:
         if slots != self._slots:
             self._slots, self._observed_s = slots, now_s
         self._radio.see("radio", now_s - self._observed_s < self._lost_s)
-        for name, age_s in counters.get("message_ages_s", {}).items():
+        ages_s = counters.get("message_ages_s", {})
+        self._neighbours.keep(ages_s)
+        for name, age_s in ages_s.items():
             silent_s = now_s - self._began_s if age_s is None else age_s
             self._neighbours.see(name, silent_s < self._lost_s)
 

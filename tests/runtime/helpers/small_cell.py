@@ -25,12 +25,13 @@ from networld_runtime.watch.watch import Watch
 
 EPOCH = 1_790_000_000
 DIGEST = "ab" * 32
+LISTED = 'neighbours = ["b", "c"]'
 TEXT = """
 [cell]
 site = "test"
 name = "a"
 task = "power"
-neighbours = ["b", "c"]
+{cell}
 [bundle]
 path = "bundle"
 [state]
@@ -102,10 +103,13 @@ class SmallCell:
         contract: A contract without masks.
         folder: Where its file and state go.
         more: More tables of its configuration.
+        cell: How it knows its neighbours.
     """
 
-    def __init__(self, contract: Contract, folder: Path, more: str = "") -> None:
-        self.config = small_config(folder, more)
+    def __init__(
+        self, contract: Contract, folder: Path, more: str = "", cell: str = LISTED
+    ) -> None:
+        self.config = small_config(folder, more, cell)
         self.bus = MemoryBus()
         self.transport = MemoryTransport(self.bus)
         self.planner = FormulaPlanner(contract)
@@ -140,8 +144,8 @@ class SmallCell:
         self.agent.tick(Observation(0, self.slot, values, 1.0, now_s, deadline_s))
 
 
-def small_config(folder: Path, more: str = "") -> Config:
+def small_config(folder: Path, more: str = "", cell: str = LISTED) -> Config:
     """Return a configuration with every required key, and more tables."""
     file = folder / "cell.toml"
-    file.write_text(TEXT + more)
+    file.write_text(TEXT.format(cell=cell) + more)
     return load_config(file)

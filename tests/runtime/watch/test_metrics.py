@@ -75,7 +75,15 @@ def test_numbers_of_a_real_cell(status: dict[str, Any]) -> None:
     assert found["networld_ready", ()] == 1
 
 
-def test_every_row_has_a_source_in_a_real_cell(status: dict[str, Any]) -> None:
+def test_every_row_has_a_source_in_a_real_cell(
+    status: dict[str, Any], contract: Contract, tmp_path: Path
+) -> None:
+    more = "[mesh]\ndiscover = true\n[adaptation]\nenabled = false\n"
+    finder = SmallCell(contract, tmp_path, more, cell="position_m = [0, 0]")
+    finder.bus.publish("networld/v1/test/b/birth", b"nonsense", retain=True)
+    found = finder.agent.counters()["discovery_rejected"]
+    assert found == {"malformed": 1}
+    status["counters"]["discovery_rejected"] = found
     names = {name for name, _ in _parsed(status)}
     silent = {row.name for row in TABLE if not set(row.shown_names()) <= names}
     assert silent == set()

@@ -180,6 +180,16 @@ def test_presence_says_a_change_once(caplog: pytest.LogCaptureFixture) -> None:
     assert presence.away == ["x"]
 
 
+def test_presence_forgets_whom_nobody_looks_for(caplog: pytest.LogCaptureFixture) -> None:
+    presence = Presence("%s is away", "%s is back")
+    for name in ("x", "y"):
+        presence.see(name, False)
+    caplog.clear()
+    presence.keep({"y": 1.0})
+    assert presence.away == ["y"]
+    assert caplog.messages == []
+
+
 def test_threads_are_known_by_name() -> None:
     assert purpose_of("paho-mqtt-client-networld-demo-cell-0").startswith("the broker's")
     assert purpose_of("Thread-1") == UNKNOWN

@@ -7,10 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from networld_runtime.mesh.message import MeanFieldMessage, encode
+from networld_runtime.mesh.message import BITS, MeanFieldMessage, encode
 from networld_runtime.mesh.neighbours import Neighbours
-from networld_training.evaluation.conditions import Conditions
-from networld_training.evaluation.mailbox import MAXIMUM_AGE_SLOTS, Mailbox
+from networld_training.evaluation.conditions import MAXIMUM_AGE_SLOTS, Conditions
+from networld_training.evaluation.mailbox import Mailbox
 from networld_training.radio.arrays import FloatArray
 from networld_training.tasks.base import Task
 from networld_training.tasks.power.contract import POWER_CONTRACT
@@ -30,17 +30,26 @@ class _Scripted(Conditions):
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.integers(0, 2**31), st.floats(0.1, 0.9))
-def test_mean_field_is_the_base_stations(seed: int, loss: float) -> None:
+@given(
+    st.integers(0, 2**31),
+    st.floats(0.1, 0.9),
+    st.sampled_from([1.0, 0.6, 0.01]),
+    st.sampled_from(BITS),
+)
+def test_mean_field_is_the_base_stations(
+    seed: int, loss: float, age_weight: float, bits: int
+) -> None:
     random = np.random.default_rng(seed)
     task = PowerTask(PowerNetwork(), [0, 1])
     neighbours = task.neighbours
     heard = random.random((SLOTS, *task.shape, neighbours.shape[1])) >= loss
-    conditions = _Scripted(loss=0.5)
+    conditions = _Scripted(loss=0.5, bits=bits, age_weight=age_weight)
     object.__setattr__(conditions, "script", list(heard.astype(np.float64)))
     mailbox = Mailbox(conditions)
     names = [f"cell-{cell}" for cell in neighbours[0]]
-    station = Neighbours(POWER_CONTRACT, names, MAXIMUM_AGE_SLOTS, clock=lambda: 0.0)
+    station = Neighbours(
+        POWER_CONTRACT, names, MAXIMUM_AGE_SLOTS, clock=lambda: 0.0, age_weight=age_weight
+    )
     station.begin_episode(0)
     for slot in range(SLOTS):
         told = random.uniform(-1, 1, (*task.shape, POWER_CONTRACT.message_size)).astype(np.float32)
@@ -48,7 +57,7 @@ def test_mean_field_is_the_base_stations(seed: int, loss: float) -> None:
         for place, cell in enumerate(neighbours[0]):
             if heard[slot, 0, 0, place]:
                 message = MeanFieldMessage(1, slot, told[0, cell], 0.0)
-                station.receive(names[place], encode(message, POWER_CONTRACT))
+                station.receive(names[place], encode(message, POWER_CONTRACT, bits))
         np.testing.assert_allclose(field[0, 0], station.mean_field(slot + 1), atol=1e-6)
 
 

@@ -21,6 +21,7 @@ from networld_training.cli import main
 from networld_training.evaluation.bundle_policy import BundlePolicy, load_task_bundle
 from networld_training.evaluation.checkpoint_policy import CheckpointPolicy, load_task_model
 from networld_training.evaluation.comparison import Comparison
+from networld_training.evaluation.conditions import Conditions
 from networld_training.evaluation.policies import find_contenders
 from networld_training.model.settings import PRESETS
 from networld_training.model.world_model import TaskModel, WorldModel
@@ -72,6 +73,23 @@ def test_bundle_and_checkpoint_decide_alike(
     spread = np.std(found)
     assert spread > 0
     assert np.allclose(found, expected, atol=1e-3 * spread)
+
+
+@pytest.mark.slow  # exports a bundle
+@pytest.mark.parametrize(
+    "messages", [Conditions(bits=4), Conditions(loss=0.5, age_weight=0.5), Conditions(silent=1)]
+)
+def test_bundle_and_checkpoint_hear_alike(
+    tiny_bundle: Path, model: TaskModel, messages: Conditions
+) -> None:
+    """The base station's codec and mean field beside those of the experiments, under the same losses."""
+    settings = in_mode("policy")
+    bundle = load_task_bundle(tiny_bundle, "power")
+    by_graphs = decisions(BundlePolicy(bundle, settings, messages=messages), 3, 4)
+    by_torch = decisions(CheckpointPolicy(model, settings, messages), 3, 4)
+    undisturbed = decisions(BundlePolicy(bundle, settings), 3, 4)
+    assert np.allclose(by_graphs, by_torch, atol=1e-3 * np.std(by_graphs))
+    assert not np.allclose(by_graphs, undisturbed, atol=1e-6)
 
 
 @pytest.mark.slow  # exports a bundle

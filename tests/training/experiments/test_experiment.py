@@ -151,18 +151,20 @@ def test_a_bundle_is_a_model_that_is_there(tmp_path: Path, monkeypatch: pytest.M
     variant = '[[variant]]\nname = "{}"\nmodel = "shipped"\nplanner = {{ {} }}\n'
     int8 = 'mode = "select", denoiser = "distilled-int8", steps = 1, candidates = 2'
     text += variant.format("policy", 'mode = "policy"') + variant.format("int8", int8)
+    messages = "messages = { loss = 0.3, age_weight = 0.5, bits = 4 }\n"
+    text += '[[variant]]\nname = "lost"\nmodel = "shipped"\n' + messages
     file.write_text(text)
     command = ["experiment", str(file), "--models", str(tmp_path / "models")]
     assert cli.main(command) == 0
     found = json.loads(file.with_suffix(".json").read_text())
     assert found["bundles"] == {"shipped": graphs_digest(shipped)}
     scores = {row["policy"]: row["score"]["iqm"] for row in found["rows"]}
-    assert scores["policy"] != scores["int8"]
+    assert len({scores["policy"], scores["int8"], scores["lost"]}) == 3
     assert not (tmp_path / "models").exists()
     monkeypatch.setattr(workers.Work, "run", None)  # nothing is judged twice
     assert cli.main(command) == 0
-    file.write_text(text + "messages = { deaf = true }\n")
-    with pytest.raises(ConfigError, match="a bundle acts with all messages"):
+    file.write_text(text + "adaptation = { episodes = 1 }\n")
+    with pytest.raises(ConfigError, match="a bundle acts without adaptation"):
         read_experiment(file)
 
 
@@ -206,13 +208,20 @@ def test_all_problems_of_a_file_are_told_at_once(tmp_path: Path) -> None:
     file.write_text(
         FILE.replace("power/umi200", "power/nowhere")
         .replace("episodes = 4", "episodes = 0")
-        .replace("deaf = true", "loss = 2.0")
+        .replace("deaf = true", "loss = 2.0, bits = 5, age_weight = 0")
         .replace("steps = 2\ncredit", "steps = 0\ncredit")
     )
     with pytest.raises(ConfigError) as caught:
         read_experiment(file)
     told = "\n".join(caught.value.problems)
-    for part in ("nowhere", "episodes = 0", "loss = 2.0", "steps = 0"):
+    for part in (
+        "nowhere",
+        "episodes = 0",
+        "loss = 2.0",
+        "bits = 5",
+        "age_weight = 0:",
+        "steps = 0",
+    ):
         assert part in told, part
 
 

@@ -14,6 +14,7 @@ from networld_runtime.mesh.message import MeanFieldMessage, encode
 from networld_runtime.mesh.neighbours import Neighbours
 from networld_runtime.planner import Planner
 from networld_runtime.planner_settings import PlannerSettings
+from networld_training.evaluation.conditions import MAXIMUM_AGE_SLOTS, Conditions
 from networld_training.tasks.base import Task
 from networld_training.tasks.registry import find_contract
 from networld_training.tasks.spec import Information
@@ -50,6 +51,7 @@ class BundlePolicy:
         bundle: A checked bundle.
         settings: How actions are chosen; None takes the bundle's own.
         adapters: Adapter vector of each cell `[K, P]`; None is the base model.
+        messages: How messages are sent, arrive and are weighed; None if all arrive.
     """
 
     name = "networld"
@@ -60,16 +62,19 @@ class BundlePolicy:
         bundle: Bundle,
         settings: PlannerSettings | None = None,
         adapters: FloatArray | None = None,
+        messages: Conditions | None = None,
     ) -> None:
         self._planner = Planner(bundle, settings)
         self._adapters = adapters
+        self._messages = messages or Conditions()
         self.settings = self._planner.settings
         self._cells: dict[tuple[int, int], _Cell] = {}
+        self._told: dict[tuple[int, int], bytes] = {}
         self._slot = 0
 
     def reset(self) -> None:
         """Forget the last batch of episodes."""
-        self._cells = {}
+        self._cells, self._told = {}, {}
         self._slot = 0
 
     def act(self, task: Task) -> FloatArray:
@@ -77,21 +82,28 @@ class BundlePolicy:
         contract = self._planner.contract
         if not self._cells:
             self._cells = self._join(task)
+        self._deliver(task)
         observation, masks = task.observation, task.action_mask
         action = np.empty(task.action_shape, dtype=np.float32)
-        payloads = {}
         for place, cell in self._cells.items():
             latent = cell.planner.encode(observation[place])
             told = MeanFieldMessage(1, self._slot, latent[: contract.message_size])
-            payloads[place] = encode(told, contract)
+            self._told[place] = encode(told, contract, self._messages.bits or 8)
             field = cell.neighbours.mean_field(self._slot)
             mask = None if masks is None else masks[place]
             action[place] = cell.planner.plan(latent, field, mask).action
-        for (episode, sender), payload in payloads.items():
-            for receiver in task.neighbours[sender]:
-                self._cells[episode, int(receiver)].neighbours.receive(_name(sender), payload)
         self._slot += 1
         return action
+
+    def _deliver(self, task: Task) -> None:
+        """Hand out what the cells told in the slot before, but for what is lost on the way."""
+        if not self._told:
+            return
+        heard = self._messages.heard(task)
+        for (episode, receiver), cell in self._cells.items():
+            for place, sender in enumerate(task.neighbours[receiver].tolist()):
+                if heard is None or heard[episode, receiver, place]:
+                    cell.neighbours.receive(_name(sender), self._told[episode, sender])
 
     def _join(self, task: Task) -> dict[tuple[int, int], _Cell]:
         """Return the cells of new episodes, by episode and cell."""
@@ -102,8 +114,9 @@ class BundlePolicy:
                 Neighbours(
                     self._planner.contract,
                     [_name(int(other)) for other in task.neighbours[cell]],
-                    maximum_age_slots=1,
+                    MAXIMUM_AGE_SLOTS,
                     slot_s=SIMULATED_SLOT_S,
+                    age_weight=self._messages.age_weight or 1.0,
                 ),
             )
             for episode in range(episodes)

@@ -6,12 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from networld_runtime.config import TimingConfig
-from networld_training.evaluation.conditions import Conditions
-from networld_training.model.mean_field import average, mean_field, quantise
+from networld_runtime.mesh.message import STEPS, STEPS_OF_4_BITS
+from networld_training.evaluation.conditions import MAXIMUM_AGE_SLOTS, Conditions
+from networld_training.model.mean_field import average, quantise
 from networld_training.tasks.base import Task
-
-MAXIMUM_AGE_SLOTS = TimingConfig().maximum_message_age_slots
 
 
 class Mailbox:
@@ -21,7 +19,7 @@ class Mailbox:
     `MAXIMUM_AGE_SLOTS` old, as `networld_runtime.mesh.neighbours` does.
 
     Args:
-        conditions: How messages arrive.
+        conditions: How messages are sent, arrive and are weighed.
     """
 
     def __init__(self, conditions: Conditions) -> None:
@@ -36,14 +34,18 @@ class Mailbox:
     def receive(self, told: Tensor, task: Task) -> Tensor:
         """Take what the cells told in the slot before `[E, K, M]`; return the mean field `[E, K, M + 1]`."""
         neighbours = torch.from_numpy(task.neighbours)
-        heard = self._conditions.heard(task)
+        conditions = self._conditions
+        steps = STEPS_OF_4_BITS if conditions.bits == 4 else STEPS
+        received = quantise(told, steps)[:, neighbours]
+        heard = conditions.heard(task)
         if heard is None:
-            return mean_field(told, neighbours)
+            return average(received, torch.ones(received.shape[:3]))
         arrived = torch.from_numpy(heard.astype(np.bool_))
-        received = quantise(told)[:, neighbours]
         if self._newest is None or self._age_slots is None:
             self._newest = torch.zeros_like(received)
             self._age_slots = torch.full(arrived.shape, MAXIMUM_AGE_SLOTS)
         self._newest = torch.where(arrived.unsqueeze(-1), received, self._newest)
         self._age_slots = torch.where(arrived, 1, self._age_slots + 1)
-        return average(self._newest, (self._age_slots <= MAXIMUM_AGE_SLOTS).float())
+        counts = (self._age_slots <= MAXIMUM_AGE_SLOTS).float()
+        age_weight = torch.tensor(conditions.age_weight or 1.0)
+        return average(self._newest, counts, age_weight ** (self._age_slots - 1))

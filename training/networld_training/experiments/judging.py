@@ -56,7 +56,8 @@ class VariantContender(Contender):
             return AdaptedPolicy(Path(self.text), self.task, self.variant.adaptation)
         planner = self.variant.planner_in(self.task)
         if self.kind == "bundle":
-            return BundlePolicy(load_task_bundle(Path(self.text), self.task), planner)
+            bundle = load_task_bundle(Path(self.text), self.task)
+            return BundlePolicy(bundle, planner, messages=self.variant.messages)
         return load_policy(Path(self.text), self.task, planner, self.variant.messages)
 
 

@@ -213,9 +213,9 @@ def _variant(table: Mapping[str, Any], models: Mapping[str, object]) -> Variant:
     if not baseline and table["model"] not in models:
         raise KeyError(f"model {table['model']!r} is none of {', '.join(models)}")
     model = models.get(table.get("model", ""))
-    plain = {"name", "model", "planner"}
-    if isinstance(model, ModelPlan) and model.bundle is not None and table.keys() - plain:
-        raise ValueError("a bundle acts with all messages and without adaptation")
+    adapts = "adaptation" in table
+    if isinstance(model, ModelPlan) and model.bundle is not None and adapts:
+        raise ValueError("a bundle acts without adaptation")
     adaptation = Adaptation(**table.get("adaptation", {}))
     if adaptation.episodes and {"planner", "messages"} & table.keys():
         raise ValueError("adaptation: not together with planner or messages")

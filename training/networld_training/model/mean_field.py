@@ -8,9 +8,9 @@ from torch import Tensor
 from networld_runtime.mesh.message import STEPS
 
 
-def quantise(values: Tensor) -> Tensor:
-    """Round values in [-1, 1] to int8 steps; the gradient passes straight through."""
-    rounded = torch.round(values * STEPS) / STEPS
+def quantise(values: Tensor, steps: int = STEPS) -> Tensor:
+    """Round values in [-1, 1] to the steps of a message; the gradient passes straight through."""
+    rounded = torch.round(values * steps) / steps
     return values + (rounded - values).detach()
 
 
@@ -32,18 +32,21 @@ def mean_field(message: Tensor, neighbours: Tensor, heard: Tensor | None = None)
     return average(received, heard)
 
 
-def average(received: Tensor, heard: Tensor) -> Tensor:
+def average(received: Tensor, heard: Tensor, weight: Tensor | None = None) -> Tensor:
     """Average what each cell has of its neighbours.
 
     Args:
         received: Messages `[B, K, n, M]`.
         heard: 1 where a message counts, else 0 `[B, K, n]`.
+        weight: How much it counts, above 0 `[B, K, n]`; None weighs all alike.
 
     Returns:
         As `mean_field`.
     """
     count = heard.sum(dim=2)
-    mean = (received * heard.unsqueeze(-1)).sum(dim=2) / torch.clamp(count, min=1).unsqueeze(-1)
+    weighed = heard if weight is None else heard * weight
+    whole = torch.where(count > 0, weighed.sum(dim=2), 1.0)
+    mean = (received * weighed.unsqueeze(-1)).sum(dim=2) / whole.unsqueeze(-1)
     return torch.cat([mean, (count / heard.shape[2]).unsqueeze(-1)], dim=-1)
 
 
