@@ -132,6 +132,7 @@ def run(options: argparse.Namespace) -> int:
         transports = []
         for path, config, model in zip(options.cells, configs, models, strict=True):
             watchers = Watchers(config, handler)
+            watchers.watch.stagger(len(cells) / len(configs))
             read = partial(load_config, path, options.changes)
             agent, transport = make_cell(config, model, read, watchers, ServiceNotifier())
             start.callback(agent.radio.close)

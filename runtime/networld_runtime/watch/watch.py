@@ -7,7 +7,6 @@ changes a snapshot once it is there, so that no lock is shared with the loop.
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -95,7 +94,7 @@ class Watch:
         self._software = software_version()
         self._began_s = clock()
         self._beat_s: float | None = None
-        self._next_snapshot_s = self._next_status_s = 0.0
+        self._next_snapshot_s = self._next_status_s = self._later_s = 0.0
         self._told_ready: bool | None = None
         self._slots = -1
         self._observed_s = self._began_s
@@ -112,6 +111,13 @@ class Watch:
         self._agent, self._transport, self._topic = agent, transport, topic
         self._lost_s = max(LOST_S, LOST_SLOTS * slot_s)
 
+    def stagger(self, share: float) -> None:
+        """Make the second snapshot later by a share of a second, and so all that follow.
+
+        Cells of one process begin together; their snapshots must not fall into one slot for ever.
+        """
+        self._later_s = share * SNAPSHOT_S
+
     def round(self) -> None:
         """Note that the loop goes round; once a second make a snapshot. Never raises."""
         now_s = self._clock()
@@ -120,8 +126,8 @@ class Watch:
         self._beat_s = now_s
         if now_s < self._next_snapshot_s:
             return
-        # Cells of one process began together; their snapshots must not fall into one slot for ever.
-        self._next_snapshot_s = now_s + SNAPSHOT_S * random.uniform(0.75, 1.25)
+        self._next_snapshot_s = now_s + SNAPSHOT_S + self._later_s
+        self._later_s = 0.0
         try:
             self._take(RUNNING, now_s)
             ready = self.ready
