@@ -99,6 +99,16 @@ def test_snapshots_are_made_once_a_second_and_never_changed(site: Site) -> None:
         snapshot.phase = "other"  # type: ignore[misc]
 
 
+def test_snapshots_are_later_by_a_share_of_a_second_from_the_second_one_on(site: Site) -> None:
+    site.watch.stagger(0.5)
+    site.rounds(1.4 * SNAPSHOT_S, step_s=0.1 * SNAPSHOT_S)
+    assert site.asked == 1
+    site.rounds(0.2 * SNAPSHOT_S, step_s=0.1 * SNAPSHOT_S)
+    assert site.asked == 2
+    site.rounds(SNAPSHOT_S, step_s=0.1 * SNAPSHOT_S)
+    assert site.asked == 3
+
+
 def test_status_is_published_every_few_seconds_and_when_readiness_changes(site: Site) -> None:
     site.rounds(20)
     assert len(site.published) == pytest.approx(20 / STATUS_S, abs=1)
