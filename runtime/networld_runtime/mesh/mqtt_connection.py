@@ -318,7 +318,11 @@ class MqttConnection:
 
     def _on_message(self, client: mqtt.Client, userdata: Any, message: mqtt.MQTTMessage) -> None:
         del client, userdata
-        self._events.message(message.topic, bytes(message.payload), message.retain)
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            return  # nobody subscribes to what is no text
+        self._events.message(topic, bytes(message.payload), message.retain)
 
     def _on_publish(
         self,
