@@ -115,8 +115,8 @@ def open_socket(broker: BrokerConfig) -> BrokerSocket:
 
 
 def is_final(error: BaseException) -> bool:
-    """Return whether trying again can help: a certificate does not become right by waiting."""
-    return isinstance(error, ssl.SSLCertVerificationError)
+    """Return whether trying again is no use: a certificate does not become right by waiting."""
+    return isinstance(error, ssl.SSLCertVerificationError) or _is_about_our_certificate(error)
 
 
 def explain(error: BaseException, broker: BrokerConfig) -> str:
@@ -128,7 +128,10 @@ def explain(error: BaseException, broker: BrokerConfig) -> str:
     if isinstance(error, ssl.SSLError):
         return _explain_tls(error)
     if broker.tls_ca_file is not None and isinstance(error, (ConnectionResetError, EOFError)):
-        return "ends the connection in the middle of TLS: is [broker] port the one for TLS (usually 8883)?"
+        return (
+            "ends the connection in TLS: it may refuse our certificate (tls_certificate_file and "
+            "tls_key_file under [broker]), or port is not the one for TLS (usually 8883)"
+        )
     problem = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return (
         f"cannot connect: {problem}; is the broker running, and are host and port under "
@@ -157,7 +160,7 @@ def _explain_certificate(error: ssl.SSLCertVerificationError, broker: BrokerConf
 
 def _explain_tls(error: ssl.SSLError) -> str:
     reason = str(error.reason or error).replace("_", " ").lower()
-    if "certificate" in reason or "unknown ca" in reason:
+    if _is_about_our_certificate(error):
         return (
             f"refuses our certificate ({reason}); give one that its authority signed as [broker] "
             "tls_certificate_file and tls_key_file"
@@ -168,6 +171,11 @@ def _explain_tls(error: ssl.SSLError) -> str:
             "tls_ca_file go?"
         )
     return f"and we find no TLS that both speak ({reason}); look into the broker's log"
+
+
+def _is_about_our_certificate(error: BaseException) -> bool:
+    reason = str(getattr(error, "reason", ""))
+    return "ALERT" in reason and ("CERTIFICATE" in reason or "UNKNOWN_CA" in reason)
 
 
 def _name(path: Path | None) -> str:

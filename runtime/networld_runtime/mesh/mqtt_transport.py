@@ -361,9 +361,12 @@ class MqttTransport:
             _log.warning("lost the broker (%s), trying again in the background", ending.reason)
 
     def _not_welcomed(self, ending: Ending) -> None:
-        """Find out why a connection ended before the broker accepted us."""
-        refusal, final = ending.refusal, False
-        if self._protocol.failed(refusal):
+        """Find out why a connection ended before the broker accepted us.
+
+        With TLS 1.3 a broker looks at certificates this late.
+        """
+        refusal, final = ending.refusal, ending.error is not None and is_final(ending.error)
+        if not final and self._protocol.failed(refusal):
             self._retry(final=False, at_once=True)
             return
         if refusal is not None:

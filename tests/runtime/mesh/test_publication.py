@@ -20,7 +20,7 @@ def by_paho(version: MQTTProtocolVersion, packet: bytes) -> list[tuple[str, byte
     """Return the messages that paho takes from a packet."""
     client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=version)
     heard: list[tuple[str, bytes, bool]] = []
-    client.on_message = lambda _, __, one: heard.append((one.topic, one.payload, one.retain))
+    client.on_message = lambda _, __, one: heard.append((one.topic, bytes(one.payload), one.retain))
     left = bytearray(packet)
 
     def receive(size: int) -> bytes:
@@ -31,7 +31,7 @@ def by_paho(version: MQTTProtocolVersion, packet: bytes) -> list[tuple[str, byte
         return piece
 
     nothing = SimpleNamespace(recv=receive, close=lambda: None, fileno=lambda: -1)
-    client._sock = nothing  # type: ignore[assignment]
+    client._sock = nothing
     client.suppress_exceptions = True
     client.loop_read()
     client._sock = None

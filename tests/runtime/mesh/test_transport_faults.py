@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -266,7 +267,7 @@ def test_a_process_of_127_cells_loses_the_broker_and_comes_back_without_a_herd(
         cells = [mosquitto.transport(f"cell-{index}", loop=loop) for index in range(count)]
         for index, cell in enumerate(cells):
             topics = [f"t/{(index + step) % count}" for step in (1, 2, 3, -1, -2, -3)]
-            cell.subscribe({topic: lambda payload, i=index: hear(i, payload) for topic in topics})
+            cell.subscribe(dict.fromkeys(topics, partial(hear, index)))
             cell.connect()
         exchange()
         assert network_threads() == {"network"}
