@@ -28,7 +28,7 @@ class BrokerSocket:
     paho asks for the first bytes of a packet one by one; each would be a call of the system.
 
     Attributes:
-        error: What a read ended with, if it was no end of the stream: it tells of a refused certificate.
+        error: What a read or a write failed with; it tells of a refused certificate.
     """
 
     def __init__(self, opened: socket.socket) -> None:
@@ -76,7 +76,15 @@ class BrokerSocket:
 
     def send(self, data: bytes | bytearray) -> int:
         """Send what the system takes at once; raises as a socket does."""
-        return self._socket.send(data)
+        try:
+            return self._socket.send(data)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except OSError as error:
+            self.error = error
+            with contextlib.suppress(OSError):  # a last word of the other side may say why
+                self._read_ahead()
+            raise
 
     def fileno(self) -> int:
         """Return the descriptor, -1 once closed."""

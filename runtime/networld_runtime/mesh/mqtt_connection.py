@@ -243,6 +243,9 @@ class MqttConnection:
                 raise OverflowError(f"a packet of {self._client.announced_bytes} bytes")
             if not self._socket.buffered:
                 break
+            if self._accepted and self._welcomed_s is None:
+                self._loop.call_soon(self._ready, selectors.EVENT_READ)  # after we were told
+                break
         else:
             self._loop.call_soon(self._ready, selectors.EVENT_READ)  # first it is the others' turn
         if self._client.want_write():
