@@ -10,8 +10,8 @@ from __future__ import annotations
 import contextlib
 import heapq
 import logging
+import os
 import selectors
-import socket
 import threading
 import time
 from collections import Counter, deque
@@ -45,11 +45,14 @@ class NetworkLoop:
         self._numbers = count()  # of timers: those of one instant are called in order
         self._asleep = False
         self._closing = False
+        self._released = False
+        self._wake_lock = threading.Lock()
         self._start_lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._wake_reader, self._wake_writer = socket.socketpair()
+        # A pipe and no pair of sockets: the broker's is then the only socket of a cell.
+        self._wake_reader, self._wake_writer = os.pipe()
         for end in (self._wake_reader, self._wake_writer):
-            end.setblocking(False)
+            os.set_blocking(end, False)
         self._selector.register(self._wake_reader, selectors.EVENT_READ, self._drain)
 
     def start(self) -> None:
@@ -107,22 +110,24 @@ class NetworkLoop:
         self.close()
 
     def _run(self) -> None:
+        last = False
         try:
-            while True:
-                last_round = self._closing
-                for key, events in self._selector.select(self._sleep_s()):
-                    self._asleep = False
-                    self._call(partial(key.data, events))
-                self._asleep = False
-                now_s = time.monotonic()
-                while self._timers and self._timers[0][0] <= now_s:
-                    self._call(heapq.heappop(self._timers)[2])
-                for _ in range(len(self._soon)):  # what these ask for comes after the sockets' turn
-                    self._call(self._soon.popleft())
-                if last_round:
-                    return
+            while not last:
+                last = self._closing
+                self._call(self._round)
         finally:
             self._release()
+
+    def _round(self) -> None:
+        ready = self._selector.select(self._sleep_s())
+        self._asleep = False
+        for key, events in ready:
+            self._call(partial(key.data, events))
+        now_s = time.monotonic()
+        while self._timers and self._timers[0][0] <= now_s:
+            self._call(heapq.heappop(self._timers)[2])
+        for _ in range(len(self._soon)):  # what these ask for comes after the sockets' turn
+            self._call(self._soon.popleft())
 
     def _sleep_s(self) -> float:
         """Return how long nothing is to be done, having said that the thread sleeps."""
@@ -142,15 +147,18 @@ class NetworkLoop:
                 _log.exception("the network's thread met an error and goes on")
 
     def _wake(self) -> None:
-        with contextlib.suppress(OSError):  # full: it is awake; closed: it is gone
-            self._wake_writer.send(b"\0")
+        with self._wake_lock, contextlib.suppress(BlockingIOError):  # full: it is awake already
+            if not self._released:  # the number may belong to another file by now
+                os.write(self._wake_writer, b"\0")
 
     def _drain(self, events: int) -> None:
         del events
         with contextlib.suppress(BlockingIOError):
-            self._wake_reader.recv(4096)
+            os.read(self._wake_reader, 4096)
 
     def _release(self) -> None:
+        with self._wake_lock:
+            self._released = True
+            os.close(self._wake_reader)
+            os.close(self._wake_writer)
         self._selector.close()
-        self._wake_reader.close()
-        self._wake_writer.close()
