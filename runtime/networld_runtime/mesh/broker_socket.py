@@ -13,7 +13,7 @@ from networld_runtime.mesh.broker_tls import tls_context
 from networld_runtime.mesh.publication import Publication, read_publication
 
 PIECE_BYTES = 16 * 1024
-"""Of one read; as long as the longest record of TLS."""
+"""Of one read; as long as the longest record of TLS, so that nothing is left where no selector sees it."""
 
 UNTRUSTED = {18, 19, 20, 21}
 EXPIRED = {9, 10}
@@ -41,9 +41,7 @@ class BrokerSocket:
     @property
     def buffered(self) -> bool:
         """Whether something is to be read that the system does not tell of any more."""
-        if self._position < len(self._data):
-            return True
-        return isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0
+        return self._position < len(self._data)
 
     def recv(self, size: int) -> bytes:
         """Return at most `size` bytes; raises as a socket does."""

@@ -142,7 +142,6 @@ class MqttConnection:
         self._client.on_message = self._on_message
         self._client.on_publish = self._on_publish
         self._client.on_subscribe = self._on_subscribe
-        self._client.on_socket_close = self._on_socket_close
         # Only with this set does paho leave the writing to a loop that is not its own.
         self._client.on_socket_register_write = _leave_to_the_loop
 
@@ -216,9 +215,7 @@ class MqttConnection:
         greeting = self._greeting
         clean: dict[str, Any] = {}
         if greeting.protocol == mqtt.MQTTv5:
-            clean["clean_start"] = (
-                True  # and without a property a session expires with its connection
-            )
+            clean["clean_start"] = True  # and a session ends with its connection if nothing is said
         self._client.connect("unused", 1, greeting.keep_alive_s, **clean)
         self._write()
 
@@ -290,9 +287,6 @@ class MqttConnection:
             self._events.welcomed()
 
     # The callbacks only take notes: paho holds locks around them that ending a connection needs too.
-
-    def _on_socket_close(self, *_: object) -> None:
-        self._loop.unwatch(self._descriptor)  # before its number is given to another socket
 
     def _on_connect(
         self,

@@ -6,6 +6,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -166,6 +167,38 @@ def test_bursts_longer_than_a_record_travel_whole(
     until(lambda: heard[-1] == b"499")
     sender.close()
     receiver.close()
+
+
+def test_many_packets_in_one_record_are_all_heard_at_once(certificates: Certificates) -> None:
+    """The last of them too, though nothing comes after it."""
+    packets = [b"\x30\xfd\x07\x00\x01t" + bytes([number]) * 1018 for number in range(16)]
+    assert {len(packet) for packet in packets} == {1024}
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificates.broker)
+    heard: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with context.wrap_socket(server.accept()[0], server_side=True) as peer:
+                peer.recv(1024)
+                peer.sendall(b"\x20\x02\x00\x00")
+                peer.recv(1024)
+                peer.sendall(b"".join(packets))
+                over.wait(2 * DEADLINE_S)
+
+        over = threading.Event()
+        serving = threading.Thread(target=serve)
+        serving.start()
+        port = server.getsockname()[1]
+        config = BrokerConfig(port=port, protocol="3.1.1", tls_ca_file=certificates.ca)
+        transport = MqttTransport(replace(config, keep_alive_s=600), "a")
+        transport.subscribe({"t": heard.append})
+        transport.connect()
+        until(lambda: len(heard) == len(packets))
+        transport.close()
+        over.set()
+        serving.join(DEADLINE_S)
+    assert heard == [packet[6:] for packet in packets]
 
 
 def test_it_speaks_nothing_older_than_1_2_and_nagle_is_off(
