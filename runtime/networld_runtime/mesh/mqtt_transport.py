@@ -18,18 +18,10 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from networld_runtime.config import BrokerConfig
 from networld_runtime.errors import BrokerError
-from networld_runtime.mesh.back_off import BackOff
-from networld_runtime.mesh.broker_socket import BrokerSocket, explain, is_final, open_socket
+from networld_runtime.mesh.broker_link import BrokerLink
 from networld_runtime.mesh.broker_tls import check_files
-from networld_runtime.mesh.mqtt_connection import (
-    Ending,
-    Events,
-    Greeting,
-    MqttConnection,
-    Reasons,
-)
+from networld_runtime.mesh.mqtt_connection import Ending, Events, Reasons
 from networld_runtime.mesh.network_loop import NetworkLoop
-from networld_runtime.mesh.protocol_choice import UNSUPPORTED, ProtocolChoice
 from networld_runtime.mesh.topics import matches
 from networld_runtime.mesh.transport import Handler, LastWill, Watcher
 
@@ -37,9 +29,6 @@ _log = logging.getLogger(__name__)
 
 FLUSH_S = 0.5
 QUEUED_RELIABLE = 32
-MOST_TOLD = 100
-PASSING = {0x88, 0x89, 0x97, 0x9F}
-"""Refusals that pass: the broker is not available, is busy, or has a quota or a rate that we exceed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +63,6 @@ class MqttTransport:
     ) -> None:
         check_files(broker)
         self.counters: Counter[str] = Counter()
-        self._broker = broker
-        self._client_id = client_id
-        self._will = will
         self._owns_loop = loop is None
         self._loop = NetworkLoop() if loop is None else loop
         # What both the cell's threads and the loop's use is under this lock; nothing is called with it held.
@@ -89,20 +75,10 @@ class MqttTransport:
         self._retained: dict[str, bytes] = {}
         self._unsent: set[str] = set()
         self._reliable: dict[_Outgoing, bool] = {}  # and whether it was sent on this connection
-        self._answered = threading.Event()
-        self._ended = threading.Event()
-        self._ended.set()
-        self._closing = False
-        # All below belongs to the loop's thread.
-        self._connection: MqttConnection | None = None
         self._connected = False
-        self._lost = False
-        self._problem: str | None = None
-        self._refused = False
-        self._attempt = 0
-        self._back_off = BackOff()
-        self._protocol = ProtocolChoice(broker.protocol)
-        self._told: set[str] = set()
+        self._closing = False
+        events = Events(self._on_welcomed, self._on_message, self._on_ended)
+        self._link = BrokerLink(broker, client_id, will, self._loop, events)
 
     @property
     def connected(self) -> bool:
@@ -112,7 +88,7 @@ class MqttTransport:
     @property
     def protocol(self) -> str:
         """The version of MQTT that is spoken, or tried next."""
-        return self._protocol.name
+        return self._link.protocol.name
 
     def connect(self) -> None:
         """Connect for the first time, trying until `connect_timeout_s` is over.
@@ -120,16 +96,11 @@ class MqttTransport:
         Raises:
             BrokerError: Nobody answers at the address, or the broker refuses us.
         """
-        self._loop.start()
-        self._loop.call_soon(self._try)
-        answered = self._answered.wait(self._broker.connect_timeout_s)
-        if answered and not self._refused:
-            return
-        self.close()
-        problem = (
-            self._problem or "cannot connect: no answer; are host and port under [broker] right?"
-        )
-        raise BrokerError(f"{self._broker.host}:{self._broker.port}", problem)
+        try:
+            self._link.connect()
+        except BrokerError:
+            self.close()
+            raise
 
     def publish(
         self, topic: str, payload: bytes, *, reliable: bool = False, retain: bool = False
@@ -166,10 +137,7 @@ class MqttTransport:
         while self._connected and self._reliable and time.monotonic() < deadline_s:
             time.sleep(0.005)
         self._closing = True
-        self._loop.call_soon(self._leave)
-        if not self._ended.wait(FLUSH_S):  # a peer that reads nothing takes no goodbye
-            self._loop.call_soon(self._cut)
-            self._ended.wait(FLUSH_S)
+        self._link.close()
         if self._owns_loop:
             self._loop.close()
 
@@ -179,7 +147,7 @@ class MqttTransport:
             self._retained[outgoing.topic] = outgoing.payload
         if not outgoing.reliable and outgoing.topic in self._unsent:
             return "skipped"
-        if not self._connected and (outgoing.retain or not outgoing.reliable):
+        if self._closing or (not self._connected and (outgoing.retain or not outgoing.reliable)):
             return "unsent"  # what is retained is sent on the next connection
         if not outgoing.reliable:
             self._unsent.add(outgoing.topic)
@@ -192,7 +160,8 @@ class MqttTransport:
     # What follows runs on the loop's thread.
 
     def _send(self, outgoing: _Outgoing) -> None:
-        if self._connection is None or not self._connected:
+        connection = self._link.connection
+        if connection is None:
             with self._lock:
                 self._unsent.discard(outgoing.topic)
             return  # what is reliable waits for the next connection
@@ -201,7 +170,7 @@ class MqttTransport:
                 if self._reliable.get(outgoing, True):
                     return  # the connection began with it
                 self._reliable[outgoing] = True
-        self._connection.publish(
+        connection.publish(
             outgoing.topic,
             outgoing.payload,
             1 if outgoing.reliable else 0,
@@ -218,14 +187,15 @@ class MqttTransport:
         self._note_denial("publishing on", outgoing.topic, reasons[0])
 
     def _subscribe_new(self) -> None:
-        if self._connection is None or not self._connected:
+        connection = self._link.connection
+        if connection is None:
             return  # all are made when the connection begins
         with self._lock:
             topics = list(self._new_subscriptions.items())
             self._subscriptions.update(topics)
             self._new_subscriptions.clear()
         if topics:
-            self._connection.subscribe(topics, partial(self._on_subscribed, topics))
+            connection.subscribe(topics, partial(self._on_subscribed, topics))
 
     def _on_subscribed(self, topics: list[tuple[str, int]], reasons: Reasons) -> None:
         for (topic, _), reason in zip(topics, reasons, strict=False):
@@ -234,79 +204,14 @@ class MqttTransport:
     def _note_denial(self, what: str, topic: str, reason: ReasonCode) -> None:
         if reason.is_failure:
             self.counters["denied"] += 1
-            self._tell(f"the broker denies {what} {topic} ({reason}): look into its access rules")
-
-    def _try(self) -> None:
-        """Open a socket on a thread of its own: a name or an address may take seconds to answer."""
-        if self._closing or self._connection is not None:
-            return
-        self._attempt += 1
-        opening = threading.Thread(
-            target=self._open, args=(self._attempt,), name="network-connect", daemon=True
-        )
-        try:
-            opening.start()
-        except RuntimeError as error:  # no more threads
-            self._failed(self._attempt, error)
-
-    def _open(self, attempt: int) -> None:
-        """Connect; the one thing that does not run on the loop's thread."""
-        try:
-            password = self._broker.password()
-            opened = open_socket(self._broker)
-        except Exception as error:
-            self._loop.call_soon(self._failed, attempt, error)
-        else:
-            if not self._loop.call_soon(self._opened, attempt, opened, password):
-                opened.close()
-
-    def _opened(self, attempt: int, opened: BrokerSocket, password: str | None) -> None:
-        if self._closing or attempt != self._attempt:
-            opened.close()
-            return
-        broker = self._broker
-        greeting = Greeting(
-            self._client_id, self._protocol.version, broker.username, password,
-            broker.keep_alive_s, self._will,
-        )  # fmt: skip
-        self._ended.clear()
-        self._problem = (
-            "accepts the connection but does not answer as an MQTT broker; is it another service, "
-            "or is [broker] port the one for TLS?"
-        )
-        events = Events(self._on_welcomed, self._on_message, self._on_ended)
-        self._connection = MqttConnection(self._loop, opened, greeting, events)
-        self._connection.greet()
-        self._loop.call_later(broker.connect_timeout_s, self._give_up, self._connection)
-
-    def _give_up(self, connection: MqttConnection) -> None:
-        if connection is self._connection and not self._connected:
-            connection.cut("no answer to the greeting")
-
-    def _failed(self, attempt: int, error: BaseException) -> None:
-        if self._closing or attempt != self._attempt:
-            return
-        self._problem = explain(error, self._broker)
-        self._retry(final=is_final(error))
-
-    def _retry(self, *, final: bool, at_once: bool = False) -> None:
-        """Try again later; before the first connection, not if that can bring nothing else."""
-        if self._closing:
-            return
-        if final:
-            if not self._answered.is_set():
-                self._refused = True
-                self._answered.set()
-                return
-            self._tell(f"the broker {self._problem}")
-        self._loop.call_later(0 if at_once else self._back_off.delay_s(), self._try)
+            self._link.tell(
+                f"the broker denies {what} {topic} ({reason}): look into its access rules"
+            )
 
     def _on_welcomed(self) -> None:
-        connection = self._connection
+        connection = self._link.connection
         if connection is None:
             return
-        self._protocol.worked()
-        self._problem = None
         with self._lock:
             self._connected = True
             self.counters["connections"] += 1
@@ -315,9 +220,6 @@ class MqttTransport:
             topics = list(self._subscriptions.items())
             retained = [] if self._closing else list(self._retained.items())
             waiting = list(self._reliable)
-        if self._lost:
-            self._lost = False
-            _log.warning("broker is back, connection %d", self.counters["connections"])
         if topics:
             connection.subscribe(topics, partial(self._on_subscribed, topics))
         for topic, payload in retained:
@@ -330,64 +232,14 @@ class MqttTransport:
             )
         for outgoing in waiting:
             self._send(outgoing)
-        self._answered.set()
 
     def _on_ended(self, ending: Ending) -> None:
+        del ending
         with self._lock:
             self._connected = False
             self._unsent.clear()
             # What is retained begins the next connection in its newest form; an older must not follow.
             self._reliable = {one: False for one in self._reliable if not one.retain}
-        self._connection = None
-        self._ended.set()
-        if self._closing:
-            return
-        if ending.welcomed:
-            self._back_off.ended(ending.lived_s, ending.by_broker)
-            self._note_loss(ending)
-            self._retry(final=False)
-            return
-        self._not_welcomed(ending)
-
-    def _note_loss(self, ending: Ending) -> None:
-        """Say once that a connection is lost, or once that they are lost for ever again."""
-        if self._back_off.suspect:
-            self._tell(
-                f"the broker ends our connections soon after they begin: does another client call "
-                f"itself {self._client_id}? Give every cell of a site a name of its own"
-            )
-        elif not self._lost:
-            self._lost = True
-            _log.warning("lost the broker (%s), trying again in the background", ending.reason)
-
-    def _not_welcomed(self, ending: Ending) -> None:
-        """Find out why a connection ended before the broker accepted us.
-
-        With TLS 1.3 a broker looks at certificates this late.
-        """
-        refusal, final = ending.refusal, ending.error is not None and is_final(ending.error)
-        if not final and self._protocol.failed(refusal):
-            self._retry(final=False, at_once=True)
-            return
-        if refusal is not None:
-            final = refusal.value not in PASSING
-            hint = "check username and password_file under [broker]"
-            if refusal.value == UNSUPPORTED:
-                hint = f"it speaks no MQTT {self.protocol}: set [broker] protocol to auto"
-            self._problem = f"refused the connection: {refusal}; {hint}"
-        elif ending.error is not None and self._broker.tls_ca_file is not None:
-            self._problem = explain(ending.error, self._broker)
-        self._retry(final=final)
-
-    def _leave(self) -> None:
-        if self._connection is None:
-            self._ended.set()
-        else:
-            self._connection.leave()
-
-    def _cut(self) -> None:
-        if self._connection is not None:
-            self._connection.cut("closed")
 
     def _on_message(self, topic: str, payload: bytes, retained: bool) -> None:
         for topic_filter, watcher in list(self._watchers.items()):
@@ -408,9 +260,3 @@ class MqttTransport:
             self.counters["handler_errors"] += 1
             if self.counters["handler_errors"] == 1:  # the counter tells of the others
                 _log.exception("handler of %s failed", topic)
-
-    def _tell(self, problem: str) -> None:
-        """Log a problem, once however often it is met."""
-        if problem not in self._told and len(self._told) < MOST_TOLD:
-            self._told.add(problem)
-            _log.warning("%s", problem)

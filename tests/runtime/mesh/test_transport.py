@@ -38,7 +38,7 @@ def threads() -> set[str]:
 
 def lose(transport: MqttTransport) -> None:
     """End a connection as a network does that drops it."""
-    connection = transport._connection
+    connection = transport._link.connection
     assert connection is not None
     with socket.socket(fileno=os.dup(connection._socket.fileno())) as same:
         same.shutdown(socket.SHUT_RDWR)

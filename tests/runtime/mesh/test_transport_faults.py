@@ -182,7 +182,7 @@ def test_two_cells_of_one_name_are_told_and_leave_the_broker_in_peace(
     for twin in twins:
         twin.connect()
     until(lambda: told(caplog, "does another client call itself twin?"), 60)
-    until(lambda: all(twin._back_off.suspect for twin in twins), 60)
+    until(lambda: all(twin._link.back_off.suspect for twin in twins), 60)
     until(lambda: told(caplog, "does another client call itself twin?") == 2, 60)
     before = sum(twin.counters["connections"] for twin in twins)
     lines = len(caplog.messages)
@@ -250,8 +250,8 @@ def test_descriptors_beyond_those_of_select(place: Place) -> None:
         transport = place.transport("a")
         transport.subscribe({"t": heard.append})
         transport.connect()
-        assert transport._connection is not None
-        assert transport._connection._socket.fileno() >= 1024
+        assert transport._link.connection is not None
+        assert transport._link.connection._socket.fileno() >= 1024
         until(lambda: transport.publish("t", b"x") and heard)
         transport.close()
 
