@@ -59,6 +59,7 @@ def _check_file(path: Path, changes: Sequence[str]) -> int:
     from networld_runtime.config import MQTT
     from networld_runtime.config_reader import load_config
     from networld_runtime.mesh.authentication import make_seal
+    from networld_runtime.mesh.broker_tls import check_files
     from networld_runtime.radio_kinds import find_maker
     from networld_runtime.startup import (
         adaptation_settings,
@@ -69,6 +70,7 @@ def _check_file(path: Path, changes: Sequence[str]) -> int:
 
     try:
         config = load_config(path, changes)
+        check_files(config.broker)
         bundle, planner = load_model(as_this_computer_can(config))
         adaptation_settings(config, bundle)
         make_seal(config)

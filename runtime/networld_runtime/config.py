@@ -13,6 +13,9 @@ from networld_runtime.execution import ONE_THREAD, Execution
 from networld_runtime.mesh.settings import MeshConfig
 from networld_runtime.watch.settings import LogConfig, WatchConfig
 
+PROTOCOLS = ("auto", "5", "3.1.1")
+"""Versions of MQTT that a cell speaks; auto tries 5 and then 3.1.1."""
+
 MQTT = "mqtt"
 """Kind of the radio that comes with the runtime."""
 
@@ -50,7 +53,11 @@ class BundleConfig:
 
 @dataclass(frozen=True)
 class BrokerConfig:
-    """`[broker]`: where the MQTT broker is. The password stays in its file until it is needed."""
+    """`[broker]`: where the MQTT broker is. Passwords and keys stay in their files until they are needed.
+
+    With `tls_ca_file` the connection is TLS, and the broker must show a certificate for `host` of one of the
+    authorities in that file; `tls_certificate_file` and `tls_key_file` are what the cell shows.
+    """
 
     host: str = "127.0.0.1"
     port: int = 1883
@@ -58,6 +65,10 @@ class BrokerConfig:
     connect_timeout_s: float = 5.0
     username: str | None = None
     password_file: Path | None = None
+    protocol: str = "auto"
+    tls_ca_file: Path | None = None
+    tls_certificate_file: Path | None = None
+    tls_key_file: Path | None = None
 
     def password(self) -> str | None:
         """Read the password, without the line's end.

@@ -30,6 +30,10 @@ ABOUT: Mapping[str, str] = {
     "broker.connect_timeout_s": "how long the first connection is tried",
     "broker.username": "name at the broker; not given: none",
     "broker.password_file": "file that holds the password, which never stands here; not given: none",
+    "broker.protocol": "version of MQTT; auto: 5, and 3.1.1 where the broker does not speak it",
+    "broker.tls_ca_file": "authorities that may have signed the broker's certificate, PEM; not given: no TLS",
+    "broker.tls_certificate_file": "the cell's own certificate, PEM; not given: none is shown",
+    "broker.tls_key_file": "its private key, PEM without a passphrase",
     "authentication.key": "file of this cell's private key; not given: anybody's messages are taken",
     "authentication.cells": "folder of the site's public keys, CELL.pub each; what they do not vouch for is "
     "rejected",

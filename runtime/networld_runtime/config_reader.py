@@ -9,6 +9,7 @@ from pathlib import Path
 
 from networld_runtime.config import (
     MQTT,
+    PROTOCOLS,
     AdaptationConfig,
     AuthenticationConfig,
     BrokerConfig,
@@ -26,6 +27,7 @@ from networld_runtime.config_table import Key, Table
 from networld_runtime.errors import ConfigError
 from networld_runtime.execution import MOST_THREADS, ON_MISSING, ONE_THREAD, PROVIDERS, Execution
 from networld_runtime.mesh.authentication import LARGEST_TAGS
+from networld_runtime.mesh.broker_tls import file_problems
 from networld_runtime.mesh.positions import LARGEST_M
 from networld_runtime.mesh.settings import MeshConfig, find_neighbours, read_mesh
 from networld_runtime.planner_settings import DENOISERS, MODES
@@ -144,11 +146,17 @@ def _broker(table: Table) -> BrokerConfig:
         or 0,
         username=table.text("username", None),
         password_file=table.optional_path("password_file"),
+        protocol=table.choice("protocol", PROTOCOLS, default.protocol),
+        tls_ca_file=table.optional_path("tls_ca_file"),
+        tls_certificate_file=table.optional_path("tls_certificate_file"),
+        tls_key_file=table.optional_path("tls_key_file"),
     )
     if broker.password_file is not None and broker.username is None:
         table.problem("password_file", "needs a username beside it")
     if broker.password_file is not None and not broker.password_file.is_file():
         table.problem("password_file", f"no file at {broker.password_file}; make it")
+    for key, problem in file_problems(broker):
+        table.problem(key, problem)
     return broker
 
 

@@ -20,6 +20,7 @@ from networld_runtime.epoch import next_epoch
 from networld_runtime.errors import BrokerError, BundleError, ConfigError
 from networld_runtime.mesh.authentication import make_seal
 from networld_runtime.mesh.mqtt_transport import MqttTransport
+from networld_runtime.mesh.network_loop import NetworkLoop
 from networld_runtime.mesh.topics import CellTopics
 from networld_runtime.mesh.transport import LastWill, Transport
 from networld_runtime.planner import Planner
@@ -100,6 +101,7 @@ def make_cell(
     read: Callable[[], Config],
     watchers: Watchers,
     notifier: ServiceNotifier,
+    loop: NetworkLoop | None = None,
 ) -> tuple[Agent, Transport]:
     """Make a cell and the connection that it will have; nothing is connected yet.
 
@@ -109,6 +111,7 @@ def make_cell(
         read: Reads the configuration again.
         watchers: Watch it from now on.
         notifier: Tells the service manager that it goes round.
+        loop: Serves its connection beside those of others; None gives it one of its own.
 
     Raises:
         ConfigError: The state folder, the password, a key or the radio stands against it.
@@ -118,7 +121,7 @@ def make_cell(
     epoch = next_epoch(config.state.directory)
     cell = config.cell
     will = LastWill(CellTopics(cell.site, cell.name).state, state("lost", epoch))
-    transport = MqttTransport(config.broker, f"networld-{cell.site}-{cell.name}", will)
+    transport = MqttTransport(config.broker, f"networld-{cell.site}-{cell.name}", will, loop)
     radio = make_radio(config, bundle, transport)
     reloader = Reloader(config, bundle, read)
     agent = Agent(config, bundle, planner, transport, radio, epoch, reloader, notifier, seal)

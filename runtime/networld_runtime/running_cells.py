@@ -22,6 +22,7 @@ from networld_runtime.bundle import Bundle
 from networld_runtime.config import Config
 from networld_runtime.config_reader import load_config
 from networld_runtime.errors import ConfigError
+from networld_runtime.mesh.network_loop import NetworkLoop
 from networld_runtime.planner import Planner
 from networld_runtime.radio import MqttRadio
 from networld_runtime.realtime import collect_garbage, freeze_garbage_collection, monotonic_s
@@ -128,13 +129,15 @@ def run(options: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, end_start)
     models = _load(configs)
     cells: dict[Agent, Watchers] = {}
+    loop = NetworkLoop()
     with ExitStack() as start:
+        start.callback(loop.close)
         transports = []
         for path, config, model in zip(options.cells, configs, models, strict=True):
             watchers = Watchers(config, handler)
             watchers.watch.stagger(len(cells) / len(configs))
             read = partial(load_config, path, options.changes)
-            agent, transport = make_cell(config, model, read, watchers, ServiceNotifier())
+            agent, transport = make_cell(config, model, read, watchers, ServiceNotifier(), loop)
             start.callback(agent.radio.close)
             cells[agent] = watchers
             transports.append(transport)
@@ -149,6 +152,7 @@ def run(options: argparse.Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: _stop(cells))
     with ExitStack() as stack:
+        stack.callback(loop.close)
         for config, (agent, watchers) in zip(configs, cells.items(), strict=True):
             stack.callback(_finish, watchers, agent)
             agent.start()

@@ -1,33 +1,44 @@
-"""`Transport` over MQTT 3.1.1, which every broker speaks, with paho's network thread."""
+"""`Transport` over MQTT: what is published and heard, and a connection that always comes back.
+
+What a cell calls from its threads only takes notes; the connection is used on the network loop's
+thread alone. MQTT 5 tells what a broker denies; where one speaks 3.1.1 only, so do we.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import random
-import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
 
-import paho.mqtt.client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from networld_runtime.config import BrokerConfig
 from networld_runtime.errors import BrokerError
+from networld_runtime.mesh.broker_link import BrokerLink
+from networld_runtime.mesh.broker_tls import check_files
+from networld_runtime.mesh.mqtt_connection import Ending, Events, Reasons
+from networld_runtime.mesh.network_loop import NetworkLoop
 from networld_runtime.mesh.topics import matches
 from networld_runtime.mesh.transport import Handler, LastWill, Watcher
 
 _log = logging.getLogger(__name__)
 
 FLUSH_S = 0.5
-RETRY_S = 0.2
-LONGEST_RECONNECT_S = 5
 QUEUED_RELIABLE = 32
+
+
+@dataclass(frozen=True, eq=False)
+class _Outgoing:
+    """A payload on its way."""
+
+    topic: str
+    payload: bytes
+    reliable: bool
+    retain: bool
 
 
 class MqttTransport:
@@ -37,46 +48,47 @@ class MqttTransport:
         broker: Address, credentials and times.
         client_id: Unique at the broker; two clients of one name throw each other out.
         will: Published by the broker when this client is gone without a word.
+        loop: Serves the connection beside those of others; None starts one that ends with `close`.
+
+    Raises:
+        ConfigError: The password or a file of TLS cannot be used.
     """
 
-    def __init__(self, broker: BrokerConfig, client_id: str, will: LastWill | None = None) -> None:
+    def __init__(
+        self,
+        broker: BrokerConfig,
+        client_id: str,
+        will: LastWill | None = None,
+        loop: NetworkLoop | None = None,
+    ) -> None:
+        check_files(broker)
         self.counters: Counter[str] = Counter()
-        self._broker = broker
+        self._owns_loop = loop is None
+        self._loop = NetworkLoop() if loop is None else loop
+        # What both the cell's threads and the loop's use is under this lock; nothing is called with it held.
+        self._lock = threading.Lock()
         self._handlers: dict[str, Handler] = {}
         self._fresh: set[str] = set()
         self._watchers: dict[str, Watcher] = {}
         self._subscriptions: dict[str, int] = {}
+        self._new_subscriptions: dict[str, int] = {}
         self._retained: dict[str, bytes] = {}
-        self._unsent: dict[str, mqtt.MQTTMessageInfo] = {}
-        self._reliable: list[mqtt.MQTTMessageInfo] = []
-        self._answered = threading.Event()
-        self._ended = threading.Event()
-        self._refusal: str | None = None
+        self._unsent: set[str] = set()
+        self._reliable: dict[_Outgoing, bool] = {}  # and whether it was sent on this connection
+        self._connected = False
         self._closing = False
-        self._lost = False
-        self._client = mqtt.Client(
-            CallbackAPIVersion.VERSION2, client_id=client_id, protocol=mqtt.MQTTv311
-        )
-        # An exception in a callback would otherwise end the network thread without a trace.
-        self._client.suppress_exceptions = True
-        self._client.max_queued_messages_set(QUEUED_RELIABLE)
-        # paho doubles the delay without jitter, so cells would all come back at the same instant.
-        shortest_s: Any = random.uniform(0.5, 1.5)  # annotated as an integer, used as a number
-        self._client.reconnect_delay_set(shortest_s, LONGEST_RECONNECT_S)
-        self._client.connect_timeout = broker.connect_timeout_s
-        if broker.username is not None:
-            self._client.username_pw_set(broker.username, broker.password())
-        if will is not None:
-            self._client.will_set(will.topic, will.payload, qos=1, retain=True)
-        self._client.on_socket_open = _send_at_once
-        self._client.on_connect = self._on_connect
-        self._client.on_disconnect = self._on_disconnect
-        self._client.on_message = self._on_message
+        events = Events(self._on_welcomed, self._on_message, self._on_ended)
+        self._link = BrokerLink(broker, client_id, will, self._loop, events)
 
     @property
     def connected(self) -> bool:
-        """Whether paho believes in the connection; it can be deaf, only message age is proof."""
-        return self._client.is_connected()
+        """Whether the broker is believed to be there; it can be deaf, only message age is proof."""
+        return self._connected
+
+    @property
+    def protocol(self) -> str:
+        """The version of MQTT that is spoken, or tried next."""
+        return self._link.protocol.name
 
     def connect(self) -> None:
         """Connect for the first time, trying until `connect_timeout_s` is over.
@@ -84,142 +96,167 @@ class MqttTransport:
         Raises:
             BrokerError: Nobody answers at the address, or the broker refuses us.
         """
-        deadline_s = time.monotonic() + self._broker.connect_timeout_s
-        while True:
-            try:
-                self._client.connect(
-                    self._broker.host, self._broker.port, self._broker.keep_alive_s
-                )
-                break
-            except (OSError, UnicodeError) as error:  # UnicodeError: not a name of a host
-                if time.monotonic() + RETRY_S > deadline_s:
-                    raise self._error(
-                        f"cannot connect: {getattr(error, 'strerror', None) or error}"
-                    ) from error
-                time.sleep(RETRY_S)
-        self._client.loop_start()
-        answered = self._answered.wait(max(deadline_s - time.monotonic(), RETRY_S))
-        if answered and self._refusal is None:
-            return
-        self.close()
-        if self._refusal is not None:
-            raise self._error(f"refused the connection: {self._refusal}")
-        raise self._error("accepts the connection but does not answer as an MQTT broker")
+        try:
+            self._link.connect()
+        except BrokerError:
+            self.close()
+            raise
 
     def publish(
         self, topic: str, payload: bytes, *, reliable: bool = False, retain: bool = False
     ) -> bool:
         """Send a payload; see `Transport.publish`. Returns whether it is on its way."""
-        if retain:
-            self._retained[topic] = payload
-        if not reliable and self._is_unsent(topic):
-            self.counters["skipped"] += 1
-            return False
-        if not self.connected and (retain or not reliable):
-            self.counters["unsent"] += 1  # what is retained is sent on the next connection
-            return False
-        info = self._client.publish(topic, payload, qos=1 if reliable else 0, retain=retain)
-        if info.rc not in (mqtt.MQTT_ERR_SUCCESS, mqtt.MQTT_ERR_NO_CONN):
-            self.counters["unsent"] += 1
-            return False
-        if reliable:
-            self._reliable = [one for one in self._reliable if _is_waiting(one)] + [info]
-        else:
-            self._unsent[topic] = info
-        self.counters["published"] += 1
-        return True
+        outgoing = _Outgoing(topic, payload, reliable, retain)
+        with self._lock:
+            outcome = self._admit(outgoing)
+            self.counters[outcome] += 1
+        if outcome == "published":
+            self._loop.call_soon(self._send, outgoing)
+        return outcome == "published"
 
     def subscribe(
         self, handlers: Mapping[str, Handler], *, reliable: bool = False, fresh: bool = False
     ) -> None:
         """Add handlers, called from the network thread; made again on every connection."""
-        quality = 1 if reliable else 0
-        self._fresh.update(handlers if fresh else ())
-        self._handlers.update(handlers)
-        self._subscriptions.update(dict.fromkeys(handlers, quality))
-        if self.connected and handlers:
-            self._client.subscribe([(topic, quality) for topic in handlers])
+        with self._lock:
+            self._fresh.update(handlers if fresh else ())
+            self._handlers.update(handlers)
+            self._new_subscriptions.update(dict.fromkeys(handlers, 1 if reliable else 0))
+        self._loop.call_soon(self._subscribe_new)
 
     def unsubscribe(self, topics: Collection[str]) -> None:
         """Take handlers away again; what is under way may be delivered to nobody."""
-        for topic in topics:
-            self._handlers.pop(topic, None)
-            self._subscriptions.pop(topic, None)
-        if self.connected and topics:
-            self._client.unsubscribe(list(topics))
+        with self._lock:
+            for topic in topics:
+                for known in (self._handlers, self._subscriptions, self._new_subscriptions):
+                    known.pop(topic, None)
+                self._fresh.discard(topic)
+        self._loop.call_soon(self._unsubscribe, list(topics))
 
     def watch(self, topic_filter: str, watcher: Watcher) -> None:
         """Call `watcher`, from the network thread, with all that a filter matches."""
-        self._watchers[topic_filter] = watcher
-        self._subscriptions[topic_filter] = 1
-        if self.connected:
-            self._client.subscribe(topic_filter, 1)
+        with self._lock:
+            self._watchers[topic_filter] = watcher
+            self._new_subscriptions[topic_filter] = 1
+        self._loop.call_soon(self._subscribe_new)
 
     def close(self) -> None:
-        """Wait briefly for what must arrive, say goodbye and stop the network thread."""
-        self._closing = True
-        was_connected = self.connected
+        """Wait briefly for what must arrive, say goodbye and, if the loop is our own, end it."""
         deadline_s = time.monotonic() + FLUSH_S
-        while was_connected and time.monotonic() < deadline_s:
-            if not any(_is_waiting(info) for info in self._reliable):
-                break
+        while self._connected and self._reliable and time.monotonic() < deadline_s:
             time.sleep(0.005)
-        self._ended.clear()
-        self._client.disconnect()
-        if was_connected:
-            opened = self._client.socket()
-            if not self._ended.wait(FLUSH_S) and opened is not None:
-                _cut(opened)  # a peer that reads nothing would hold the thread until the keep-alive
-            self._client.loop_stop()
-        # Without a connection the thread may sit in a slow connect; it is a daemon and ends with us.
+        self._closing = True
+        self._link.close()
+        if self._owns_loop:
+            self._loop.close()
 
-    def _is_unsent(self, topic: str) -> bool:
-        info = self._unsent.get(topic)
-        return info is not None and _is_waiting(info)
+    def _admit(self, outgoing: _Outgoing) -> str:
+        """Return the counter that a payload belongs to, having taken note of one that goes out."""
+        if outgoing.retain:
+            self._retained[outgoing.topic] = outgoing.payload
+        if not outgoing.reliable and outgoing.topic in self._unsent:
+            return "skipped"
+        if self._closing or (not self._connected and (outgoing.retain or not outgoing.reliable)):
+            return "unsent"  # what is retained is sent on the next connection
+        if not outgoing.reliable:
+            self._unsent.add(outgoing.topic)
+        elif len(self._reliable) >= QUEUED_RELIABLE:
+            return "unsent"
+        else:
+            self._reliable[outgoing] = False
+        return "published"
 
-    def _on_connect(
-        self,
-        client: mqtt.Client,
-        userdata: Any,
-        flags: mqtt.ConnectFlags,
-        reason: ReasonCode,
-        properties: Properties | None,
-    ) -> None:
-        del userdata, flags, properties
+    # What follows runs on the loop's thread.
+
+    def _send(self, outgoing: _Outgoing) -> None:
+        connection = self._link.connection
+        if connection is None:
+            with self._lock:
+                self._unsent.discard(outgoing.topic)
+            return  # what is reliable waits for the next connection
+        if outgoing.reliable:
+            with self._lock:
+                if self._reliable.get(outgoing, True):
+                    return  # the connection began with it
+                self._reliable[outgoing] = True
+        connection.publish(
+            outgoing.topic,
+            outgoing.payload,
+            1 if outgoing.reliable else 0,
+            outgoing.retain,
+            partial(self._on_sent, outgoing),
+        )
+
+    def _on_sent(self, outgoing: _Outgoing, reasons: Reasons) -> None:
+        with self._lock:
+            if outgoing.reliable:
+                self._reliable.pop(outgoing, None)
+            else:
+                self._unsent.discard(outgoing.topic)
+        self._note_denial("publishing on", outgoing.topic, reasons[0])
+
+    def _subscribe_new(self) -> None:
+        connection = self._link.connection
+        if connection is None:
+            return  # all are made when the connection begins
+        with self._lock:
+            topics = list(self._new_subscriptions.items())
+            self._subscriptions.update(topics)
+            self._new_subscriptions.clear()
+        if topics:
+            connection.subscribe(topics, partial(self._on_subscribed, topics))
+
+    def _unsubscribe(self, topics: list[str]) -> None:
+        with self._lock:  # subscribed to again meanwhile
+            over = [topic for topic in topics if topic not in self._handlers]
+        if self._link.connection is not None and over:
+            self._link.connection.unsubscribe(over)
+
+    def _on_subscribed(self, topics: list[tuple[str, int]], reasons: Reasons) -> None:
+        for (topic, _), reason in zip(topics, reasons, strict=False):
+            self._note_denial("subscribing to", topic, reason)
+
+    def _note_denial(self, what: str, topic: str, reason: ReasonCode) -> None:
         if reason.is_failure:
-            self._refusal = str(reason)
-            self._answered.set()
+            self.counters["denied"] += 1
+            self._link.tell(
+                f"the broker denies {what} {topic} ({reason}): look into its access rules"
+            )
+
+    def _on_welcomed(self) -> None:
+        connection = self._link.connection
+        if connection is None:
             return
-        self.counters["connections"] += 1
-        if self._lost:
-            self._lost = False
-            _log.warning("broker is back, connection %d", self.counters["connections"])
-        if self._subscriptions:
-            client.subscribe(list(self._subscriptions.items()))
-        if not self._closing:
-            for topic, payload in list(self._retained.items()):
-                client.publish(topic, payload, qos=1, retain=True)
-        self._refusal = None
-        self._answered.set()
+        with self._lock:
+            self._connected = True
+            self.counters["connections"] += 1
+            self._subscriptions.update(self._new_subscriptions)
+            self._new_subscriptions.clear()
+            topics = list(self._subscriptions.items())
+            retained = [] if self._closing else list(self._retained.items())
+            waiting = list(self._reliable)
+        if topics:
+            connection.subscribe(topics, partial(self._on_subscribed, topics))
+        for topic, payload in retained:
+            connection.publish(
+                topic,
+                payload,
+                1,
+                True,
+                partial(self._on_sent, _Outgoing(topic, payload, True, True)),
+            )
+        for outgoing in waiting:
+            self._send(outgoing)
 
-    def _on_disconnect(
-        self,
-        client: mqtt.Client,
-        userdata: Any,
-        flags: mqtt.DisconnectFlags,
-        reason: ReasonCode,
-        properties: Properties | None,
-    ) -> None:
-        del client, userdata, flags, properties
-        self._ended.set()
-        # Every attempt that fails ends here too; one line says that it is lost, one that it is back.
-        if not self._closing and not self._lost and self.counters["connections"]:
-            self._lost = True
-            _log.warning("lost the broker (%s), trying again in the background", reason)
+    def _on_ended(self, ending: Ending) -> None:
+        del ending
+        with self._lock:
+            self._connected = False
+            self._unsent.clear()
+            # What is retained begins the next connection in its newest form; an older must not follow.
+            self._reliable = {one: False for one in self._reliable if not one.retain}
 
-    def _on_message(self, client: mqtt.Client, userdata: Any, message: mqtt.MQTTMessage) -> None:
-        del client, userdata
-        topic, payload, retained = message.topic, bytes(message.payload), message.retain
+    def _on_message(self, topic: str, payload: bytes, retained: bool) -> None:
         for topic_filter, watcher in list(self._watchers.items()):
             if matches(topic_filter, topic):
                 self._call(topic, watcher, topic, payload, retained)
@@ -238,28 +275,3 @@ class MqttTransport:
             self.counters["handler_errors"] += 1
             if self.counters["handler_errors"] == 1:  # the counter tells of the others
                 _log.exception("handler of %s failed", topic)
-
-    def _error(self, problem: str) -> BrokerError:
-        address = f"{self._broker.host}:{self._broker.port}"
-        hint = "is the broker running, and are host and port under [broker] right?"
-        if self._refusal is not None:
-            hint = "check username and password_file under [broker]"
-        return BrokerError(address, f"{problem}; {hint}")
-
-
-def _is_waiting(info: mqtt.MQTTMessageInfo) -> bool:
-    try:
-        return not info.is_published()
-    except (RuntimeError, ValueError):  # lost with its connection
-        return False
-
-
-def _cut(opened: Any) -> None:
-    with contextlib.suppress(OSError):  # gone already
-        opened.shutdown(socket.SHUT_RDWR)
-
-
-def _send_at_once(client: mqtt.Client, userdata: Any, opened: Any) -> None:
-    """Turn Nagle's algorithm off: with it a message waits 8 to 18 ms for nothing."""
-    del client, userdata
-    opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

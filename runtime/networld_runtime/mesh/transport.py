@@ -27,8 +27,8 @@ class Transport(Protocol):
 
     Attributes:
         counters: Events since the start: `published`, `skipped` (the one before was still unsent),
-            `unsent` (not connected), `handler_errors`, `connections`, `retained` (dropped, see
-            `subscribe`).
+            `unsent` (not connected, or too many wait), `denied` (by the broker's access rules),
+            `handler_errors`, `connections`, `retained` (dropped, see `subscribe`).
     """
 
     counters: Counter[str]

@@ -6,7 +6,11 @@ import threading
 
 THREADS = (
     ("MainThread", "the loop: observes, plans, acts, talks"),
-    ("paho-mqtt-client-", "the broker's connection: sends, and calls the receivers of messages"),
+    (
+        "network-connect",
+        "opens a connection to the broker; there until it answers or takes too long",
+    ),
+    ("network", "the broker's connection: sends, and calls the receivers of messages"),
     ("run-limit", "ends runs of the model that take too long; sleeps otherwise"),
     ("reload", "reads and checks a changed configuration, for a moment after SIGHUP"),
     ("bundle", "loads, notes and takes back bundles of the store, for a moment"),

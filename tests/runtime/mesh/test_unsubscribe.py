@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from networld_runtime.config import BrokerConfig
 from networld_runtime.mesh.mqtt_transport import MqttTransport
@@ -60,8 +59,9 @@ def test_a_broker_sends_no_more_of_a_topic_and_does_not_after_a_reconnection(
             _until(lambda: sender.publish("y", b"last") and b"last" in heard)
             assert b"gone" not in heard
             before = receiver.counters["connections"]
-            opened: Any = receiver._client.socket()
-            opened.shutdown(2)
+            connection = receiver._link.connection
+            assert connection is not None
+            receiver._loop.call_soon(connection.cut, "by the test")
             _until(partial(_more_connections, receiver, before))
     finally:
         for transport in (sender, receiver):

@@ -82,11 +82,7 @@ def test_life_of_a_cell_as_an_operator_sees_it(
     status = json.loads(capsys.readouterr().out)
     assert status["phase"] == "running"
     assert status["bundle"]["name"] == "networld"
-    assert status["threads"].keys() == {
-        "MainThread",
-        "watch-http",
-        "paho-mqtt-client-networld-test-a",
-    }
+    assert status["threads"].keys() == {"MainThread", "watch-http", "network"}
     assert UNKNOWN not in status["threads"].values()
     tasks = os.listdir(f"/proc/{running.process.pid}/task")
     assert len(tasks) == len(status["threads"])

@@ -201,7 +201,8 @@ def test_presence_forgets_whom_nobody_looks_for(caplog: pytest.LogCaptureFixture
 
 
 def test_threads_are_known_by_name() -> None:
-    assert purpose_of("paho-mqtt-client-networld-demo-cell-0").startswith("the broker's")
+    assert purpose_of("network").startswith("the broker's")
+    assert purpose_of("network-connect").startswith("opens")
     assert purpose_of("Thread-1") == UNKNOWN
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from networld_runtime.config import BrokerConfig
@@ -75,29 +74,18 @@ class MeshSettings:
         return math.inf if self.speed == AS_FAST_AS_POSSIBLE else float(self.speed)
 
     def broker_config(self) -> BrokerConfig:
-        """Return the address and credentials in the words of a cell's configuration.
-
-        Raises:
-            ConfigError: TLS is asked for and this runtime has none.
-        """
+        """Return the address and credentials in the words of a cell's configuration."""
         assert self.broker is not None  # noqa: S101
         parts = urlsplit(self.broker)
-        tls = parts.scheme == "mqtts" or self.ca_file is not None
-        values: dict[str, Any] = {
-            "host": parts.hostname,
-            "port": parts.port or (TLS_PORT if tls else PORT),
-            "username": self.username,
-            "password_file": self.password_file,
-        }
-        files = {
-            "tls_ca_file": self.ca_file,
-            "tls_certificate_file": self.certificate_file,
-            "tls_key_file": self.key_file,
-        }
-        values |= {key: file for key, file in files.items() if file is not None}
-        if not values.keys() <= {one.name for one in fields(BrokerConfig)}:
-            raise ConfigError("--ca-file", "the installed networld-runtime has no TLS; upgrade it")
-        return BrokerConfig(**values)
+        return BrokerConfig(
+            host=parts.hostname or "",
+            port=parts.port or (PORT if self.ca_file is None else TLS_PORT),
+            username=self.username,
+            password_file=self.password_file,
+            tls_ca_file=self.ca_file,
+            tls_certificate_file=self.certificate_file,
+            tls_key_file=self.key_file,
+        )
 
     def _checks(self) -> list[tuple[bool, str]]:
         watches = self.replay is None
@@ -133,6 +121,10 @@ class MeshSettings:
             (
                 (self.certificate_file is None) == (self.key_file is None),
                 "--certificate-file and --key-file: give both or none",
+            ),
+            (
+                self.ca_file is not None or not (self.broker or "").startswith("mqtts:"),
+                f"--broker {self.broker}: needs --ca-file, the authority of its certificate",
             ),
             (
                 self.ca_file is not None or tls_files == (None, None),
