@@ -96,6 +96,18 @@ def test_cells_that_do_not_report_are_left_out() -> None:
     assert count_messages({}, NEIGHBOURS).delivered_percent is None
 
 
+def test_ages_of_the_messages_used_are_added_up() -> None:
+    answers = {
+        "a": counters(1, 1, message_ages_slots={"1": 197, "2": 1}),
+        "b": counters(1, 1, message_ages_slots={"3": 2}),
+    }
+    counts = count_messages(answers, NEIGHBOURS)
+    assert counts.ages_slots == {1: 197, 2: 1, 3: 2}
+    assert counts.in_time_percent == 98.5
+    assert counts.to_json()["age_slots"] == {"p50": 1, "p99": 2}
+    assert count_messages({}, NEIGHBOURS).in_time_percent is None
+
+
 def test_share_heard_is_told_for_each_cell() -> None:
     answers = {"a": counters(10, 15), "b": counters(20, 10), "c": counters(10, 0)}
     assert heard_percent(answers, NEIGHBOURS) == {"a": 50.0, "b": 100.0, "c": 0.0}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,7 @@ class MessageCounts:
         rejected: Messages that arrived but were not accepted, by reason.
         payload_p50: Median size of a message in bytes, median over the cells.
         payload_largest: Largest message in bytes.
+        ages_slots: How often mean fields used a message of each age, in slots; the youngest is 1.
     """
 
     sent: int
@@ -44,6 +45,13 @@ class MessageCounts:
     rejected: dict[str, int]
     payload_p50: float | None
     payload_largest: int | None
+    ages_slots: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def in_time_percent(self) -> float | None:
+        """Share of the messages used that were used in the slot after they were sent; None if none was."""
+        used = sum(self.ages_slots.values())
+        return 100 * self.ages_slots.get(1, 0) / used if used else None
 
     @property
     def delivered_percent(self) -> float | None:
@@ -58,6 +66,11 @@ class MessageCounts:
             "expected": self.expected,
             "rejected": self.rejected,
             "payload_bytes": {"p50": self.payload_p50, "max": self.payload_largest},
+            "used_in_time_percent": self.in_time_percent,
+            "age_slots": {
+                "p50": percentile_of_counts(self.ages_slots, 0.5),
+                "p99": percentile_of_counts(self.ages_slots, 0.99),
+            },
         }
 
 
@@ -191,9 +204,12 @@ def count_messages(answers: Answers, neighbours: Mapping[str, Sequence[str]]) ->
     counters = {name: answer["counters"] for name, answer in answers.items()}
     sent = {name: int(one.get("messages_sent", 0)) for name, one in counters.items()}
     rejected: Counter[str] = Counter()
+    ages_slots: Counter[int] = Counter()
     for one in counters.values():
         for reasons in one["messages_rejected"].values():
             rejected.update(reasons)
+        for age, count in one.get("message_ages_slots", {}).items():
+            ages_slots[int(age)] += int(count)
     medians = _known(counters, "message_bytes_p50")
     largest = _known(counters, "message_bytes_largest")
     return MessageCounts(
@@ -203,7 +219,18 @@ def count_messages(answers: Answers, neighbours: Mapping[str, Sequence[str]]) ->
         rejected=dict(rejected),
         payload_p50=float(np.median(medians)) if medians else None,
         payload_largest=int(max(largest)) if largest else None,
+        ages_slots=dict(ages_slots),
     )
+
+
+def percentile_of_counts(counts: Mapping[int, int], share: float) -> int | None:
+    """Return the smallest value that at least a share of all values do not exceed; None without values."""
+    passed, total = 0, sum(counts.values())
+    for value, count in sorted(counts.items()):
+        passed += count
+        if passed >= share * total:
+            return value
+    return None
 
 
 def heard_percent(answers: Answers, neighbours: Mapping[str, Sequence[str]]) -> dict[str, float]:

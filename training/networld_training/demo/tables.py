@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from networld_training.demo.outcome import ADAPTED, BASE, DemoOutcome, MessageCounts, percentiles
+from networld_training.demo.outcome import (
+    ADAPTED,
+    BASE,
+    DemoOutcome,
+    MessageCounts,
+    percentile_of_counts,
+    percentiles,
+)
 from networld_training.evaluation.table import Line, policy_table
 
 BEARABLE_SHARE = 0.02
@@ -37,7 +44,7 @@ def network_table(outcome: DemoOutcome) -> Table:
     live, cells = outcome.live_cells, outcome.settings.cells
     count = f"{live} live cells" if live == cells else f"{live} of {cells} live cells"
     table = Table(
-        title=f"{count}, one process each, mode {outcome.mode}, broker {outcome.broker}",
+        title=f"{count}, {_processes(outcome)}, mode {outcome.mode}, broker {outcome.broker}",
         title_justify="left",
         show_header=False,
     )
@@ -52,6 +59,7 @@ def network_table(outcome: DemoOutcome) -> Table:
         ("messages, whole run", _messages(messages)),
         ("messages, before adaptation", _messages(outcome.messages_before)),
         ("messages rejected", _by_reason(messages.rejected)),
+        ("messages used", _used(messages)),
         (
             "payload of a message",
             f"{_number(messages.payload_p50)} bytes, largest {_number(messages.payload_largest)}",
@@ -105,6 +113,20 @@ def _messages(messages: MessageCounts) -> str:
         f"{messages.sent} sent, {messages.received} of {messages.expected} received"
         f"{'' if share is None else f' ({share:.2f} %)'}"
     )
+
+
+def _used(messages: MessageCounts) -> str:
+    if messages.in_time_percent is None:
+        return "none"
+    return (
+        f"{messages.in_time_percent:.2f} % in the slot after they were sent, age p99 "
+        f"{percentile_of_counts(messages.ages_slots, 0.99)} slots"
+    )
+
+
+def _processes(outcome: DemoOutcome) -> str:
+    count = outcome.settings.process_count
+    return "one process each" if count == outcome.settings.cells else f"sharing {count} processes"
 
 
 def _adaptation(outcome: DemoOutcome) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from networld_training.demo.orders import Answers
+from networld_training.demo.outcome import percentile_of_counts
 from networld_training.load.site import LoadSite
 from networld_training.load.usage import group_cpu_s
 
@@ -120,20 +121,10 @@ def _row(site: LoadSite, total: Counter[str], took_s: float, percent: list[float
         messages=total["messages_sent"],
         in_time_percent=100 * ages.get(1, 0) / wanted,
         next_percent=100 * (ages.get(1, 0) + ages.get(2, 0)) / wanted,
-        age_p99_slots=_percentile(ages, 0.99),
+        age_p99_slots=percentile_of_counts(ages, 0.99) or 0,
         payload_bytes=total["message_bytes_sent"] / max(total["messages_sent"], 1),
         wire_bytes_per_cell=(octets + packets * (FRAME_BYTES + topic_bytes)) / took_s / load.cells,
         broker_messages=packets / took_s,
         broker_cpu_percent=max(percent[:-1], default=0.0),
         cells_cpu_percent=percent[-1],
     )
-
-
-def _percentile(counts: dict[int, int], share: float) -> int:
-    """Return the smallest value that at least a share of all values do not exceed."""
-    passed, total = 0, sum(counts.values())
-    for value, count in sorted(counts.items()):
-        passed += count
-        if passed >= share * total:
-            return value
-    return 0
