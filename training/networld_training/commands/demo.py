@@ -35,7 +35,11 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     parser.add_argument("--episodes", type=int, default=6, help="drops before and after adaptation")
     parser.add_argument("--support-episodes", type=int, default=4, help="drops to learn from")
     parser.add_argument("--slots", type=int, default=100, help="slots of a drop")
-    parser.add_argument("--slot-ms", type=float, default=60.0, help="wall time of a slot")
+    parser.add_argument(
+        "--slot-ms",
+        type=float,
+        help="wall time of a slot (default: 60, of more than 30 cells 2 for each)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of drops and planners")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all results to this file")
     parser.add_argument(
@@ -51,9 +55,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the demonstration; return 0."""
     from dataclasses import fields
 
-    from networld_training.demo.settings import DemoSettings
+    from networld_training.demo.settings import DemoSettings, usual_slot_ms
     from networld_training.demo.show import run_demo
 
+    if arguments.slot_ms is None:
+        arguments.slot_ms = usual_slot_ms(arguments.cells)
     names = [field.name for field in fields(DemoSettings)]
     run_demo(DemoSettings(**{name: getattr(arguments, name) for name in names}))
     return 0

@@ -24,6 +24,11 @@ MOST_ALONE = 7
 """So many cells have a process each: it takes a core and 80 MB to start one."""
 
 
+def usual_slot_ms(cells: int) -> float:
+    """Return the wall time of a slot that two cores bear, simulator and all."""
+    return max(60.0, 2.0 * cells)
+
+
 @dataclass(frozen=True)
 class DemoSettings:
     """One demonstration.
