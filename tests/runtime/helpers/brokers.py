@@ -10,12 +10,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+import pytest
+
 REPOSITORY = Path(__file__).parents[3]
-LOOPBACK = REPOSITORY / "edge_configs" / "mosquitto" / "loopback.conf"
+SHIPPED = REPOSITORY / "edge_configs" / "mosquitto"
 AEDES = REPOSITORY / "tests" / "brokers" / "aedes"
 OLDEST_NODE = 20
 PATIENCE_S = 20.0
@@ -37,14 +39,15 @@ class Broker:
 
     Args:
         folder: Where its files and its log go.
+        port: Where it listens, on loopback; None takes a free one.
 
     Attributes:
         port: Stays the same when it is started again.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, port: int | None = None) -> None:
         self.folder = folder
-        self.port = free_port()
+        self.port = free_port() if port is None else port
         self._log = folder / f"broker-{self.port}.log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -113,24 +116,32 @@ class Broker:
 
 
 class Mosquitto(Broker):
-    """mosquitto with the configuration that is shipped for one computer.
+    """mosquitto with a configuration that is shipped, by default the one for one computer.
 
     Args:
         folder: Where its files go.
         changes: Settings that are replaced, by their names.
         more: Lines that are added.
+        shipped: Name of the file in edge_configs/mosquitto.
     """
 
     def __init__(
-        self, folder: Path, changes: Mapping[str, str] | None = None, more: str = ""
+        self,
+        folder: Path,
+        changes: Mapping[str, str | Path] | None = None,
+        more: str = "",
+        shipped: str = "loopback.conf",
     ) -> None:
         super().__init__(folder)
+        self._shipped = SHIPPED / shipped
         self.configure(changes, more)
 
-    def configure(self, changes: Mapping[str, str] | None = None, more: str = "") -> None:
+    def configure(self, changes: Mapping[str, str | Path] | None = None, more: str = "") -> None:
         """Write its configuration; counts from its next start, and what SIGHUP reloads from then on."""
-        text = LOOPBACK.read_text()
-        for key, value in {"listener": f"{self.port} 127.0.0.1", **(changes or {})}.items():
+        text = re.sub(
+            r"(?m)^listener \d+.*$", f"listener {self.port} 127.0.0.1", self._shipped.read_text()
+        )
+        for key, value in (changes or {}).items():
             text, count = re.subn(rf"(?m)^{key} .*$", f"{key} {value}", text)
             assert count == 1, key
         # Started by root it would become a user who may not read the test's folder.
@@ -148,6 +159,31 @@ class Mosquitto(Broker):
     def command(self) -> list[str]:
         """Return the command that starts it."""
         return [which("mosquitto") or "mosquitto", "-c", str(self.file)]
+
+
+class PlainMosquitto(Broker):
+    """mosquitto with a configuration of a few lines.
+
+    Args:
+        folder: Where its files go.
+        port: Where it listens; None takes a free port.
+        lines: Lines of its configuration beside the listener's.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        port: int | None = None,
+        lines: Sequence[str] = ("allow_anonymous true",),
+    ) -> None:
+        super().__init__(folder, port)
+        self._file = folder / f"plain-{self.port}.conf"
+        head = (f"listener {self.port} 127.0.0.1", "user root", "set_tcp_nodelay true")
+        self._file.write_text("\n".join([*head, *lines, ""]))
+
+    def command(self) -> list[str]:
+        """Return the command that starts it."""
+        return [which("mosquitto") or "mosquitto", "-c", str(self._file)]
 
 
 class Amqtt(Broker):
@@ -185,6 +221,28 @@ def make_broker(kind: str, folder: Path) -> Broker:
     """Return a broker of a kind that is not started yet."""
     made: dict[str, type[Broker]] = {"mosquitto": Mosquitto, "amqtt": Amqtt, "aedes": Aedes}
     return made[kind](folder)
+
+
+def plain_broker(
+    kind: str,
+    folder: Path,
+    port: int | None = None,
+    lines: Sequence[str] = ("allow_anonymous true",),
+) -> Broker:
+    """Return a broker that is not started yet, or skip the test where it cannot be.
+
+    Args:
+        kind: One of `KINDS`.
+        folder: Where its files go.
+        port: Where it listens; None takes a free port.
+        lines: Lines of a mosquitto's configuration beside the listener's.
+    """
+    reason = missing(kind)
+    if reason:
+        pytest.skip(reason)
+    if kind == "mosquitto":
+        return PlainMosquitto(folder, port, lines)
+    return {"amqtt": Amqtt, "aedes": Aedes}[kind](folder, port)
 
 
 def which(program: str) -> str | None:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import queue
-import re
-import shutil
 import socket
 import ssl
-import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import paho.mqtt.client as mqtt
 import pytest
+from brokers import Mosquitto, missing
 from paho.mqtt.enums import CallbackAPIVersion
 
 FOLDER = Path(__file__).parents[3] / "edge_configs" / "mosquitto"
@@ -26,31 +23,10 @@ ACCEPTED = bytes.fromhex("20020000")
 @contextmanager
 def shipped_broker(folder: Path, name: str, **changes: str | Path) -> Iterator[int]:
     """Start a broker with a shipped file, parts of it replaced for this computer; yields its port."""
-    if shutil.which("mosquitto") is None:
-        pytest.skip("mosquitto is not installed")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    text = (FOLDER / name).read_text()
-    text = re.sub(r"(?m)^listener \d+.*$", f"listener {port} 127.0.0.1", text)
-    for key, value in changes.items():
-        text, count = re.subn(rf"(?m)^{key} .*$", f"{key} {value}", text)
-        assert count == 1, key
-    file = folder / name
-    # Started by root it would become a user who may not read the test's folder.
-    file.write_text(f"{text}\nuser root\n")
-    with subprocess.Popen(
-        ["mosquitto", "-c", str(file)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            end_s = time.monotonic() + PATIENCE_S
-            while not _listens(port):
-                assert process.poll() is None, process.communicate()[1]
-                assert time.monotonic() < end_s, "mosquitto does not listen"
-                time.sleep(0.02)
-            yield port
-        finally:
-            process.kill()
+    if missing("mosquitto"):
+        pytest.skip(missing("mosquitto"))
+    with Mosquitto(folder, changes, shipped=name) as broker:
+        yield broker.port
 
 
 class Client:
@@ -119,11 +95,3 @@ def is_let_in(port: int, context: ssl.SSLContext, host: str = "localhost") -> bo
             return connection.recv(len(ACCEPTED)) == ACCEPTED
     except (ssl.SSLError, ConnectionError):
         return False
-
-
-def _listens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from real_brokers import RealBroker
+from brokers import Broker, plain_broker
 
 from networld_runtime import cli
 from networld_runtime.config import BrokerConfig
@@ -99,14 +99,14 @@ Start = Callable[..., int]
 @pytest.fixture
 def start(free_port: int, tmp_path: Path) -> Iterator[Start]:
     """Starts a broker that speaks TLS with a certificate, and asks for one of `ca` if that is given."""
-    brokers: list[RealBroker] = []
+    brokers: list[Broker] = []
 
     def run(certificate: tuple[Path, Path], ca: Path | None = None) -> int:
         lines = [f"certfile {certificate[0]}", f"keyfile {certificate[1]}"]
         if ca is not None:
             lines += [f"cafile {ca}", "require_certificate true"]
         brokers.append(
-            RealBroker("mosquitto", free_port, tmp_path, (*lines, "allow_anonymous true"))
+            plain_broker("mosquitto", tmp_path, free_port, (*lines, "allow_anonymous true"))
         )
         brokers[-1].start()
         return free_port
@@ -262,7 +262,7 @@ def test_certificates_may_be_exchanged_under_a_running_cell(
     transport = MqttTransport(BrokerConfig(port=free_port, tls_ca_file=trusted), "a")
     for certificate in (certificates.broker, foreign.sign("moved", "IP:127.0.0.1")):
         lines = (f"certfile {certificate[0]}", f"keyfile {certificate[1]}", "allow_anonymous true")
-        with RealBroker("mosquitto", free_port, tmp_path, lines):
+        with plain_broker("mosquitto", tmp_path, free_port, lines):
             if certificate is certificates.broker:
                 transport.connect()
             until(lambda: transport.connected)

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from real_brokers import RealBroker
+from brokers import Broker, plain_broker
 
 from networld_runtime.config import BrokerConfig
 from networld_runtime.mesh.broker_socket import open_socket
@@ -34,7 +34,7 @@ RETURN_S = 20.0
 class Place:
     """A broker, and how a cell speaks to it."""
 
-    broker: RealBroker
+    broker: Broker
     config: BrokerConfig
 
     def transport(
@@ -43,17 +43,17 @@ class Place:
         return MqttTransport(self.config, name, will, loop)
 
 
-@pytest.fixture(params=["mosquitto-5", "mosquitto-3.1.1", "amqtt-auto"])
+@pytest.fixture(params=["mosquitto-5", "mosquitto-3.1.1", "amqtt-auto", "aedes-auto"])
 def place(request: pytest.FixtureRequest, free_port: int, tmp_path: Path) -> Iterator[Place]:
     """Every broker that is installed here, in each version of MQTT that it speaks."""
     kind, _, version = request.param.partition("-")
-    with RealBroker(kind, free_port, tmp_path) as broker:
+    with plain_broker(kind, tmp_path, free_port) as broker:
         yield Place(broker, BrokerConfig(port=free_port, protocol=version, keep_alive_s=1))
 
 
 @pytest.fixture
 def mosquitto(free_port: int, tmp_path: Path) -> Iterator[Place]:
-    with RealBroker("mosquitto", free_port, tmp_path) as broker:
+    with plain_broker("mosquitto", tmp_path, free_port) as broker:
         yield Place(broker, BrokerConfig(port=free_port, keep_alive_s=1))
 
 
@@ -366,7 +366,7 @@ def test_a_broker_that_speaks_less_takes_the_place_of_another(
     transport.connect()
     assert transport.protocol == "5"
     mosquitto.broker.kill()
-    with RealBroker("amqtt", mosquitto.broker.port, tmp_path):
+    with plain_broker("amqtt", tmp_path, mosquitto.broker.port):
         until(lambda: transport.publish("t", b"x") and heard, 2 * RETURN_S)
         assert transport.protocol == "3.1.1"
         transport.close()

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from real_brokers import RealBroker
+from brokers import plain_broker
 
 from networld_runtime.config import BrokerConfig
 from networld_runtime.errors import BrokerError
@@ -200,7 +200,7 @@ def test_what_the_broker_denies_to_publish_is_counted_and_told_once(
     rules = tmp_path / "rules"
     rules.write_text("topic readwrite allowed/#\n")
     lines = ("allow_anonymous true", f"acl_file {rules}")
-    with RealBroker("mosquitto", free_port, tmp_path, lines):
+    with plain_broker("mosquitto", tmp_path, free_port, lines):
         heard: list[bytes] = []
         transport = MqttTransport(BrokerConfig(port=free_port), "a")
         transport.subscribe({"allowed/x": heard.append}, reliable=True)
@@ -237,7 +237,7 @@ def test_what_the_broker_denies_to_subscribe_to_is_counted_and_told_once(
     file = tmp_path / "security.json"
     file.write_text(json.dumps(security))
     lines = ("allow_anonymous true", f"plugin {plugins[0]}", f"plugin_opt_config_file {file}")
-    with RealBroker("mosquitto", free_port, tmp_path, lines):
+    with plain_broker("mosquitto", tmp_path, free_port, lines):
         heard: list[bytes] = []
         transport = MqttTransport(BrokerConfig(port=free_port, protocol=version), "a")
         transport.subscribe({"allowed": heard.append, "forbidden": heard.append})
