@@ -25,6 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.command == "check" and not (options.files or options.config):
         parser.error("check: name at least one configuration file")
+    if options.command == "run" and options.cells and options.record:
+        parser.error("run: --record is for one cell; `networld mesh --record` hears all of them")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # else NumPy starts a thread for each core
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
@@ -185,6 +187,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_changes(run)
     run.add_argument("--parent-pid", type=int, metavar="PID", help="stop when this parent is gone")
+    run.add_argument(
+        "--record",
+        type=Path,
+        metavar="FILE",
+        help="record all that the cell hears and says in a new file; `networld mesh --replay` shows it",
+    )
     run.add_argument("--core", type=int, metavar="N", help="run on this processor core only")
     check = _add_command(
         commands,

@@ -21,6 +21,8 @@ from networld_runtime.errors import BrokerError, BundleError, ConfigError
 from networld_runtime.mesh.authentication import make_seal
 from networld_runtime.mesh.mqtt_transport import MqttTransport
 from networld_runtime.mesh.network_loop import NetworkLoop
+from networld_runtime.mesh.recorder import Recorder
+from networld_runtime.mesh.replay import RecordingTransport
 from networld_runtime.mesh.topics import CellTopics
 from networld_runtime.mesh.transport import LastWill, Transport
 from networld_runtime.planner import Planner
@@ -56,7 +58,10 @@ def run(options: argparse.Namespace) -> int:
     with _forgiving(config, SystemExit, KeyboardInterrupt, BrokerError):
         model = start_model(config)
         with _forgiving(config, ConfigError):
-            agent, transport = make_cell(config, model, read, watchers, notifier)
+            recorder = (
+                None if options.record is None else Recorder(options.record, config.cell.site)
+            )
+            agent, transport = make_cell(config, model, read, watchers, notifier, recorder=recorder)
             settle(options, agent)
         try:
             _warm_up_and_connect(model[1], transport, notifier, watchers)
@@ -74,6 +79,8 @@ def run(options: argparse.Namespace) -> int:
         notifier.stopping()
         watchers.finish()
         agent.finish()
+        if recorder is not None:
+            recorder.close()
     return 0
 
 
@@ -102,6 +109,7 @@ def make_cell(
     watchers: Watchers,
     notifier: ServiceNotifier,
     loop: NetworkLoop | None = None,
+    recorder: Recorder | None = None,
 ) -> tuple[Agent, Transport]:
     """Make a cell and the connection that it will have; nothing is connected yet.
 
@@ -112,6 +120,7 @@ def make_cell(
         watchers: Watch it from now on.
         notifier: Tells the service manager that it goes round.
         loop: Serves its connection beside those of others; None gives it one of its own.
+        recorder: Records all that it hears and says; None records nothing.
 
     Raises:
         ConfigError: The state folder, the password, a key or the radio stands against it.
@@ -121,7 +130,11 @@ def make_cell(
     epoch = next_epoch(config.state.directory)
     cell = config.cell
     will = LastWill(CellTopics(cell.site, cell.name).state, state("lost", epoch))
-    transport = MqttTransport(config.broker, f"networld-{cell.site}-{cell.name}", will, loop)
+    transport: Transport = MqttTransport(
+        config.broker, f"networld-{cell.site}-{cell.name}", will, loop
+    )
+    if recorder is not None:
+        transport = RecordingTransport(transport, recorder)
     radio = make_radio(config, bundle, transport)
     reloader = Reloader(config, bundle, read)
     agent = Agent(config, bundle, planner, transport, radio, epoch, reloader, notifier, seal)
