@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -83,12 +84,20 @@ def test_every_program_is_known() -> None:
     assert {Path(shlex.split(command)[0]).name for command in COMMANDS} <= known
 
 
-@pytest.mark.parametrize("script", ["update_results", "update_bench"])
+@pytest.mark.parametrize("script", ["update_results", "update_bench", "update_mesh"])
 def test_figures_are_those_of_the_measured_file(script: str) -> None:
+    assert _module(script).updated_readme() == README
+
+
+def test_figures_of_the_page_on_sizes_are_those_of_the_measured_file() -> None:
+    assert _module("update_mesh").updated_sizing() == (ROOT / "docs" / "sizing.md").read_text()
+
+
+def _module(script: str) -> Any:
     path = ROOT / "docs" / f"{script}.py"
     specification = importlib.util.spec_from_file_location(script, path)
     assert specification is not None
     assert specification.loader is not None
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
-    assert module.updated_readme() == README
+    return module
