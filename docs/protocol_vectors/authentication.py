@@ -177,7 +177,7 @@ def signed(contract: Contract, couplings: int) -> Case:
         arrived(
             "of a cell without a public key",
             other,
-            seal_of("cell-3").sign_log(plain),
+            unknown,
             reason="unknown_sender",
             sender="cell-3",
         ),
@@ -205,7 +205,7 @@ def signed(contract: Contract, couplings: int) -> Case:
         arrived(
             "a signature that is no text",
             other,
-            json.dumps({**data, "signature": 7}).encode(),
+            json.dumps(number).encode(),
             reason="unsigned",
         ),
         arrived("no JSON", other, text[:-1], reason="malformed"),
