@@ -48,13 +48,13 @@ READER_BYTES = 262_144
 
 
 def table(first_head: str) -> list[dict[str, str]]:
-    """Return the rows of the page's table whose first column has this head, by the heads of columns."""
+    """Return the rows of the page's first table whose first column has this head, by the heads of columns."""
     lines = PAGE.splitlines()
-    (start,) = [
+    start = next(
         place
         for place, line in enumerate(lines)
         if line.startswith(f"| {first_head} |") and lines[place + 1].startswith("|---")
-    ]
+    )
     rows = []
     for line in lines[start:]:
         if not line.startswith("|"):
@@ -215,3 +215,8 @@ def test_versions_and_limits_in_words() -> None:
 
 def test_orders_are_those_of_the_table() -> None:
     assert {row["`command`"].strip("`") for row in table("`command`")} == set(commands.NAMES)
+
+
+def test_every_entry_of_the_vectors_is_explained() -> None:
+    told = [name for row in table("entry") for name in re.findall("`([a-z]+)`", row["entry"])]
+    assert told == list(VECTORS)
