@@ -127,7 +127,7 @@ def decode(payload: bytes, contract: Contract) -> MeanFieldMessage:
     half = (size + 1) // 2
     if len(body) in (size, size + 1):
         values, end = _read_levels(body, size), size
-    elif len(body) in (half, half + 1):
+    elif size >= SMALLEST_HALVED and len(body) in (half, half + 1):
         values, end = _read_pairs(body[:half], size), half
     else:
         raise MessageError("range", f"body of {len(body)} bytes, message_size {size}")
