@@ -1,13 +1,12 @@
 """The protocol written a second time, from docs/protocol.md alone and with the standard library alone.
 
-Nothing of the runtime is imported here: where the two disagree, one of them or the page is wrong. Where
-the page leaves something open, a comment begins with "The page does not say".
+Nothing of the runtime is imported here: where the two disagree, one of them or the page is wrong. What
+the page leaves open, a comment says; docs/protocol/vectors.json decided some of it.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -27,7 +26,7 @@ def reject(reason: str) -> NoReturn:
 
 # --- msgpack: the little of it that a message needs ---------------------------------------------
 
-# First byte -> format of what follows: an integer, the length of bytes, the length of an array.
+# First byte -> format of the number that follows: an integer, the length of bytes, that of an array.
 INTEGERS = {
     0xCC: ">B",
     0xCD: ">H",
@@ -40,42 +39,68 @@ INTEGERS = {
 }
 BINS = {0xC4: ">B", 0xC5: ">H", 0xC6: ">I"}
 ARRAYS = {0xDC: ">H", 0xDD: ">I"}
+OTHERS = {0xC0: 0, 0xC2: 0, 0xC3: 0, 0xCA: 4, 0xCB: 8}
+"""Nil, false, true and two kinds of floats, and how many bytes follow."""
 
 
 class Reader:
-    """Goes through a payload from front to back; whatever is not there or of another type is `malformed`."""
+    """Goes through a payload from front to back; what is not there or no part of it is `malformed`."""
 
     def __init__(self, payload: bytes) -> None:
         self.payload, self.at = payload, 0
 
     def take(self, count: int) -> bytes:
-        """The next `count` bytes."""
+        """Return the next `count` bytes."""
         taken = self.payload[self.at : self.at + count]
         self.at += count
         return taken if len(taken) == count else reject("malformed")
 
-    def number(self, formats: Mapping[int, str], first: int) -> int:
-        """The number after a first byte, in the format that the byte stands for."""
-        if first not in formats:
-            reject("malformed")
-        value: int = struct.unpack(formats[first], self.take(struct.calcsize(formats[first])))[0]
+    def number(self, form: str) -> int:
+        """Return the next number of a format."""
+        value: int = struct.unpack(form, self.take(struct.calcsize(form)))[0]
         return value
 
-    def integer(self) -> int:
-        """An integer of any length; the page asks writers for the shortest form, not readers."""
+    def entry(self) -> int | bytes | None:
+        """Return an integer or bytes, in any of their forms; None for a float, nil, a truth or an array."""
         first = self.take(1)[0]
-        if first <= 0x7F:
-            return first
-        return first - 256 if first >= 0xE0 else self.number(INTEGERS, first)
+        if not is_array(first):
+            return self.scalar(first)
+        left = self.length(first)
+        while left:  # arrays in arrays, without recursion: the page sets no limit to their depth
+            first = self.take(1)[0]
+            left -= 1
+            if is_array(first):
+                left += self.length(first)
+            else:
+                self.scalar(first)
+        return None
 
-    def binary(self) -> bytes:
-        """Bytes."""
-        return self.take(self.number(BINS, self.take(1)[0]))
+    def scalar(self, first: int) -> int | bytes | None:
+        """Return what begins with a first byte; texts, maps and extensions are no part of any payload."""
+        if first <= 0x7F or first >= 0xE0:
+            return first if first <= 0x7F else first - 256
+        if first in INTEGERS:
+            return self.number(INTEGERS[first])
+        if first in BINS:
+            return self.take(self.number(BINS[first]))
+        self.take(OTHERS[first] if first in OTHERS else reject("malformed"))
+        return None
 
-    def array(self) -> int:
-        """The length of an array, whose entries follow."""
+    def length(self, first: int) -> int:
+        """Return the number of entries of an array with this first byte, at most 16."""
+        count = self.number(ARRAYS[first]) if first in ARRAYS else first - 0x90
+        return count if count <= 16 else reject("malformed")
+
+    def whole(self) -> list[int | bytes | None]:
+        """Return the entries of the array that the payload is, and nothing behind it."""
         first = self.take(1)[0]
-        return first - 0x90 if 0x90 <= first <= 0x9F else self.number(ARRAYS, first)
+        entries = [self.entry() for _ in range(self.length(first))] if is_array(first) else []
+        return entries if entries and self.at == len(self.payload) else reject("malformed")
+
+
+def is_array(first: int) -> bool:
+    """Return whether an array begins with this byte."""
+    return first in ARRAYS or 0x90 <= first <= 0x9F
 
 
 # --- The message --------------------------------------------------------------------------------
@@ -123,32 +148,39 @@ def read_body(body: bytes, size: int) -> tuple[tuple[int, ...], int | None, int]
             reject("range")
         quanta = [signed(nibble, 4) for nibble in nibbles[:size]]
     else:
-        # The page does not say which reason a length has that is in no row. "malformed" is listed with all
-        # that it covers and comes before the contract, which has n; so it is "range".
-        reject("range")
+        reject("range")  # the page does not say; n is the contract's, so it is no matter of msgpack
     return tuple(quanta), signed(body[-1], 8) if len(body) > length else None, bits
 
 
+def uint32(entry: object) -> int:
+    """Check an epoch or a slot."""
+    if not isinstance(entry, int):
+        reject("malformed")
+    return entry if 0 <= entry <= UINT32_MAX else reject("range")
+
+
 def read_message(payload: bytes, contract: bytes, size: int) -> Message:
-    """Read a message of a contract whose `message_size` is `size`; checks are in the page's order."""
+    """Read a message of a contract whose `message_size` is `size`.
+
+    The order is that of the vectors: from front to back, the version before all that it may change.
+    """
     if not 0 < len(payload) <= MAX_MESSAGE_BYTES:
         reject("size")
-    reader = Reader(payload)
-    if reader.array() != 5:
-        reject("malformed")
-    version, tag = reader.integer(), reader.binary()
-    epoch, slot, body = reader.integer(), reader.integer(), reader.binary()
-    if reader.at != len(
-        payload
-    ):  # The page does not say what bytes after the array are: not msgpack.
-        reject("malformed")
-    if version != 2:
+    entries = Reader(payload).whole()
+    if entries[0] != 2:
         reject("version")
-    if tag != contract:  # The page does not say what another length than 4 is: another contract.
+    if len(entries) != 5:
+        reject("malformed")
+    _, tag, epoch, slot, body = entries
+    if not isinstance(tag, bytes) or len(tag) != len(contract):
+        reject("malformed")
+    if tag != contract:
         reject("contract")
-    if not (0 <= epoch <= UINT32_MAX and 0 <= slot <= UINT32_MAX):
-        reject("range")
-    return Message(epoch, slot, *read_body(body, size))
+    epoch, slot = uint32(epoch), uint32(slot)
+    quanta, utility, bits = read_body(
+        body if isinstance(body, bytes) else reject("malformed"), size
+    )
+    return Message(epoch, slot, quanta, utility, bits)
 
 
 def write_message(message: Message, contract: bytes) -> bytes:
@@ -179,15 +211,19 @@ def binary(content: bytes) -> bytes:
 
 
 class Sender:
-    """What a receiver remembers of one sender: (epoch, slot) of the last message that it took."""
+    """What a receiver remembers of one sender: (epoch, slot) of the last message that it took.
 
-    def __init__(self) -> None:
-        self.last = (-1, -1)
+    Args:
+        known_epoch: That of an earlier run of the receiver; -1 if there is none.
+    """
 
-    def take(self, message: Message, own_slot: int) -> None:
-        """Take a message that was read, or reject it as `stale` or `ahead`, which changes nothing."""
+    def __init__(self, known_epoch: int = -1) -> None:
+        self.last = (known_epoch, -1)
+
+    def take(self, message: Message, own_slot: int | None) -> None:
+        """Take a message, or reject it as `stale` or `ahead`; as the first only before the own first slot."""
         if (message.epoch, message.slot) <= self.last:
             reject("stale")
-        if message.slot > own_slot + MAX_SLOTS_AHEAD:
+        if own_slot is not None and message.slot > own_slot + MAX_SLOTS_AHEAD:
             reject("ahead")
         self.last = (message.epoch, message.slot)
