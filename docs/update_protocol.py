@@ -6,7 +6,6 @@ written here and not computed, save what a payload was made of. So the tests can
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -16,21 +15,12 @@ from typing import Any
 import msgpack
 import numpy as np
 
-from networld_runtime import report
 from networld_runtime.bundle import load_bundle
 from networld_runtime.contract import Contract
-from networld_runtime.episode_log import EpisodeLog, encode_log
 from networld_runtime.mesh.identity import Identity
 from networld_runtime.mesh.identity_seal import IdentitySeal, pair_secret
 from networld_runtime.mesh.message import STEPS, STEPS_OF_4_BITS, MeanFieldMessage, encode
-from networld_runtime.mesh.topics import CellTopics
-from networld_runtime.radio_codec import (
-    ActionMessage,
-    ObservationMessage,
-    encode_action,
-    encode_observation,
-)
-from networld_runtime.store.signature import public_key, sign
+from networld_runtime.store.signature import public_key
 
 DOCS = Path(__file__).parent
 VECTORS = DOCS / "protocol" / "vectors.json"
@@ -109,8 +99,8 @@ def good_messages(contracts: Mapping[str, tuple[Contract, int]]) -> Iterator[Cas
     """Yield messages that a receiver takes, with what they mean."""
     for name, (contract, _) in contracts.items():
         size = contract.message_size
-        for bits in (8, 4) if size >= 4 else (8,):  # noqa: PLR2004 - fewer have 8 bits always
-            steps = STEPS if bits == 8 else STEPS_OF_4_BITS  # noqa: PLR2004
+        for bits in (8, 4) if size >= 4 else (8,):
+            steps = STEPS if bits == 8 else STEPS_OF_4_BITS
             ramp = counts_of(size, steps)
             for about, counts, utility in (
                 ("all of the range, no utility", ramp, None),
@@ -467,7 +457,7 @@ def vectors_text() -> str:
 def laid_out(data: Any, depth: int = 0) -> str:
     """Return JSON in which the entries of the first levels stand on lines of their own."""
     short = json.dumps(data)
-    if depth == 3 or not isinstance(data, dict | list) or not data or len(short) < 100:  # noqa: PLR2004
+    if depth == 3 or not isinstance(data, dict | list) or not data or len(short) < 100:
         return short
     indent = "\n" + "  " * (depth + 1)
     if isinstance(data, list):
