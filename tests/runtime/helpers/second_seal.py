@@ -62,8 +62,8 @@ def split_sealed(payload: bytes) -> tuple[list[bytes], bytes]:
     """Tags and message of a sealed payload."""
     if len(payload) > MAX_SEALED_BYTES:
         reject("size")
-    # A message without a seal begins with an array of five; 0x95 would be 149 tags.
-    if not payload or payload[0] in {0, 0x95}:
+    # A message without a seal begins as a short array does: 95, or other lengths in other versions.
+    if not payload or payload[0] == 0 or payload[0] >> 4 == 9:
         reject("unsigned")
     end = 1 + TAG_BYTES * payload[0]
     if payload[0] > MAX_TAGS or len(payload) < end:
