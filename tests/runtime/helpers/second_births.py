@@ -6,7 +6,7 @@ import json
 import math
 import re
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from second_decoder import UINT32_MAX, reject
@@ -44,7 +44,9 @@ def read_object(payload: bytes, max_bytes: int) -> dict[str, Any]:
 
 
 def check_epoch(read: Mapping[str, Any]) -> None:
-    """Check the epoch's limits."""
+    """Check the epoch's type and limits."""
+    if not is_integer(read.get("epoch")):
+        reject("malformed")
     if not 0 <= read["epoch"] <= UINT32_MAX:
         reject("range")
 
@@ -52,7 +54,7 @@ def check_epoch(read: Mapping[str, Any]) -> None:
 def fits_float32(value: float) -> bool:
     """Whether a number is finite in float32."""
     try:
-        return math.isfinite(struct.unpack("<f", struct.pack("<f", value))[0])
+        return math.isfinite(struct.unpack("<f", struct.pack("<f", float(value)))[0])
     except OverflowError:
         return False
 
@@ -62,68 +64,59 @@ def is_position(value: object) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(map(is_number, value))
 
 
-def is_birth(read: Mapping[str, Any]) -> bool:
-    """Return whether what a reader needs is there, and everything that it looks at is of its type."""
-    return (
-        is_integer(read.get("version"))
-        and is_integer(read.get("epoch"))
-        and is_number(read.get("slot_s"))
-        and isinstance(read.get("contract"), str)  # compared alone, so any text will do
-        and all(isinstance(read.get(key, ""), str) for key in ("site", "cell"))
-        and (read.get("position_m") is None or is_position(read["position_m"]))
-    )
-
-
 def read_birth(payload: bytes, site: str, cell: str) -> dict[str, Any]:
-    """Read a birth on the topic of a cell; the page's list of reasons is taken for their order.
+    """Read a birth on the topic of a cell.
 
-    Which keys are needed, and that a position may be null, is in asyncapi.yaml.
+    Which keys are needed, and that a position may be null, is in asyncapi.yaml. The page gives no order of
+    the checks: the version is first, as in messages, since it says what the other keys mean.
     """
     read = read_object(payload, MAX_BIRTH_BYTES)
-    if not is_birth(read):
-        reject("malformed")
-    if read["version"] != 1:
+    if not is_integer(read.get("version")) or read["version"] != 1:
         reject("version")
-    check_epoch(read)
-    if not fits_float32(read["slot_s"]):
-        reject("range")
-    if any(abs(metres) > MAX_POSITION_M for metres in read.get("position_m") or []):
-        reject("range")
     if read.get("site", site) != site or read.get("cell", cell) != cell:
         reject("name")
+    if not isinstance(read.get("contract"), str):  # compared alone, so any text will do
+        reject("malformed")
+    if not is_number(read.get("slot_s")):
+        reject("malformed")
+    if not fits_float32(read["slot_s"]):
+        reject("range")
+    position_m = read.get("position_m")
+    if not (position_m is None or is_position(position_m)):
+        reject("malformed")
+    if any(abs(metres) > MAX_POSITION_M for metres in position_m or []):
+        reject("range")
+    check_epoch(read)
     return read
 
 
 def read_state(payload: bytes) -> dict[str, Any]:
     """Read a state."""
     read = read_object(payload, MAX_STATE_BYTES)
-    if not isinstance(read.get("state"), str) or not is_integer(read.get("epoch")):
+    # The page does not say which reason another word has.
+    if read.get("state") not in ("online", "offline", "lost"):
         reject("malformed")
     check_epoch(read)
-    # The page does not say which reason another word has.
-    return read if read["state"] in {"online", "offline", "lost"} else reject("range")
+    return read
 
 
 class Site:
     """Births and states of a site, from their topics."""
 
-    def __init__(self, cells: Sequence[str] = ()) -> None:
-        self.epochs: dict[str, int] = dict.fromkeys(cells, 0)
+    def __init__(self) -> None:
+        self.epochs: dict[str, dict[str, int]] = {}
 
     def take(self, topic: str, payload: bytes) -> dict[str, Any]:
-        """Read what came on a topic and remember the cell's epoch."""
-        root, _, rest = topic.partition("/v1/")
-        names = rest.split("/")
-        if root != "networld" or len(names) != 3 or not all(map(is_name, names[:2])):
-            reject("name")
-        site, cell, leaf = names
-        if leaf not in {"birth", "state"}:
+        """Read what came on a topic and remember its epoch."""
+        root, version, site, cell, leaf = topic.split("/")
+        if (root, version) != ("networld", "v1") or not (is_name(site) and is_name(cell)):
             reject("name")
         read = read_birth(payload, site, cell) if leaf == "birth" else read_state(payload)
-        # "A will" is taken for every state, and births for as old as their epoch, too.
-        if read["epoch"] < self.epochs.get(cell, 0):
-            reject("stale")
         if cell not in self.epochs and len(self.epochs) >= MAX_CELLS:
             reject("too_many")
-        self.epochs[cell] = read["epoch"]
+        known = self.epochs.setdefault(cell, {"birth": -1, "state": -1})
+        # The page speaks of wills, thus of states; a birth is compared with births.
+        if read["epoch"] < (known["birth"] if leaf == "birth" else max(known.values())):
+            reject("stale")
+        known[leaf] = read["epoch"]
         return read
