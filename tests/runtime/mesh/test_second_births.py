@@ -118,7 +118,7 @@ def test_payloads_that_are_no_objects(payload: bytes, expected: str) -> None:
     )
 )
 def test_both_ignore_the_same_old_boots(steps: list[tuple[str, str, int]]) -> None:
-    wanted = Wanted("test", "a", BIRTH["contract"], 0.1, (0.0, 0.0), None, 6, 1.0)
+    wanted = Wanted("test", "a", BIRTH["contract"], 0.1, (0.0, 0.0), 6, None, 1.0)
     discovery, site, expected = Discovery(wanted, lambda: 0.0), second.Site(), Counter[str]()
     for cell, what, epoch in steps:
         topic = f"networld/v1/test/{cell}/{'birth' if what == 'birth' else 'state'}"
