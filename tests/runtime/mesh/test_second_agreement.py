@@ -56,14 +56,16 @@ def both(payload: bytes, contract: Contract) -> tuple[Any, Any]:
 
 
 def holds_nothing(entry: Any) -> bool:
-    """Return whether an empty text or map is among the entries."""
-    return entry in ("", {}) or (isinstance(entry, list) and any(map(holds_nothing, entry)))
+    """Return whether an empty text, map or extension is among the entries."""
+    if isinstance(entry, list):
+        return any(map(holds_nothing, entry))
+    return entry in ("", {}) or (isinstance(entry, msgpack.ExtType) and not entry.data)
 
 
 def check_agreement(payload: bytes, contract: Contract) -> None:
     mine, theirs = both(payload, contract)
     if mine != theirs:
-        # The base station takes an empty text or map for an entry of a wrong type, which may be looked
+        # The base station takes an empty text, map or extension for an entry of a wrong type, which may be looked
         # at later than the version or the contract; both reject it.
         assert mine == "malformed"
         assert isinstance(theirs, str)
