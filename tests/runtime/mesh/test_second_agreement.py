@@ -65,8 +65,8 @@ def holds_nothing(entry: Any) -> bool:
 def check_agreement(payload: bytes, contract: Contract) -> None:
     mine, theirs = both(payload, contract)
     if mine != theirs:
-        # The base station takes an empty text, map or extension for an entry of a wrong type, which may be looked
-        # at later than the version or the contract; both reject it.
+        # The base station takes an empty text, map or extension for an entry of a wrong type,
+        # which may be looked at later than the version or the contract; both reject it.
         assert mine == "malformed"
         assert isinstance(theirs, str)
         assert holds_nothing(msgpack.unpackb(payload, strict_map_key=False))
