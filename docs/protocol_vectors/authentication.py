@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from base64 import b64encode
 
 from networld_runtime.contract import Contract
 from networld_runtime.mesh.identity import Identity
@@ -183,34 +182,33 @@ def signed(contract: Contract, couplings: int) -> Case:
         ),
     ]
     birth = {**BIRTH, "position_m": [1.5, -250], "software": "\u00e9"}
-    text = seal_of(sender).sign_birth(json.dumps(birth).encode())
+    plain_birth = json.dumps(birth, separators=(",", ":")).encode()
+    spaced = json.dumps(dict(reversed(birth.items())), indent=2, ensure_ascii=False).encode()
+    text, of_spaced = (seal_of(sender).sign_birth(one) for one in (plain_birth, spaced))
+    foreign = seal_of("cell-2").sign_birth(plain_birth)
     data = json.loads(text)
-    spaced = json.dumps(dict(reversed(data.items())), indent=2, ensure_ascii=False).encode()
-    foreign = seal_of("cell-2").sign_birth(json.dumps(birth).encode())
-    cut = {**data, "signature": data["signature"][:-1]}
-    number = {**data, "signature": 7}
-    short = {**data, "signature": b64encode(bytes(63)).decode()}
-    canonical = json.dumps(birth, sort_keys=True, separators=(",", ":")).encode()
+    first = {"signature": data["signature"], **birth}
     births = [
-        arrived("signed", other, text, opened=canonical),
-        arrived("signed, with other spaces and order", other, spaced, opened=canonical),
-        arrived("without a signature", other, canonical, reason="unsigned"),
-        arrived("another epoch", other, json.dumps({**data, "epoch": 1}).encode(), reason="forged"),
-        arrived("one more key", other, json.dumps({**data, "new": 1}).encode(), reason="forged"),
+        arrived("signed", other, text, opened=plain_birth),
+        arrived("with other spaces and order", other, of_spaced, opened=spaced),
+        arrived("without a signature", other, plain_birth, reason="unsigned"),
+        arrived(
+            "another epoch", other, text.replace(b"1790000000", b"1790000001"), reason="forged"
+        ),
+        arrived("one more space", other, text.replace(b":", b": ", 1), reason="forged"),
         arrived("signed by another cell", other, foreign, reason="forged"),
         arrived(
-            "a signature that is no base64", other, json.dumps(cut).encode(), reason="unsigned"
-        ),
-        arrived("a signature of 63 bytes", other, json.dumps(short).encode(), reason="unsigned"),
-        arrived(
-            "a signature that is no text",
+            "a signature that is not the last field",
             other,
-            json.dumps(number).encode(),
+            json.dumps(first, separators=(",", ":")).encode(),
             reason="unsigned",
         ),
-        arrived("no JSON", other, text[:-1], reason="malformed"),
-        arrived("no object", other, b"[]", reason="malformed"),
-        arrived("nothing", other, b"", reason="malformed"),
+        arrived("a space behind the signature", other, text + b" ", reason="unsigned"),
+        arrived("a signature that is no base64", other, text[:-3] + b'!"}', reason="unsigned"),
+        arrived("a signature that is one short", other, text[:-4] + b'="}', reason="unsigned"),
+        arrived("no end", other, text[:-1], reason="unsigned"),
+        arrived("no object", other, b"[]", reason="unsigned"),
+        arrived("nothing", other, b"", reason="unsigned"),
     ]
     return {"logs": logs, "births": [as_text(one) for one in births]}
 

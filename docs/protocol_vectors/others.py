@@ -246,7 +246,7 @@ def births() -> list[Case]:
         told("epoch 2^32", {**BIRTH, "epoch": 2**32}, "range"),
         told("position of one number", {**BIRTH, "position_m": [1]}, "malformed"),
         told("position too far away", {**BIRTH, "position_m": [1e8, 0]}, "range"),
-        told("position true", {**BIRTH, "position_m": [True, 0]}, "range"),
+        told("position true", {**BIRTH, "position_m": [True, 0]}, "malformed"),
     ]  # fmt: skip
 
 

@@ -88,7 +88,9 @@ def _read_object(payload: bytes, largest_bytes: int) -> dict[str, Any]:
     if not 0 < len(payload) <= largest_bytes:
         raise MessageError("size", f"{len(payload)} bytes, at most {largest_bytes}")
     try:
-        data = json.loads(payload, parse_constant=_refuse)
+        data = json.loads(
+            payload.decode(), parse_constant=_refuse
+        )  # of bytes it guesses the encoding
     except (ValueError, RecursionError) as error:
         raise MessageError("malformed", "not JSON") from error
     if not isinstance(data, dict):
@@ -112,7 +114,7 @@ def _epoch(data: dict[str, Any]) -> int:
 def _position(value: object) -> Position | None:
     if value is None:
         return None
-    if not isinstance(value, list) or len(value) != 2:
+    if not isinstance(value, list) or len(value) != 2 or not {*map(type, value)} <= {int, float}:
         raise MessageError("malformed", "position_m is not [x, y]")
     if not all(map(is_coordinate, value)):
         raise MessageError("range", "position_m holds what is no coordinate")

@@ -17,7 +17,6 @@ check.
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
@@ -30,15 +29,19 @@ from nacl import bindings
 from networld_runtime.episode_log import LARGEST_LOG_BYTES
 from networld_runtime.errors import MessageError, SignatureError
 from networld_runtime.mesh.authentication import LARGEST_TAGS
+from networld_runtime.mesh.birth import LARGEST_BIRTH_BYTES
 from networld_runtime.mesh.identity import Identity
 from networld_runtime.mesh.message import LARGEST_PAYLOAD_BYTES
 from networld_runtime.mesh.topics import CellTopics
-from networld_runtime.report import to_bytes
 from networld_runtime.store.signature import SIGNATURE_BYTES, public_key, sign, verify
 
 TAG_BYTES = 4
 LARGEST_SEALED_BYTES = 1 + LARGEST_TAGS * TAG_BYTES + LARGEST_PAYLOAD_BYTES
-LARGEST_BIRTH_BYTES = 64 * 1024
+SIGNATURE_FIELD, BIRTH_END = b',"signature":"', b'"}'
+"""What stands around the signature at the end of a birth."""
+SIGNED_MORE_BYTES = len(SIGNATURE_FIELD) + 88 + len(BIRTH_END)
+"""How a birth ends that is signed, in place of its last brace; 64 bytes are 88 characters."""
+LARGEST_SIGNED_BIRTH_BYTES = LARGEST_BIRTH_BYTES + SIGNED_MORE_BYTES - 1
 PAIR_DOMAIN, TAG_DOMAIN = b"networld-pair", b"networld-message"
 BEARABLE_FORGERIES = 64
 """Forged messages of one sender that are looked at in a row; one a second after that.
@@ -119,24 +122,20 @@ class IdentitySeal:
         return log
 
     def sign_birth(self, payload: bytes) -> bytes:
-        """Add a field `signature` over the birth's canonical JSON."""
-        data = json.loads(payload)
-        signed = _signed(self._topics.birth, to_bytes(data))
-        signature = b64encode(sign(signed, self._private_key)).decode()
-        return to_bytes({**data, "signature": signature})
+        """Add a last field `signature`, over the bytes of the birth without it."""
+        signature = b64encode(sign(_signed(self._topics.birth, payload), self._private_key))
+        return b"".join((payload[:-1], SIGNATURE_FIELD, signature, BIRTH_END))
 
     def open_birth(self, sender: str, payload: bytes) -> bytes:
         """Take the field `signature` off; it must be the sender's."""
-        if len(payload) > LARGEST_BIRTH_BYTES:
-            raise MessageError("size", f"{len(payload)} bytes, at most {LARGEST_BIRTH_BYTES}")
-        try:
-            data = json.loads(payload)
-            if not isinstance(data, dict):
-                raise MessageError("malformed", "not a JSON object")
-            birth = to_bytes({name: value for name, value in data.items() if name != "signature"})
-        except (ValueError, RecursionError) as error:
-            raise MessageError("malformed", "not JSON") from error
-        signature = _read_signature(data.get("signature"))
+        if len(payload) > LARGEST_SIGNED_BIRTH_BYTES:
+            raise MessageError(
+                "size", f"{len(payload)} bytes, at most {LARGEST_SIGNED_BIRTH_BYTES}"
+            )
+        birth, more = payload[:-SIGNED_MORE_BYTES] + b"}", payload[-SIGNED_MORE_BYTES:]
+        signature = b""
+        if more.startswith(SIGNATURE_FIELD) and more.endswith(BIRTH_END):
+            signature = _read_signature(more[len(SIGNATURE_FIELD) : -len(BIRTH_END)])
         self._verify(sender, _signed(self._topics_of(sender).birth, birth), signature)
         return birth
 
@@ -225,10 +224,10 @@ def _signed(topic: str, payload: bytes) -> bytes:
     return topic.encode() + b"\0" + payload
 
 
-def _read_signature(value: object) -> bytes:
-    """Return the bytes of a signature's text; none if it is not exactly that."""
+def _read_signature(text: bytes) -> bytes:
+    """Return the bytes of a signature in base64; none if it is not exactly that."""
     try:
-        raw = b64decode(value, validate=True) if isinstance(value, str) else b""
+        raw = b64decode(text, validate=True)
     except ValueError:  # binascii.Error among them
         return b""
-    return raw if b64encode(raw).decode() == value else b""
+    return raw if b64encode(raw) == text else b""

@@ -65,11 +65,7 @@ def is_position(value: object) -> bool:
 
 
 def read_birth(payload: bytes, site: str, cell: str) -> dict[str, Any]:
-    """Read a birth on the topic of a cell.
-
-    Which keys are needed, and that a position may be null, is in asyncapi.yaml. The page gives no order of
-    the checks: the version is first, as in messages, since it says what the other keys mean.
-    """
+    """Read a birth on the topic of a cell."""
     read = read_object(payload, MAX_BIRTH_BYTES)
     if not is_integer(read.get("version")) or read["version"] != 1:
         reject("version")
@@ -77,10 +73,8 @@ def read_birth(payload: bytes, site: str, cell: str) -> dict[str, Any]:
         reject("name")
     if not isinstance(read.get("contract"), str):  # compared alone, so any text will do
         reject("malformed")
-    if not is_number(read.get("slot_s")):
+    if not is_number(read.get("slot_s")) or not fits_float32(read["slot_s"]):
         reject("malformed")
-    if not fits_float32(read["slot_s"]):
-        reject("range")
     position_m = read.get("position_m")
     if not (position_m is None or is_position(position_m)):
         reject("malformed")
@@ -93,7 +87,6 @@ def read_birth(payload: bytes, site: str, cell: str) -> dict[str, Any]:
 def read_state(payload: bytes) -> dict[str, Any]:
     """Read a state."""
     read = read_object(payload, MAX_STATE_BYTES)
-    # The page does not say which reason another word has.
     if read.get("state") not in ("online", "offline", "lost"):
         reject("malformed")
     check_epoch(read)
@@ -115,7 +108,6 @@ class Site:
         if cell not in self.epochs and len(self.epochs) >= MAX_CELLS:
             reject("too_many")
         known = self.epochs.setdefault(cell, {"birth": -1, "state": -1})
-        # The page speaks of wills, thus of states; a birth is compared with births.
         if read["epoch"] < (known["birth"] if leaf == "birth" else max(known.values())):
             reject("stale")
         known[leaf] = read["epoch"]

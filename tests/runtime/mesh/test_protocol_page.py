@@ -87,7 +87,7 @@ def test_largest_payloads_are_those_of_the_code() -> None:
         "message": f"{message.LARGEST_PAYLOAD_BYTES}; sealed {identity_seal.LARGEST_SEALED_BYTES}",
         "log": f"{LARGEST_LOG_BYTES:,}; signed {LARGEST_LOG_BYTES + SIGNATURE_BYTES:,}",
         "state": f"{birth.LARGEST_STATE_BYTES}",
-        "birth": f"{birth.LARGEST_BIRTH_BYTES:,}; signed {identity_seal.LARGEST_BIRTH_BYTES:,}",
+        "birth": f"{birth.LARGEST_BIRTH_BYTES:,}; signed {identity_seal.LARGEST_SIGNED_BIRTH_BYTES:,}",
         "status": f"{READER_BYTES:,}",
         "command": f"{commands.LARGEST_COMMAND_BYTES}",
         "report": f"{READER_BYTES:,}",

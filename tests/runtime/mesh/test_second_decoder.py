@@ -40,12 +40,11 @@ def about(case: dict[str, Any]) -> str:
 
 def test_the_message_that_the_page_takes_apart() -> None:
     block = PAGE.split("## The message")[1].split("```text\n")[1].split("```")[0]
-    shown = "".join(line[:24].strip() for line in block.splitlines()).replace(" ", "")
-    beginning, first, rest = re.split(r"(819fc0e0)\.\.\.", shown)
-    payload = bytes.fromhex(beginning + first) + bytes(12) + bytes.fromhex(rest)
+    payload = bytes.fromhex("".join(line.strip().split("  ")[0] for line in block.splitlines()))
     message = second.read_message(payload, bytes.fromhex("fa5d6a40"), 16)
+    assert len(payload) == 37
     assert (message.epoch, message.slot) == (1_790_000_000, 70_000)
-    assert message.values[:4] == [-1.0, -97 / 127, -64 / 127, -32 / 127]
+    assert message.values[:4] == [-1.0, -110 / 127, -93 / 127, -76 / 127]
     assert message.utility(-1.1, 15.0) == pytest.approx(15.0)
     assert second.write_message(message, bytes.fromhex("fa5d6a40")) == payload
 
