@@ -29,6 +29,8 @@ _log = logging.getLogger(__name__)
 
 FLUSH_S = 0.5
 QUEUED_RELIABLE = 32
+MOST_TRIES = 5
+"""Connections that may end with a reliable payload as the first that is not acknowledged: it may be why."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +77,7 @@ class MqttTransport:
         self._retained: dict[str, bytes] = {}
         self._unsent: set[str] = set()
         self._reliable: dict[_Outgoing, bool] = {}  # and whether it was sent on this connection
+        self._tries: Counter[_Outgoing] = Counter()  # connections that ended with it
         self._connected = False
         self._closing = False
         events = Events(self._on_welcomed, self._on_message, self._on_ended)
@@ -191,6 +194,7 @@ class MqttTransport:
         with self._lock:
             if outgoing.reliable:
                 self._reliable.pop(outgoing, None)
+                self._tries.clear()
             else:
                 self._unsent.discard(outgoing.topic)
         self._note_denial("publishing on", outgoing.topic, reasons[0])
@@ -254,7 +258,24 @@ class MqttTransport:
             self._connected = False
             self._unsent.clear()
             # What is retained begins the next connection in its newest form; an older must not follow.
-            self._reliable = {one: False for one in self._reliable if not one.retain}
+            waiting = {one: sent for one, sent in self._reliable.items() if not one.retain}
+            self._reliable = dict.fromkeys(waiting, False)
+            suspect = next((one for one, sent in waiting.items() if sent), None)
+            given_up = suspect is not None and self._is_hopeless(suspect)
+        if suspect is not None and given_up:
+            self._link.tell(
+                f"the broker ended {MOST_TRIES} connections instead of taking {len(suspect.payload)} bytes "
+                f"on {suspect.topic}, which are given up: does it allow so many?"
+            )
+
+    def _is_hopeless(self, suspect: _Outgoing) -> bool:
+        """Count a connection that ended with a payload; drop the payload if there were too many."""
+        self._tries = Counter({suspect: self._tries[suspect] + 1})
+        if self._tries[suspect] < MOST_TRIES:
+            return False
+        del self._reliable[suspect]
+        self.counters["given_up"] += 1
+        return True
 
     def _on_message(self, topic: str, payload: bytes, retained: bool) -> None:
         for topic_filter, watcher in list(self._watchers.items()):
