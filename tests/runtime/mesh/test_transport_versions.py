@@ -250,3 +250,23 @@ def test_what_the_broker_denies_to_subscribe_to_is_counted_and_told_once(
     told = [message for message in caplog.messages if "denies" in message]
     assert len(told) == 1
     assert "subscribing to forbidden" in told[0]
+
+
+def test_the_number_of_a_packet_that_waits_for_an_answer_is_not_given_twice() -> None:
+    peers: list[socket.socket] = []
+
+    def answer(peer: socket.socket, version: int) -> None:
+        welcome(peer, version)
+        peers.append(peer)
+
+    with broker_that(answer) as (port, _):
+        transport = MqttTransport(BrokerConfig(port=port, protocol="3.1.1"), "a")
+        transport.connect()
+        transport.publish("report", b"r", reliable=True)
+        until(lambda: transport._link.connection._client._last_mid == 1)
+        transport._link.connection._client._last_mid = 65_535  # an hour of messages later
+        transport.publish("message", b"m")
+        until(lambda: transport._link.connection._client._last_mid < 65_535)
+        peers[0].sendall(b"\x40\x02\x00\x01")  # an answer to the report
+        until(lambda: not transport._reliable)
+        transport.close()
