@@ -209,7 +209,7 @@ class Agent:
 
     def attend(self) -> None:
         """Carry out orders that arrived; go on with an adaptation, a reload and a change of the bundle."""
-        while self._commands:
+        for _ in range(len(self._commands)):  # what comes meanwhile must not hold the loop up
             self._obey(self._commands.popleft())
         if self._following is not None:
             self._following.poll()
