@@ -75,6 +75,9 @@ class MqttTransport:
         self._subscriptions: dict[str, int] = {}
         self._new_subscriptions: dict[str, int] = {}
         self._retained: dict[str, bytes] = {}
+        self._newer: set[str] = (
+            set()
+        )  # topics whose retained payload is newer than the one on its way
         self._unsent: set[str] = set()
         self._reliable: dict[_Outgoing, bool] = {}  # and whether it was sent on this connection
         self._tries: Counter[_Outgoing] = Counter()  # connections that ended with it
@@ -163,11 +166,26 @@ class MqttTransport:
             return "unsent"  # what is retained is sent on the next connection
         if not outgoing.reliable:
             self._unsent.add(outgoing.topic)
+        elif outgoing.retain:
+            self._admit_retained(outgoing)
         elif len(self._reliable) >= QUEUED_RELIABLE:
             return "unsent"
         else:
             self._reliable[outgoing] = False
         return "published"
+
+    def _admit_retained(self, outgoing: _Outgoing) -> None:
+        """Let a payload take the place of the one before on its topic, or follow it once that has arrived.
+
+        They never queue: a status that comes every few seconds must not keep a goodbye from being sent.
+        """
+        before = [one for one in self._reliable if one.retain and one.topic == outgoing.topic]
+        if any(self._reliable[one] for one in before):
+            self._newer.add(outgoing.topic)
+            return
+        for one in before:
+            del self._reliable[one]
+        self._reliable[outgoing] = False
 
     # What follows runs on the loop's thread.
 
@@ -191,12 +209,19 @@ class MqttTransport:
         )
 
     def _on_sent(self, outgoing: _Outgoing, reasons: Reasons) -> None:
+        newer = None
         with self._lock:
             if outgoing.reliable:
                 self._reliable.pop(outgoing, None)
                 self._tries.clear()
             else:
                 self._unsent.discard(outgoing.topic)
+            if outgoing.retain and outgoing.topic in self._newer:
+                self._newer.discard(outgoing.topic)
+                newer = _Outgoing(outgoing.topic, self._retained[outgoing.topic], True, True)
+                self._reliable[newer] = False
+        if newer is not None:
+            self._loop.call_soon(self._send, newer)
         self._note_denial("publishing on", outgoing.topic, reasons[0])
 
     def _subscribe_new(self) -> None:
@@ -257,6 +282,7 @@ class MqttTransport:
         with self._lock:
             self._connected = False
             self._unsent.clear()
+            self._newer.clear()
             # What is retained begins the next connection in its newest form; an older must not follow.
             waiting = {one: sent for one, sent in self._reliable.items() if not one.retain}
             self._reliable = dict.fromkeys(waiting, False)
