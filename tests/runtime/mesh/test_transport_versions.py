@@ -263,10 +263,12 @@ def test_the_number_of_a_packet_that_waits_for_an_answer_is_not_given_twice() ->
         transport = MqttTransport(BrokerConfig(port=port, protocol="3.1.1"), "a")
         transport.connect()
         transport.publish("report", b"r", reliable=True)
-        until(lambda: transport._link.connection._client._last_mid == 1)
-        transport._link.connection._client._last_mid = 65_535  # an hour of messages later
+        assert transport._link.connection is not None
+        client = transport._link.connection._client
+        until(lambda: client._last_mid == 1)
+        client._last_mid = 65_535  # an hour of messages later
         transport.publish("message", b"m")
-        until(lambda: transport._link.connection._client._last_mid < 65_535)
+        until(lambda: client._last_mid < 65_535)
         peers[0].sendall(b"\x40\x02\x00\x01")  # an answer to the report
         until(lambda: not transport._reliable)
         transport.close()
