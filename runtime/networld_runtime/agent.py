@@ -353,7 +353,7 @@ class Agent:
         counters["slots"] += 1
         counters["deadlines_missed"] += now_s > observation.deadline_s
         counters["slots_with_missing_neighbours"] += bool(self._neighbours.missing)
-        self.statistics.slots_missing.update(self._neighbours.missing)
+        self.statistics.add_missing(self._neighbours.missing)
         self.statistics.add_tick(now_s - started_s, now_s - observation.deadline_s)
 
     def _remember(self, observation: Observation) -> None:
