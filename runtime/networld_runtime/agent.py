@@ -209,7 +209,7 @@ class Agent:
 
     def attend(self) -> None:
         """Carry out orders that arrived; go on with an adaptation, a reload and a change of the bundle."""
-        while self._commands:
+        for _ in range(len(self._commands)):  # what comes meanwhile must not hold the loop up
             self._obey(self._commands.popleft())
         if self._following is not None:
             self._following.poll()
@@ -353,7 +353,7 @@ class Agent:
         counters["slots"] += 1
         counters["deadlines_missed"] += now_s > observation.deadline_s
         counters["slots_with_missing_neighbours"] += bool(self._neighbours.missing)
-        self.statistics.slots_missing.update(self._neighbours.missing)
+        self.statistics.add_missing(self._neighbours.missing)
         self.statistics.add_tick(now_s - started_s, now_s - observation.deadline_s)
 
     def _remember(self, observation: Observation) -> None:

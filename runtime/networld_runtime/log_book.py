@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from networld_runtime.contract import Contract
 from networld_runtime.episode_log import LARGEST_LOGS, EpisodeLog, decode_log
 from networld_runtime.errors import MessageError
 from networld_runtime.mesh.authentication import NoSeal, Seal
+from networld_runtime.mesh.inflow import TokenBucket
+
+BURST_LOGS = 4 * LARGEST_LOGS
+"""Logs of a neighbour that are read in a row; one a second after that.
+
+A signature over the largest takes a millisecond of the thread that all messages come through.
+"""
 
 
 @dataclass
 class _Sender:
+    bucket: TokenBucket
     epoch: int = -1
     oldest_epoch: int = 0
     logs: dict[int, EpisodeLog] = field(default_factory=dict)
@@ -32,6 +41,7 @@ class LogBook:
         names: Neighbours whose logs are expected.
         capacity: Slots that are kept of each neighbour, whole episodes.
         seal: Opens what arrives; None takes it as it is.
+        clock: Monotonic clock in seconds.
     """
 
     def __init__(
@@ -41,29 +51,38 @@ class LogBook:
         names: Sequence[str],
         capacity: int,
         seal: Seal | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._clock = clock
         self._seal = seal or NoSeal()
         self._contract = contract
         self._couplings = couplings
         self._capacity = capacity
         self._lock = threading.Lock()
-        self._senders = {name: _Sender() for name in names}
+        self._senders = {name: _Sender(TokenBucket(BURST_LOGS, 1.0, clock())) for name in names}
 
     def receive(self, name: str, payload: bytes) -> None:
         """Take a payload that arrived on the topic of neighbour `name`.
 
         Never raises: a payload that is rejected is counted by reason (those of `Seal.open_log` and of
-        `decode_log`, and `stale` for one of an older epoch, or that ends before the one that is there). The
-        newest log of an episode counts.
+        `decode_log`, `stale` for one of an older epoch, or that ends before the one that is there, and
+        `flood` for one that was not even read because too many came). The newest log of an episode counts.
         """
-        sender = self._senders[name]
+        sender, seal = self._senders[name], self._seal
+        if not sender.bucket.take(self._clock()):
+            with self._lock:
+                sender.rejected["flood"] += 1
+            return
         try:
-            log = decode_log(self._seal.open_log(name, payload), self._contract, self._couplings)
+            log = decode_log(seal.open_log(name, payload), self._contract, self._couplings)
         except MessageError as error:
             with self._lock:
                 sender.rejected[error.reason] += 1
             return
         with self._lock:
+            if seal.keys.get(name) != self._seal.keys.get(name):
+                sender.rejected["forged"] += 1  # opened by a key that was taken away meanwhile
+                return
             if log.epoch < max(sender.epoch, sender.oldest_epoch) or _is_older(log, sender):
                 sender.rejected["stale"] += 1
                 return

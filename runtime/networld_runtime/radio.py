@@ -157,7 +157,7 @@ class MqttRadio:
         self._arrival = threading.Condition()
         self._newest: Observation | None = None
         self.on_arrival: Callable[[], None] | None = None
-        """Called from the network thread after each observation; for who serves several radios."""
+        """Called from the network thread when an observation waits; for who serves several radios."""
         self._last: tuple[int, int] | None = None
         transport.subscribe({topics.observation: self.receive}, fresh=True)
 
@@ -178,10 +178,11 @@ class MqttRadio:
                 return
             self._last = (message.episode, message.slot)
             self.counters["received"] += 1
-            self.counters["overtaken"] += self._newest is not None
+            told = self._newest is not None  # nobody has come for the one before yet
+            self.counters["overtaken"] += told
             self._newest = observation
             self._arrival.notify()
-        if self.on_arrival is not None:
+        if self.on_arrival is not None and not told:
             self.on_arrival()
 
     def observe(self, timeout_s: float) -> Observation | None:

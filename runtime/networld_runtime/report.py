@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -25,6 +25,9 @@ COUNTED = (
     "messages_sent",
     "messages_not_sent",
 )
+
+MOST_MISSING = 256
+"""Neighbours whose missing slots are told; who discovers them may meet others for ever."""
 
 
 @dataclass
@@ -65,6 +68,12 @@ class Statistics:
         self.tick.add(seconds)
         if late_s > 0:
             self.late.add(late_s)
+
+    def add_missing(self, names: Iterable[str]) -> None:
+        """Count a slot for each neighbour that was missing in it; of at most `MOST_MISSING` in all."""
+        for name in names:
+            if name in self.slots_missing or len(self.slots_missing) < MOST_MISSING:
+                self.slots_missing[name] += 1
 
     def add_adaptation(self, outcome: dict[str, Any]) -> None:
         """Count an adaptation that has ended or was taken back, as `AdapterKeeper.poll` reports it."""

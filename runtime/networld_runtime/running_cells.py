@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import argparse
 import signal
+import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from heapq import heappop, heappush
@@ -50,15 +51,23 @@ class Crew:
     Args:
         agents: The cells.
         notifier: Tells the service manager that the loop goes round.
+        finish: Called once a cell was told to stop while others go on; must not block.
     """
 
-    def __init__(self, agents: Sequence[Agent], notifier: ServiceNotifier) -> None:
+    def __init__(
+        self,
+        agents: Sequence[Agent],
+        notifier: ServiceNotifier,
+        finish: Callable[[Agent], None],
+    ) -> None:
         self.acting: Agent | None = None
         """The cell whose turn it is."""
         self._agents = list(agents)
         self._notifier = notifier
+        self._finish = finish
         self._arrived: SimpleQueue[int] = SimpleQueue()
         self._due: list[tuple[float, int]] = []
+        self._due_first = False
         for index, agent in enumerate(agents):
             if isinstance(agent.radio, MqttRadio):
                 agent.radio.on_arrival = partial(self._arrived.put, index)
@@ -80,7 +89,7 @@ class Crew:
                 continue
             agent = self._agents[index]
             acted += self._turn(agent)
-            if not isinstance(agent.radio, MqttRadio):
+            if not (isinstance(agent.radio, MqttRadio) or agent.stopping):
                 self._schedule(index)
             if acted >= len(self._agents):
                 acted, rounds = 0, rounds + 1
@@ -93,17 +102,28 @@ class Crew:
         self.acting = agent
         acted = agent.go_round(0) is not None
         self.acting = None
+        self._note_end(agent)
         return acted
+
+    def _note_end(self, agent: Agent) -> None:
+        """Have a cell finished that was told to stop while it acted."""
+        if agent.stopping:
+            self._finish(agent)
 
     def _next(self, until_s: float) -> int | None:
         """Return which cell may have something to act on; None if none has until `until_s`."""
+        # In turns: neither kind of radio waits for as long as the other has something.
+        self._due_first = not self._due_first
+        if self._due_first and self._is_due():
+            return heappop(self._due)[1]
         if self._due:
             until_s = min(until_s, self._due[0][0])
         with suppress(Empty):
             return self._arrived.get(timeout=max(until_s - monotonic_s(), 0))
-        if not self._due or self._due[0][0] > monotonic_s():
-            return None
-        return heappop(self._due)[1]
+        return heappop(self._due)[1] if self._is_due() else None
+
+    def _is_due(self) -> bool:
+        return bool(self._due) and self._due[0][0] <= monotonic_s()
 
     def _schedule(self, index: int) -> None:
         """Note when to ask the radio of a cell that does not call us."""
@@ -114,6 +134,34 @@ class Crew:
     def _status(self) -> str:
         working = [agent for agent in self._agents if not agent.stopping]
         return f"{len(working)} cells; the first: {working[0].status()}" if working else "stopping"
+
+
+class Finishing:
+    """The end of each cell, once, beside the loop if others go on.
+
+    Args:
+        cells: The cells and who watches them.
+    """
+
+    def __init__(self, cells: Mapping[Agent, Watchers]) -> None:
+        self._cells = cells
+        self._threads: dict[Agent, threading.Thread] = {}
+
+    def begin(self, agent: Agent) -> None:
+        """Begin the end of a cell; the goodbye to a broker may take a while."""
+        if agent not in self._threads:
+            thread = threading.Thread(target=self._finish, args=(agent,), name="finish")
+            self._threads[agent] = thread
+            thread.start()
+
+    def complete(self, agent: Agent) -> None:
+        """Return when a cell is at its end."""
+        self.begin(agent)
+        self._threads[agent].join()
+
+    def _finish(self, agent: Agent) -> None:
+        self._cells[agent].finish()
+        agent.finish()
 
 
 def run(options: argparse.Namespace) -> int:
@@ -138,6 +186,7 @@ def run(options: argparse.Namespace) -> int:
             watchers.watch.stagger(len(cells) / len(configs))
             read = partial(load_config, path, options.changes)
             agent, transport = make_cell(config, model, read, watchers, ServiceNotifier(), loop)
+            start.callback(transport.close)  # else the broker would tell of a cell that was lost
             start.callback(agent.radio.close)
             cells[agent] = watchers
             transports.append(transport)
@@ -147,19 +196,23 @@ def run(options: argparse.Namespace) -> int:
             transport.connect()
         freeze_garbage_collection()
         start.pop_all()
-    crew = Crew(list(cells), notifier)
+    finishing = Finishing(cells)
+    crew = Crew(list(cells), notifier, finishing.begin)
     handler.context = lambda: {} if crew.acting is None else cells[crew.acting].context()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: _stop(cells))
     with ExitStack() as stack:
         stack.callback(loop.close)
-        for config, (agent, watchers) in zip(configs, cells.items(), strict=True):
-            stack.callback(_finish, watchers, agent)
+        for agent in cells:
+            stack.callback(finishing.complete, agent)
+        for config, agent in zip(configs, cells, strict=True):
             agent.start()
             say_ready(config, agent)
         notifier.ready("waiting for the radios")
         crew.run()
         notifier.stopping()
+        for agent in cells:  # all at once: a broker that does not answer costs each half a second
+            finishing.begin(agent)
     return 0
 
 
@@ -222,8 +275,3 @@ def _load(configs: Sequence[Config]) -> list[tuple[Bundle, Planner]]:
 def _stop(agents: Iterable[Agent]) -> None:
     for agent in agents:
         agent.stop()
-
-
-def _finish(watchers: Watchers, agent: Agent) -> None:
-    watchers.finish()
-    agent.finish()

@@ -554,6 +554,25 @@ def test_flood_of_orders_is_bounded(site: Site) -> None:
     assert site.agents["a"].counters()["commands_rejected"] == {"too_many": 84}
 
 
+def test_orders_without_end_do_not_hold_the_loop_up(site: Site) -> None:
+    answered = 0
+
+    def order_again(payload: bytes) -> None:
+        nonlocal answered
+        del payload
+        answered += 1
+        if answered < 1000:
+            operator.publish(site.agents["a"].topics.command, b'{"command": "report"}')
+
+    operator = MemoryTransport(site.bus)
+    operator.subscribe({site.agents["a"].topics.report: order_again})
+    operator.connect()
+    operator.publish(site.agents["a"].topics.command, b'{"command": "report"}')
+    for turn in range(1, 4):
+        site.agents["a"].attend()
+        assert answered == turn
+
+
 def test_stop_ends_the_loop(site: Site) -> None:
     site.radio.publish(CellTopics("test", "a").command, b'{"command": "stop"}')
     site.agents["a"].run()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from itertools import count
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -10,7 +11,7 @@ from made_logs import COUPLINGS, log_of
 
 from networld_runtime.contract import Contract
 from networld_runtime.episode_log import LARGEST_LOGS, encode_log
-from networld_runtime.log_book import LogBook
+from networld_runtime.log_book import BURST_LOGS, LogBook
 
 
 def payload(contract: Contract, episode: int, slots: int = 4, epoch: int = 5) -> bytes:
@@ -89,7 +90,8 @@ def test_the_newest_that_fit_are_kept(
 
 
 def test_receiving_while_reading_is_safe(contract: Contract) -> None:
-    book = LogBook(contract, COUPLINGS, ["b"], 100)
+    seconds = count()
+    book = LogBook(contract, COUPLINGS, ["b"], 100, clock=lambda: float(next(seconds)))
     payloads = [payload(contract, episode) for episode in range(300)]
 
     def send() -> None:
@@ -104,3 +106,18 @@ def test_receiving_while_reading_is_safe(contract: Contract) -> None:
         assert len(found) <= LARGEST_LOGS
     thread.join()
     assert held(book) == list(range(300 - LARGEST_LOGS, 300))
+
+
+def test_a_neighbour_that_floods_is_not_read(contract: Contract) -> None:
+    now_s = 0.0
+    book = LogBook(contract, COUPLINGS, ["b", "c"], 1000, clock=lambda: now_s)
+    for _ in range(BURST_LOGS):
+        book.receive("b", b"garbage")
+    book.receive("b", payload(contract, 1))
+    book.receive("c", payload(contract, 1))
+    assert book.rejected()["b"]["flood"] == 1
+    assert held(book) == []
+    assert held(book, "c") == [1]
+    now_s = 1.0
+    book.receive("b", payload(contract, 2))
+    assert held(book) == [2]

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tiny_bundles import make_bundle
 
@@ -21,6 +22,11 @@ from networld_runtime.contract import Contract
 from networld_runtime.exit_codes import ExitCode
 from networld_runtime.mesh.mqtt_transport import MqttTransport
 from networld_runtime.mesh.topics import CellTopics
+from networld_runtime.mesh.transport import MemoryBus, MemoryTransport
+from networld_runtime.radio import MqttRadio
+from networld_runtime.radio_codec import ObservationMessage, encode_observation
+from networld_runtime.running_cells import Crew as RunningCrew
+from networld_runtime.service_notify import ServiceNotifier
 
 CELLS = ("a", "b", "c")
 PATIENCE_S = 60.0
@@ -80,6 +86,11 @@ class Crew:
         while not condition():
             assert time.monotonic() < deadline_s, self.log.read_text()
             time.sleep(0.02)
+
+    def mark(self, name: str) -> None:
+        """Say something on the topic of a cell's state."""
+        topic = CellTopics("test", name).state
+        self._operator.publish(topic, b'{"state": "mark"}', reliable=True)
 
     def close(self) -> None:
         """Leave nothing."""
@@ -145,8 +156,19 @@ def test_one_cell_that_is_told_to_stop_leaves_the_others(crew: Crew) -> None:
     first = crew.order("a", command="report")["counters"]["slots"]
     crew.until(lambda: crew.order("a", command="report")["counters"]["slots"] > first + 20)
     crew.until(lambda: crew.order("a", command="report")["counters"]["neighbours_heard"] == 1)
+    crew.until(lambda: crew.states["b"][-1] == "offline")
+    before_s = processor_s(crew.process.pid)
+    time.sleep(2)
+    assert processor_s(crew.process.pid) - before_s < 1  # nobody asks its radio again and again
+    assert crew.states["a"][-1] == "online"
     crew.process.send_signal(signal.SIGINT)
     assert crew.process.wait(PATIENCE_S) == 0
+
+
+def processor_s(pid: int) -> float:
+    """Return the processor time that a process has had."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def test_reload_reaches_every_cell(crew: Crew, tmp_path: Path) -> None:
@@ -210,3 +232,65 @@ def test_radios_over_mqtt_wake_the_loop(
         assert crew.order("a", command="report")["counters"]["slots"] == 0
     finally:
         crew.close()
+
+
+def test_a_start_that_fails_tells_of_no_lost_cell(
+    tmp_path: Path, contract: Contract, broker_port: int
+) -> None:
+    files = _files(tmp_path, contract, broker_port)
+    text = (
+        files[2].read_text().replace(f"port = {broker_port}", "port = 1\nconnect_timeout_s = 1.0")
+    )
+    files[2].write_text(text)
+    crew = Crew(files, broker_port)
+    try:
+        assert crew.process.wait(PATIENCE_S) == ExitCode.BROKER
+        for name in CELLS:  # what the broker says of them has arrived once this has
+            crew.mark(name)
+        crew.until(lambda: all(states[-1:] == ["mark"] for states in crew.states.values()))
+        assert all(states == ["mark"] for states in crew.states.values()), crew.states
+    finally:
+        crew.close()
+
+
+def test_radios_of_both_kinds_take_turns_and_a_flood_makes_no_queue(contract: Contract) -> None:
+    class Cell:
+        stopping = False
+
+        def __init__(self, radio: Any) -> None:
+            self.radio = radio
+            self.turns = 0
+
+        def go_round(self, timeout_s: float) -> Any:
+            self.turns += 1
+            return self.radio.observe(timeout_s)
+
+        def status(self) -> str:
+            return ""
+
+    class Ticking:
+        due_s = 0.0
+
+        def observe(self, timeout_s: float) -> None:
+            del timeout_s
+            flood()
+            if quick.turns + slow.turns >= 100:
+                quick.stopping = slow.stopping = True
+
+    radio = MqttRadio(MemoryTransport(MemoryBus()), CellTopics("test", "a"), contract, None)
+    slots = iter(range(1, 1 << 20))
+
+    def flood() -> None:
+        for _ in range(50):
+            values = np.zeros(contract.observation_size, dtype=np.float32)
+            told = ObservationMessage(0, next(slots), values, None, 0.1, None, None)
+            radio.receive(encode_observation(told, contract))
+
+    quick, slow = Cell(Ticking()), Cell(radio)
+    ended: list[Any] = []
+    running = RunningCrew([quick, slow], ServiceNotifier(), ended.append)  # type: ignore[list-item]
+    running.run()
+    assert quick in ended
+    assert running._arrived.qsize() <= 5
+    assert quick.turns > 20
+    assert slow.turns > 20

@@ -21,12 +21,15 @@ from dataclasses import dataclass
 from networld_runtime.errors import MessageError
 from networld_runtime.mesh.authentication import NoSeal
 from networld_runtime.mesh.birth import Birth, State, read_birth, read_state
+from networld_runtime.mesh.inflow import TokenBucket
 from networld_runtime.mesh.positions import Position
 from networld_runtime.mesh.topics import NAME_PATTERN
 
 POLL_S = 0.5
 LARGEST_SITE = 4096
 """Cells of a site that are remembered; what is beyond is counted and dropped."""
+BURST = 64
+"""Births and states of a cell that are read in a row; one a second after that."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class _Cell:
     `gone_s` is when it went, what is heard later brings it back. `chosen_s` is when we began to listen.
     """
 
+    bucket: TokenBucket
     birth: Birth | None = None
     distance_m: float | None = None
     state_epoch: int = -1
@@ -94,7 +98,8 @@ class Discovery:
     Attributes:
         membership: What `poll` returned last.
         rejected: Births and states that were not used, by reason: those of `Seal.open_birth` and
-            `birth.read_birth`, `stale` for one of an older boot, `too_many` for cells beyond `LARGEST_SITE`.
+            `birth.read_birth`, `stale` for one of an older boot, `too_many` for cells beyond `LARGEST_SITE`,
+            `flood` for one that was not even read because too many came.
     """
 
     def __init__(
@@ -110,6 +115,8 @@ class Discovery:
         self._clock = clock
         self._lock = threading.Lock()
         self._cells: dict[str, _Cell] = {}
+        # States carry no proof, so those who have no birth have a room of their own, the oldest gives way.
+        self._unborn: dict[str, _Cell] = {}
         self._next_s = self._deaf_s = -math.inf
 
     def receive_birth(self, topic: str, payload: bytes, retained: bool) -> None:
@@ -134,7 +141,7 @@ class Discovery:
         with self._lock:
             self._listen(heard_s, now_s)
             found = self._choose(now_s)
-            names = found.neighbours + found.listening
+            names = {*found.neighbours, *found.listening}
             for name, one in self._cells.items():
                 if name not in names:
                     one.chosen_s = None
@@ -151,10 +158,17 @@ class Discovery:
             if not NAME_PATTERN.fullmatch(name):
                 raise MessageError("name", "not a name")
             if name != self._wanted.cell:
+                self._check_flood(name)
                 take(name)
         except MessageError as error:
             with self._lock:
                 self.rejected[error.reason] += 1
+
+    def _check_flood(self, name: str) -> None:
+        """Refuse what is beyond the rate of a cell: reading it takes the network thread's time."""
+        with self._lock:
+            if not self._cell(name).bucket.take(self._clock()):
+                raise MessageError("flood", f"too many of {name}")
 
     def _be_born(self, name: str, payload: bytes, retained: bool) -> None:
         birth = read_birth(self.open_birth(name, payload), self._wanted.site, name)
@@ -162,6 +176,11 @@ class Discovery:
             one = self._cell(name)
             if one.birth is not None and birth.epoch < one.birth.epoch:
                 raise MessageError("stale", "of an older boot")
+            if name not in self._cells:
+                if len(self._cells) >= LARGEST_SITE:
+                    raise MessageError("too_many", f"more than {LARGEST_SITE} cells")
+                self._cells[name] = one
+                self._unborn.pop(name, None)
             one.birth = birth
             one.distance_m = self._distance_m(birth)
             if birth.epoch > one.state_epoch or not retained:
@@ -181,9 +200,12 @@ class Discovery:
                 one.here_s, one.gone_s = None, self._clock()
 
     def _cell(self, name: str) -> _Cell:
-        if name not in self._cells and len(self._cells) >= LARGEST_SITE:
-            raise MessageError("too_many", f"more than {LARGEST_SITE} cells")
-        return self._cells.setdefault(name, _Cell())
+        one = self._cells.get(name) or self._unborn.get(name)
+        if one is None:
+            if len(self._unborn) >= LARGEST_SITE:
+                del self._unborn[next(iter(self._unborn))]
+            one = self._unborn[name] = _Cell(TokenBucket(BURST, 1.0, self._clock()))
+        return one
 
     def _arrive(self, one: _Cell, retained: bool) -> None:
         """Note that a cell is there; one that was before we knew of it has stayed long enough."""
@@ -238,8 +260,9 @@ class Discovery:
             if (since_s := self._cells[name].here_s) is not None
         }
         settled = [name for name in here if name in before or here[name] <= stayed_s]
-        newcomers = [name for name in here if name not in settled[:most]]
-        chosen = {*settled[:most], *newcomers[: max(most - len(settled), 0)]}
+        chosen = set(settled[:most])
+        newcomers = [name for name in here if name not in chosen]
+        chosen.update(newcomers[: max(most - len(settled), 0)])
         neighbours = [name for name in candidates if name in chosen]
         if len(neighbours) == most:
             candidates = candidates[: candidates.index(neighbours[-1])]

@@ -103,6 +103,13 @@ class _Client(mqtt.Client):
     def _create_socket(self) -> SocketLike:
         return self._opened
 
+    def _mid_generate(self) -> int:
+        """Return a number for a packet; paho would give that of one that waits for an answer once more."""
+        number = super()._mid_generate()
+        while number in self._out_messages:
+            number = super()._mid_generate()
+        return number
+
 
 class MqttConnection:
     """A connection; every method belongs to the loop's thread.

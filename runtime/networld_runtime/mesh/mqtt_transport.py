@@ -29,6 +29,8 @@ _log = logging.getLogger(__name__)
 
 FLUSH_S = 0.5
 QUEUED_RELIABLE = 32
+MOST_TRIES = 5
+"""Connections that may end with a reliable payload as the first that is not acknowledged: it may be why."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +75,12 @@ class MqttTransport:
         self._subscriptions: dict[str, int] = {}
         self._new_subscriptions: dict[str, int] = {}
         self._retained: dict[str, bytes] = {}
+        self._newer: set[str] = (
+            set()
+        )  # topics whose retained payload is newer than the one on its way
         self._unsent: set[str] = set()
         self._reliable: dict[_Outgoing, bool] = {}  # and whether it was sent on this connection
+        self._tries: Counter[_Outgoing] = Counter()  # connections that ended with it
         self._connected = False
         self._closing = False
         events = Events(self._on_welcomed, self._on_message, self._on_ended)
@@ -160,11 +166,26 @@ class MqttTransport:
             return "unsent"  # what is retained is sent on the next connection
         if not outgoing.reliable:
             self._unsent.add(outgoing.topic)
+        elif outgoing.retain:
+            self._admit_retained(outgoing)
         elif len(self._reliable) >= QUEUED_RELIABLE:
             return "unsent"
         else:
             self._reliable[outgoing] = False
         return "published"
+
+    def _admit_retained(self, outgoing: _Outgoing) -> None:
+        """Let a payload take the place of the one before on its topic, or follow it once that has arrived.
+
+        They never queue: a status that comes every few seconds must not keep a goodbye from being sent.
+        """
+        before = [one for one in self._reliable if one.retain and one.topic == outgoing.topic]
+        if any(self._reliable[one] for one in before):
+            self._newer.add(outgoing.topic)
+            return
+        for one in before:
+            del self._reliable[one]
+        self._reliable[outgoing] = False
 
     # What follows runs on the loop's thread.
 
@@ -188,11 +209,19 @@ class MqttTransport:
         )
 
     def _on_sent(self, outgoing: _Outgoing, reasons: Reasons) -> None:
+        newer = None
         with self._lock:
             if outgoing.reliable:
                 self._reliable.pop(outgoing, None)
+                self._tries.clear()
             else:
                 self._unsent.discard(outgoing.topic)
+            if outgoing.retain and outgoing.topic in self._newer:
+                self._newer.discard(outgoing.topic)
+                newer = _Outgoing(outgoing.topic, self._retained[outgoing.topic], True, True)
+                self._reliable[newer] = False
+        if newer is not None:
+            self._loop.call_soon(self._send, newer)
         self._note_denial("publishing on", outgoing.topic, reasons[0])
 
     def _subscribe_new(self) -> None:
@@ -253,8 +282,26 @@ class MqttTransport:
         with self._lock:
             self._connected = False
             self._unsent.clear()
+            self._newer.clear()
             # What is retained begins the next connection in its newest form; an older must not follow.
-            self._reliable = {one: False for one in self._reliable if not one.retain}
+            waiting = {one: sent for one, sent in self._reliable.items() if not one.retain}
+            self._reliable = dict.fromkeys(waiting, False)
+            suspect = next((one for one, sent in waiting.items() if sent), None)
+            given_up = suspect is not None and self._is_hopeless(suspect)
+        if suspect is not None and given_up:
+            self._link.tell(
+                f"the broker ended {MOST_TRIES} connections instead of taking {len(suspect.payload)} bytes "
+                f"on {suspect.topic}, which are given up: does it allow so many?"
+            )
+
+    def _is_hopeless(self, suspect: _Outgoing) -> bool:
+        """Count a connection that ended with a payload; drop the payload if there were too many."""
+        self._tries = Counter({suspect: self._tries[suspect] + 1})
+        if self._tries[suspect] < MOST_TRIES:
+            return False
+        del self._reliable[suspect]
+        self.counters["given_up"] += 1
+        return True
 
     def _on_message(self, topic: str, payload: bytes, retained: bool) -> None:
         for topic_filter, watcher in list(self._watchers.items()):

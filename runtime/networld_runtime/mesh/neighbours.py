@@ -29,7 +29,7 @@ FLOOD_FACTOR = 2
 BURST_MESSAGES = 64
 """So many may come at once, as they do when a connection was held up."""
 REMEMBERED = 256
-"""Cells that are no neighbours now, but whose last (epoch, slot) is kept against replays."""
+"""Cells that are no neighbours now, but of which all is kept; of others only the last (epoch, slot) is."""
 
 
 class Neighbours:
@@ -79,7 +79,7 @@ class Neighbours:
         self._known: dict[str, Sender] = {}
         self._read: frozenset[str] = frozenset()
         self._seal = seal or NoSeal()
-        self._epochs = dict(epochs or {})
+        self._newest = {name: (epoch, -1) for name, epoch in (epochs or {}).items()}
         self._first_slot = 0
         self._own_slot: int | None = None
         self.ages_slots: Counter[int] = Counter()
@@ -129,7 +129,7 @@ class Neighbours:
                 )
             gone = [name for name in self._known if name not in self._read]
             for name in gone[: max(len(gone) - REMEMBERED, 0)]:
-                del self._known[name]
+                self._newest[name] = self._known.pop(name).newest
 
     def receive(self, name: str, payload: bytes) -> None:
         """Take a payload that arrived on the topic of neighbour `name`.
@@ -142,14 +142,14 @@ class Neighbours:
         with self._lock:
             if name not in self._read:
                 return  # it was on its way when we turned away
-            neighbour = self._known[name]
+            neighbour, seal = self._known[name], self._seal
             neighbour.received_bytes += len(payload)
             neighbour.arrivals.came(now_s)
             if not neighbour.bucket.take(now_s):
                 neighbour.drop_unread()
                 neighbour.unread = (payload, now_s)
                 return
-        self._take(name, neighbour, payload, now_s)
+        self._take(name, neighbour, seal, payload, now_s)
 
     def begin_episode(self, first_slot: int) -> None:
         """Start an episode: messages of slots before `first_slot` no longer enter a mean field."""
@@ -169,9 +169,12 @@ class Neighbours:
         """Open what arrives with other keys; who has another one than before begins anew."""
         with self._lock:
             before, self._seal = self._seal, seal
-            for name, neighbour in self._known.items():
-                if before.keys.get(name) != seal.keys.get(name):
-                    self._epochs.pop(name, None)
+            for name in self._newest.keys() | self._known.keys():
+                if before.keys.get(name) == seal.keys.get(name):
+                    continue
+                self._newest.pop(name, None)
+                neighbour = self._known.get(name)
+                if neighbour is not None:
                     neighbour.newest = (-1, -1)
                     neighbour.recent.clear()
                     neighbour.drop_unread()
@@ -248,18 +251,23 @@ class Neighbours:
 
     def _new(self, name: str) -> Sender:
         bucket = TokenBucket(BURST_MESSAGES, FLOOD_FACTOR / self._slot_s, self._clock())
-        return Sender(bucket, (self._epochs.get(name, -1), -1))
+        return Sender(bucket, self._newest.get(name, (-1, -1)))
 
-    def _take(self, name: str, neighbour: Sender, payload: bytes, arrived_s: float) -> None:
+    def _take(
+        self, name: str, neighbour: Sender, seal: Seal, payload: bytes, arrived_s: float
+    ) -> None:
         """Read a payload; keep what it says, or count why not."""
         try:
-            message = decode(self._seal.open(name, payload), self._contract)
+            message = decode(seal.open(name, payload), self._contract)
         except MessageError as error:
             with self._lock:
                 neighbour.rejected[error.reason] += 1
             return
         with self._lock:
-            reason = self._objection(neighbour, message)
+            if seal.keys.get(name) != self._seal.keys.get(name):
+                reason: str | None = "forged"  # opened by a key that was taken away meanwhile
+            else:
+                reason = self._objection(neighbour, message)
             if reason:
                 neighbour.rejected[reason] += 1
                 return
@@ -268,7 +276,7 @@ class Neighbours:
     def _read_newest(self) -> None:
         """Read the payloads that `receive` had no time for, and give it time for some more."""
         with self._lock:
-            unread = []
+            unread, seal = [], self._seal
             for name in self._read:
                 neighbour = self._known[name]
                 neighbour.bucket.add(FLOOD_FACTOR)  # where slots go by faster than the clock says
@@ -276,7 +284,7 @@ class Neighbours:
                     unread.append((name, neighbour, *neighbour.unread))
                     neighbour.unread = None
         for name, neighbour, payload, arrived_s in unread:
-            self._take(name, neighbour, payload, arrived_s)
+            self._take(name, neighbour, seal, payload, arrived_s)
 
     def _objection(self, neighbour: Sender, message: MeanFieldMessage) -> str | None:
         if (message.epoch, message.slot) <= neighbour.newest:

@@ -27,7 +27,8 @@ class Transport(Protocol):
 
     Attributes:
         counters: Events since the start: `published`, `skipped` (the one before was still unsent),
-            `unsent` (not connected, or too many wait), `denied` (by the broker's access rules),
+            `unsent` (not connected, or too many wait), `denied` (by the broker's access rules), `given_up`
+            (reliable, and one connection after the other ended with it),
             `handler_errors`, `connections`, `retained` (dropped, see `subscribe`).
     """
 

@@ -10,7 +10,14 @@ import pytest
 
 from networld_runtime.contract import Contract
 from networld_runtime.errors import MessageError
-from networld_runtime.mesh.discovery import LARGEST_SITE, POLL_S, Discovery, Membership, Wanted
+from networld_runtime.mesh.discovery import (
+    BURST,
+    LARGEST_SITE,
+    POLL_S,
+    Discovery,
+    Membership,
+    Wanted,
+)
 from networld_runtime.mesh.following import Following
 from networld_runtime.mesh.message import MeanFieldMessage, encode
 from networld_runtime.mesh.neighbours import Neighbours
@@ -328,7 +335,30 @@ def test_hostile_topics_and_numbers_of_cells_are_bounded(site: Site) -> None:
     discovery.receive_birth("networld/v1/test/b/birth", b"nonsense", False)
     assert discovery.rejected == {"name": 4, "malformed": 1}
     for index in range(LARGEST_SITE + 3):
-        topic = CellTopics("test", f"x{index}").state
-        discovery.receive_state(topic, state("online", 1), False)
+        name = f"x{index}"
+        payload = json.dumps({"version": 1, "epoch": 1, "contract": "", "slot_s": 0.1}).encode()
+        discovery.receive_birth(CellTopics("test", name).birth, payload, False)
     assert discovery.rejected["too_many"] == 3
-    assert site.names() == ()
+
+
+def test_states_of_cells_that_were_never_born_take_nobodys_place(contract: Contract) -> None:
+    site = Site(contract)
+    for index in range(LARGEST_SITE + 3):
+        topic = CellTopics("test", f"x{index}").state
+        site.discovery.receive_state(topic, state("online", 1), False)
+    site.transport.connect()
+    site.birth("b", 10)
+    site.pass_s(1)
+    assert site.neighbours.names == ("b",)
+    assert site.discovery.rejected == {}
+
+
+def test_a_cell_that_is_born_all_the_time_is_not_read(contract: Contract) -> None:
+    site = Site(contract)
+    for _ in range(BURST + 3):
+        site.discovery.receive_birth(CellTopics("test", "b").birth, b"nonsense", False)
+    assert site.discovery.rejected == {"malformed": BURST, "flood": 3}
+    site.transport.connect()
+    site.birth("c", 10)
+    site.pass_s(1)
+    assert site.neighbours.names == ("c",)

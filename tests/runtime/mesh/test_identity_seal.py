@@ -469,3 +469,39 @@ def test_bytes_of_a_sealed_message_are_those_of_the_document() -> None:
     text = (DOCS / "protocol.md").read_text()
     assert all(tag.hex() in text for tag in tags)
     assert vector["sealed"] in text
+
+
+def test_nothing_that_a_lost_key_opened_counts_after_the_change(
+    contract: Contract, keys: SiteKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop takes new keys while the network thread opens a payload with the old ones."""
+    changed = SiteKeys.of(NAMES)
+    changed.private["b"] = private_key("n")
+    changed.public["b"] = public_key(private_key("n"))
+    before, after = keys.seal("a"), changed.seal("a")
+    neighbours = Neighbours(contract, ["b"], 3, seal=before)
+    book = LogBook(contract, COUPLINGS, ["b"], 100, before)
+    open_message, open_log = before.open, before.open_log
+
+    def open_late(sender: str, payload: bytes) -> bytes:
+        opened = open_message(sender, payload)
+        neighbours.go_on_with(after)
+        return opened
+
+    def open_log_late(sender: str, payload: bytes) -> bytes:
+        opened = open_log(sender, payload)
+        book.go_on_with(after)
+        return opened
+
+    monkeypatch.setattr(before, "open", open_late)
+    monkeypatch.setattr(before, "open_log", open_log_late)
+    forger = keys.seal("b")
+    neighbours.receive("b", forger.close(plain(contract, epoch=2**32 - 1), ["a"]))
+    log = encode_log(log_of(contract, ["a"], range(4), 1, 2**32 - 1), contract)
+    book.receive("b", forger.sign_log(log))
+    assert not neighbours.mean_field(5).any()
+    assert neighbours.epochs() == {}
+    assert book.logs()["b"] == []
+    assert neighbours.rejected()["b"] == book.rejected()["b"] == {"forged": 1}
+    neighbours.receive("b", changed.seal("b").close(plain(contract), ["a"]))
+    assert neighbours.mean_field(5)[-1] == 1

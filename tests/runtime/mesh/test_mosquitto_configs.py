@@ -17,6 +17,7 @@ from shipped_broker import FOLDER, PATIENCE_S, Client, shipped_broker
 
 from networld_runtime.episode_log import LARGEST_LOG_BYTES
 from networld_runtime.mesh.topics import CellTopics
+from networld_runtime.store.signature import SIGNATURE_BYTES
 
 USERS = ("cell-0", "cell-1", "radio", "operator")
 
@@ -72,9 +73,10 @@ def test_loopback_takes_a_log_and_drops_what_is_larger(start: Start) -> None:
     cell, other = Client(port), Client(port)
     topic = CellTopics("demo", "cell-0").log
     other.listen(topic)
-    cell.say(topic, b"x" * (LARGEST_LOG_BYTES + 1))
-    cell.say(topic, b"y" * LARGEST_LOG_BYTES)
-    assert other.heard.get(timeout=PATIENCE_S) == (topic, b"y" * LARGEST_LOG_BYTES)
+    signed = LARGEST_LOG_BYTES + SIGNATURE_BYTES
+    cell.say(topic, b"x" * (signed + 1))
+    cell.say(topic, b"y" * signed)
+    assert other.heard.get(timeout=PATIENCE_S) == (topic, b"y" * signed)
     cell.close()
     other.close()
 

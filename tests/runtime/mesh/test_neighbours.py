@@ -369,3 +369,14 @@ def test_receiving_while_reading_is_safe(contract: Contract) -> None:
     thread.join()
     neighbours.mean_field(1000)  # reads what there was no time for
     assert neighbours.received + sum(neighbours.rejected()["b"].values()) == 2000
+
+
+def test_who_left_long_ago_cannot_be_replayed(contract: Contract) -> None:
+    neighbours = Neighbours(contract, ["b"], 3)
+    neighbours.receive("b", _payload(contract, 4, 1.0))
+    for turn in range(REMEMBERED // 64 + 2):
+        neighbours.change([f"other-{turn}-{index}" for index in range(64)])
+    neighbours.change(["b"])
+    neighbours.receive("b", _payload(contract, 4, 1.0))
+    assert neighbours.rejected()["b"] == {"stale": 1}
+    assert not neighbours.mean_field(5).any()

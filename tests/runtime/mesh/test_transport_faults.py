@@ -18,13 +18,15 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from brokers import Broker, plain_broker
+from brokers import SHIPPED, Broker, plain_broker
 
 from networld_runtime.config import BrokerConfig
+from networld_runtime.episode_log import LARGEST_LOG_BYTES
 from networld_runtime.mesh.broker_socket import open_socket
-from networld_runtime.mesh.mqtt_transport import QUEUED_RELIABLE, MqttTransport
+from networld_runtime.mesh.mqtt_transport import MOST_TRIES, QUEUED_RELIABLE, MqttTransport
 from networld_runtime.mesh.network_loop import NetworkLoop
 from networld_runtime.mesh.transport import LastWill
+from networld_runtime.store.signature import SIGNATURE_BYTES
 
 RETURN_S = 20.0
 """After a broker's return; it is 2 s where nothing else runs."""
@@ -55,6 +57,15 @@ def place(request: pytest.FixtureRequest, free_port: int, tmp_path: Path) -> Ite
 def mosquitto(free_port: int, tmp_path: Path) -> Iterator[Place]:
     with plain_broker("mosquitto", tmp_path, free_port) as broker:
         yield Place(broker, BrokerConfig(port=free_port, keep_alive_s=1))
+
+
+@pytest.fixture
+def shipped(free_port: int, tmp_path: Path) -> Iterator[Place]:
+    """Mosquitto with the limit of a payload that the shipped configuration has."""
+    lines = (SHIPPED / "loopback.conf").read_text().splitlines()
+    limit = [line for line in lines if line.startswith("message_size_limit")]
+    with plain_broker("mosquitto", tmp_path, free_port, ("allow_anonymous true", *limit)) as broker:
+        yield Place(broker, BrokerConfig(port=free_port, protocol="5", keep_alive_s=1))
 
 
 def until(condition: Callable[[], object], seconds: float = RETURN_S) -> None:
@@ -370,3 +381,41 @@ def test_a_broker_that_speaks_less_takes_the_place_of_another(
         until(lambda: transport.publish("t", b"x") and heard, 2 * RETURN_S)
         assert transport.protocol == "3.1.1"
         transport.close()
+
+
+def test_a_payload_that_the_broker_ends_connections_for_is_given_up(shipped: Place) -> None:
+    """Mosquitto answers one above its limit in a way that ends the connection in MQTT 5."""
+    heard: list[int] = []
+    sender, reader = shipped.transport("sender"), shipped.transport("reader")
+    reader.subscribe({"log": lambda payload: heard.append(len(payload))}, reliable=True)
+    reader.connect()
+    sender.connect()
+    try:
+        sender.publish("log", bytes(400_000), reliable=True)
+        sender.publish("log", bytes(7), reliable=True)
+        until(lambda: sender.counters["given_up"] == 1)
+        until(lambda: 7 in heard)
+        until(lambda: sender.connected)
+        connections = sender.counters["connections"]
+        assert connections <= MOST_TRIES + 1
+        sender.publish("log", bytes(8), reliable=True)
+        until(lambda: 8 in heard)
+        assert sender.counters["connections"] == connections
+    finally:
+        sender.close()
+        reader.close()
+
+
+def test_the_shipped_broker_takes_the_largest_signed_log(shipped: Place) -> None:
+    heard: list[int] = []
+    sender, reader = shipped.transport("sender"), shipped.transport("reader")
+    reader.subscribe({"log": lambda payload: heard.append(len(payload))}, reliable=True)
+    reader.connect()
+    sender.connect()
+    try:
+        sender.publish("log", bytes(LARGEST_LOG_BYTES + SIGNATURE_BYTES), reliable=True)
+        until(lambda: heard == [LARGEST_LOG_BYTES + SIGNATURE_BYTES])
+        assert sender.counters["connections"] == 1
+    finally:
+        sender.close()
+        reader.close()

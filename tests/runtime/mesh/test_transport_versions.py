@@ -250,3 +250,59 @@ def test_what_the_broker_denies_to_subscribe_to_is_counted_and_told_once(
     told = [message for message in caplog.messages if "denies" in message]
     assert len(told) == 1
     assert "subscribing to forbidden" in told[0]
+
+
+def test_the_number_of_a_packet_that_waits_for_an_answer_is_not_given_twice() -> None:
+    peers: list[socket.socket] = []
+
+    def answer(peer: socket.socket, version: int) -> None:
+        welcome(peer, version)
+        peers.append(peer)
+
+    with broker_that(answer) as (port, _):
+        transport = MqttTransport(BrokerConfig(port=port, protocol="3.1.1"), "a")
+        transport.connect()
+        transport.publish("report", b"r", reliable=True)
+        assert transport._link.connection is not None
+        client = transport._link.connection._client
+        until(lambda: client._last_mid == 1)
+        client._last_mid = 65_535  # an hour of messages later
+        transport.publish("message", b"m")
+        until(lambda: client._last_mid < 65_535)
+        peers[0].sendall(b"\x40\x02\x00\x01")  # an answer to the report
+        until(lambda: not transport._reliable)
+        transport.close()
+
+
+def test_statuses_that_nobody_acknowledges_keep_no_goodbye_from_being_said() -> None:
+    heard = bytearray()
+    acknowledge = threading.Event()
+
+    def answer(peer: socket.socket, version: int) -> None:
+        welcome(peer, version)
+
+        def read() -> None:
+            with suppress(OSError):
+                while chunk := peer.recv(1 << 16):
+                    heard.extend(chunk)
+                    if acknowledge.is_set():  # the first packet, of the first status
+                        acknowledge.clear()
+                        peer.sendall(b"\x40\x02\x00\x01")
+
+        threading.Thread(target=read, daemon=True).start()
+
+    with broker_that(answer) as (port, _):
+        transport = MqttTransport(BrokerConfig(port=port, protocol="3.1.1"), "a")
+        transport.connect()
+        for number in range(100):
+            assert transport.publish("status", b"<%d>" % number, reliable=True, retain=True)
+            until(lambda: b"<0>" in heard)
+        assert transport.publish("report", b"report", reliable=True)
+        acknowledge.set()
+        assert transport.publish("state", b"offline", reliable=True, retain=True)
+        until(lambda: b"<99>" in heard)
+        transport.close()
+        until(lambda: b"\xe0\x00" in heard)
+        assert b"report" in heard
+        assert b"offline" in heard
+        assert b"<1>" not in heard  # the newest is enough

@@ -51,7 +51,7 @@ class SeenMesh:
                     cell.take_message(payload, now_s)
             elif leaf in OTHERS:
                 self.other_bytes += len(payload)
-            elif len(payload) > LARGEST_BYTES:
+            elif len(payload) > LARGEST_BYTES[leaf]:
                 self.foreign["size"] += 1
             else:
                 cell.take_told(leaf, payload)

@@ -12,7 +12,8 @@ from typing import Any
 from networld_runtime.errors import MessageError
 from networld_runtime.mesh.topics import NAME_PATTERN
 
-LARGEST_BYTES = 256 << 10
+LARGEST_BYTES = {"state": 4096, "birth": 4096, "status": 64 << 10}
+"""Of what cells tell; who looks on keeps one of each of every cell."""
 MOST_NAMES = 256
 STATES = ("online", "offline", "lost")
 _LARGEST_COUNT = 2**53
@@ -64,7 +65,7 @@ def read_state(payload: bytes) -> State:
     Raises:
         MessageError: With reason `size` or `malformed`.
     """
-    data = _read(payload)
+    data = _read(payload, "state")
     if data.get("state") not in STATES:
         raise _wrong("state")
     return State(data["state"], _count(data, "epoch"))
@@ -76,7 +77,7 @@ def read_birth(payload: bytes) -> Birth:
     Raises:
         MessageError: With reason `size` or `malformed`.
     """
-    data = _read(payload)
+    data = _read(payload, "birth")
     task, contract, slot_s = (data.get(key) for key in ("task", "contract", "slot_s"))
     neighbours = data.get("neighbours")
     if not isinstance(task, str) or not _WORD.fullmatch(task):
@@ -98,7 +99,7 @@ def read_status(payload: bytes) -> Status:
     Raises:
         MessageError: With reason `size` or `malformed`.
     """
-    data = _read(payload)
+    data = _read(payload, "status")
     counters = data.get("counters")
     if type(data.get("ready")) is not bool or not isinstance(counters, dict):
         raise _wrong("ready or counters")
@@ -129,9 +130,9 @@ def _names(counters: dict[str, Any], key: str) -> list[tuple[str, dict[str, int]
     return result
 
 
-def _read(payload: bytes) -> dict[str, Any]:
-    if not 0 < len(payload) <= LARGEST_BYTES:
-        raise MessageError("size", f"{len(payload)} bytes, at most {LARGEST_BYTES}")
+def _read(payload: bytes, leaf: str) -> dict[str, Any]:
+    if not 0 < len(payload) <= LARGEST_BYTES[leaf]:
+        raise MessageError("size", f"{len(payload)} bytes, at most {LARGEST_BYTES[leaf]}")
     try:
         data = json.loads(payload)
     except (ValueError, RecursionError) as error:
