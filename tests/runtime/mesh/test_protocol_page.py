@@ -43,8 +43,8 @@ FRAMES_BYTES = 14 + 20 + 32
 """Ethernet, IPv4, and TCP with timestamps."""
 MQTT_BYTES = 2 + 2 + 1
 """Of a short publication in MQTT 5: fixed header, length of the topic, length of no properties."""
-READER_BYTES = 262_144
-"""What `networld mesh` reads of statuses and reports; it is not part of the base station."""
+READER_BYTES = 65_536
+"""What `networld mesh` and the demonstration read of statuses and reports."""
 
 
 def table(first_head: str) -> list[dict[str, str]]:

@@ -82,7 +82,7 @@ def test_cells_of_a_site_hear_each_other_and_survive_their_broker(tmp_path: Path
     assert row.slots == pytest.approx(7 * 3.0 / 0.2, rel=0.5)
     assert row.messages == pytest.approx(row.slots, abs=14)
     assert row.in_time_percent > 90
-    assert row.payload_bytes == 37
+    assert 33 <= row.payload_bytes <= 37  # by the number of the slot
     assert 0 < row.cells_cpu_percent < 400
     assert said == ["the broker is killed for 1 s"]
     assert outage.slots > 7 * 3.0 / 0.2

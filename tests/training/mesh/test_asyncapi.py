@@ -29,6 +29,7 @@ from networld_runtime.mesh import authentication, birth, identity_seal, message
 from networld_runtime.mesh.topics import NAME_PATTERN, PROTOCOL_VERSION, CellTopics
 from networld_runtime.store.signature import SIGNATURE_BYTES
 from networld_runtime.watch import watch
+from networld_training.demo.orders import LARGEST_REPORT_BYTES
 from networld_training.mesh import told
 
 ROOT = Path(__file__).parents[3]
@@ -332,9 +333,9 @@ def test_limits_are_those_of_the_code() -> None:
         "action": None,
         "state": birth.LARGEST_STATE_BYTES,
         "birth": birth.LARGEST_BIRTH_BYTES,
-        "status": told.LARGEST_BYTES,
+        "status": told.LARGEST_BYTES["status"],
         "command": commands.LARGEST_COMMAND_BYTES,
-        "report": told.LARGEST_BYTES,
+        "report": LARGEST_REPORT_BYTES,
     }
     assert MESSAGES["sealedMessage"]["x-largest-tags"] == authentication.LARGEST_TAGS
     assert MESSAGES["sealedMessage"]["x-tag-bytes"] == identity_seal.TAG_BYTES

@@ -10,12 +10,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from networld_runtime.errors import MessageError
+from networld_runtime.mesh.birth import LARGEST_STATE_BYTES, STATES
+from networld_runtime.mesh.identity_seal import LARGEST_SIGNED_BIRTH_BYTES
 from networld_runtime.mesh.topics import NAME_PATTERN
 
-LARGEST_BYTES = {"state": 4096, "birth": 4096, "status": 64 << 10}
+LARGEST_BYTES = {
+    "state": LARGEST_STATE_BYTES,
+    "birth": LARGEST_SIGNED_BIRTH_BYTES,
+    "status": 64 << 10,
+}
 """Of what cells tell; who looks on keeps one of each of every cell."""
 MOST_NAMES = 256
-STATES = ("online", "offline", "lost")
 _LARGEST_COUNT = 2**53
 _WORD = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _CONTRACT = re.compile(r"[0-9a-f]{8,128}")
