@@ -24,7 +24,7 @@ from networld_runtime.ladder import Ladder
 from networld_runtime.log_book import LogBook
 from networld_runtime.mesh.authentication import NoSeal, Seal
 from networld_runtime.mesh.following import follow
-from networld_runtime.mesh.known_epochs import KnownEpochs
+from networld_runtime.mesh.last_heard import LastHeard
 from networld_runtime.mesh.message import MeanFieldMessage, encode
 from networld_runtime.mesh.neighbours import Neighbours
 from networld_runtime.mesh.topics import CellTopics
@@ -94,14 +94,14 @@ class Agent:
         self._notifier = notifier or ServiceNotifier()
         self._heard_s = monotonic_s()
         self._seal = seal or NoSeal()
-        self._known = KnownEpochs(config.state.directory, self._seal.keys)
+        self._last_heard = LastHeard(config.state.directory, self._seal.keys)
         self._neighbours = Neighbours(
             contract,
             cell.neighbours,
             config.timing.maximum_message_age_slots,
             self._slot_s,
             seal=self._seal,
-            epochs=self._known.epochs,
+            last_heard=self._last_heard.newest,
             weights=config.mesh.weights,
             age_weight=config.mesh.age_weight,
         )
@@ -109,7 +109,7 @@ class Agent:
             config, contract, self._slot_s, self._neighbours, transport, self._seal
         )
         self._book = LogBook(contract, bundle.couplings, cell.neighbours, capacity, self._seal)
-        self._book.expect(self._known.epochs)
+        self._book.expect(self._last_heard.newest)
         self._keeper = AdapterKeeper(config, bundle, planner, self._book)
         self._bundles = BundleKeeper(config, bundle, planner)
         self._commands: deque[Command] = deque()
@@ -181,7 +181,7 @@ class Agent:
     def finish(self) -> None:
         """End a running adaptation, give the radio back, say that the cell is offline and leave."""
         self._keeper.stop()
-        self._known.flush()
+        self._last_heard.flush()
         self._radio.close()
         self._bundles.stop(ended_well=self._stopping)
         self._publish_retained(self.topics.state, report.state("offline", self._boot_epoch))
@@ -213,8 +213,8 @@ class Agent:
             self._obey(self._commands.popleft())
         if self._following is not None:
             self._following.poll()
-        if self._known.keep(self._neighbours.epochs()):
-            self._book.expect(self._known.epochs)
+        if self._last_heard.keep(self._neighbours.last_heard()):
+            self._book.expect(self._last_heard.newest)
         outcome = self._keeper.poll()
         if outcome is not None:
             self.statistics.add_adaptation(outcome)
@@ -287,11 +287,13 @@ class Agent:
     def _go_on_with_keys(self, seal: Seal) -> None:
         """Prove and check with the keys as they are in their files now."""
         self._seal = seal
-        self._known.go_on_with(seal.keys)
-        self._neighbours.go_on_with(seal)
+        self._last_heard.keep(self._neighbours.last_heard())
+        self._last_heard.go_on_with(seal.keys)
+        self._neighbours.go_on_with(seal, self._last_heard.newest)
         if self._following is not None:
             self._following.discovery.open_birth = seal.open_birth
         self._book.go_on_with(seal)
+        self._book.expect(self._last_heard.newest)
         self._publish_birth()
 
     def status(self) -> str:

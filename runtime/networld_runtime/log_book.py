@@ -13,6 +13,7 @@ from networld_runtime.episode_log import LARGEST_LOGS, EpisodeLog, decode_log
 from networld_runtime.errors import MessageError
 from networld_runtime.mesh.authentication import NoSeal, Seal
 from networld_runtime.mesh.inflow import TokenBucket
+from networld_runtime.mesh.last_heard import Heard
 
 BURST_LOGS = 4 * LARGEST_LOGS
 """Logs of a neighbour that are read in a row; one a second after that.
@@ -100,11 +101,11 @@ class LogBook:
                 if before.keys.get(name) != seal.keys.get(name):
                     sender.epoch, sender.oldest_epoch = -1, 0
 
-    def expect(self, epochs: Mapping[str, int]) -> None:
+    def expect(self, last_heard: Mapping[str, Heard]) -> None:
         """Take no log any more of an older epoch than a neighbour is in; those that are there stay."""
         with self._lock:
             for name, sender in self._senders.items():
-                sender.oldest_epoch = max(sender.oldest_epoch, epochs.get(name, 0))
+                sender.oldest_epoch = max(sender.oldest_epoch, last_heard.get(name, (0, 0))[0])
 
     def clear(self) -> None:
         """Forget all logs: the site's slot counter restarted."""

@@ -89,7 +89,7 @@ def test_cells_with_keys_hear_each_other(contract: Contract, tmp_path: Path) -> 
         assert not any(site.rejected(name).values())
         assert counters["message_bytes_largest"] <= 1 + 2 * 4 + 37
         kept = json.loads((tmp_path / f"state-{name}" / "neighbours.json").read_text())
-        assert {one["epoch"] for one in kept["cells"].values()} == {EPOCH}
+        assert {one["epoch"] for one in kept["cells"]} == {EPOCH}
 
 
 def test_cells_without_keys_keep_nothing(contract: Contract, tmp_path: Path) -> None:
@@ -180,8 +180,8 @@ def test_changed_keys_are_taken_over_by_all_parts(
         assert site.agents[name].counters()["messages_received"] == 12
     birth = site.bus.retained[site.agents["a"].topics.birth]
     assert make_seal(load_config(tmp_path / "c.toml")).open_birth("a", birth)
-    known = site.agents["a"]._known
-    assert known.epochs == {"b": EPOCH, "c": EPOCH}
+    newest = site.agents["a"]._last_heard.newest
+    assert {name: epoch for name, (epoch, _) in newest.items()} == {"b": EPOCH, "c": EPOCH}
     monkeypatch.setattr(site.agents["a"]._keeper, "begin", lambda *_: None)
     site.bus.publish(site.agents["a"].topics.command, b'{"command": "adapt"}', retain=False)
     site.agents["a"].attend()
@@ -198,7 +198,7 @@ def test_who_only_has_a_public_folder_cannot_speak_for_a_cell(
     stolen = SiteKeys.of(NAMES).seal("b").close(message, ["a", "c"])
     site.bus.publish(site.agents["b"].topics.message, stolen, retain=False)
     assert site.rejected("a")["b"] == {"forged": 1}
-    assert site.agents["a"]._neighbours.epochs()["b"] == EPOCH
+    assert site.agents["a"]._neighbours.last_heard()["b"][0] == EPOCH
 
 
 def test_the_library_of_the_keys_is_loaded_where_there_are_keys() -> None:

@@ -20,6 +20,7 @@ from networld_runtime.contract import Contract, FloatArray
 from networld_runtime.errors import MessageError
 from networld_runtime.mesh.authentication import NoSeal, Seal
 from networld_runtime.mesh.inflow import TokenBucket
+from networld_runtime.mesh.last_heard import Heard
 from networld_runtime.mesh.message import MeanFieldMessage, decode
 from networld_runtime.mesh.sender import Liveness, Sender
 
@@ -28,6 +29,7 @@ FLOOD_FACTOR = 2
 """So many messages a slot are read, by the clock and by the own slots each."""
 BURST_MESSAGES = 64
 """So many may come at once, as they do when a connection was held up."""
+UNHEARD = (-1, -1)
 REMEMBERED = 256
 """Cells that are no neighbours now, but of which all is kept; of others only the last (epoch, slot) is."""
 
@@ -43,7 +45,7 @@ class Neighbours:
             `maximum_age_slots + 1` slots ago by the own clock is not used either.
         clock: Monotonic clock in seconds.
         seal: Opens what arrives; None takes it as it is.
-        epochs: Epochs of neighbours that were known before this start; nothing older is taken.
+        last_heard: Epoch and slot of neighbours' last messages before this start; nothing older is taken.
         weights: What a neighbour counts in the mean field beside the others, 1 if it is not there; one of
             weight 0 is not heard.
         age_weight: By this a message counts less with each slot that it is older than one; above 0, at
@@ -66,7 +68,7 @@ class Neighbours:
         slot_s: float | None = None,
         clock: Callable[[], float] = time.monotonic,
         seal: Seal | None = None,
-        epochs: Mapping[str, int] | None = None,
+        last_heard: Mapping[str, Heard] | None = None,
         weights: Mapping[str, float] | None = None,
         age_weight: float = 1.0,
     ) -> None:
@@ -79,7 +81,8 @@ class Neighbours:
         self._known: dict[str, Sender] = {}
         self._read: frozenset[str] = frozenset()
         self._seal = seal or NoSeal()
-        self._newest = {name: (epoch, -1) for name, epoch in (epochs or {}).items()}
+        self._newest = dict(last_heard or {})
+        self._retired: dict[tuple[str, bytes], Heard] = {}
         self._first_slot = 0
         self._own_slot: int | None = None
         self.ages_slots: Counter[int] = Counter()
@@ -165,25 +168,34 @@ class Neighbours:
                 neighbour.drop_unread()
             self._own_slot = None
 
-    def go_on_with(self, seal: Seal) -> None:
-        """Open what arrives with other keys; who has another one than before begins anew."""
+    def go_on_with(self, seal: Seal, last_heard: Mapping[str, Heard]) -> None:
+        """Open what arrives with other keys; who has another one than before begins anew.
+
+        Args:
+            seal: Opens what arrives.
+            last_heard: Epoch and slot of the last message that the keys of `seal` vouched for, by cell.
+        """
         with self._lock:
             before, self._seal = self._seal, seal
-            for name in self._newest.keys() | self._known.keys():
-                if before.keys.get(name) == seal.keys.get(name):
+            for name in self._newest.keys() | self._known.keys() | last_heard.keys():
+                old, new = before.keys.get(name, b""), seal.keys.get(name, b"")
+                if old == new:
                     continue
-                self._newest.pop(name, None)
                 neighbour = self._known.get(name)
+                newest = self._newest.pop(name, UNHEARD) if neighbour is None else neighbour.newest
+                self._retired[name, old] = newest
+                newest = max(self._retired.get((name, new), UNHEARD), last_heard.get(name, UNHEARD))
+                self._newest[name] = newest
                 if neighbour is not None:
-                    neighbour.newest = (-1, -1)
+                    neighbour.newest = newest
                     neighbour.recent.clear()
                     neighbour.drop_unread()
 
-    def epochs(self) -> dict[str, int]:
-        """Return the newest epoch of every neighbour that has one."""
+    def last_heard(self) -> dict[str, Heard]:
+        """Return epoch and slot of the last message of every neighbour that was heard."""
         with self._lock:
-            newest = {name: one.newest[0] for name, one in self._known.items()}
-        return {name: epoch for name, epoch in newest.items() if epoch >= 0}
+            newest = {name: one.newest for name, one in self._known.items()}
+        return {name: heard for name, heard in newest.items() if heard[1] >= 0}
 
     def mean_field(self, slot: int) -> FloatArray:
         """Return the mean field `[message_size + 1]` that slot `slot` plans with.
@@ -251,7 +263,7 @@ class Neighbours:
 
     def _new(self, name: str) -> Sender:
         bucket = TokenBucket(BURST_MESSAGES, FLOOD_FACTOR / self._slot_s, self._clock())
-        return Sender(bucket, self._newest.get(name, (-1, -1)))
+        return Sender(bucket, self._newest.get(name, UNHEARD))
 
     def _take(
         self, name: str, neighbour: Sender, seal: Seal, payload: bytes, arrived_s: float

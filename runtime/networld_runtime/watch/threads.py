@@ -15,6 +15,7 @@ THREADS = (
     ("reload", "reads and checks a changed configuration, for a moment after SIGHUP"),
     ("bundle", "loads, notes and takes back bundles of the store, for a moment"),
     ("watch-http", "answers operators on [watch]; there if a port is set"),
+    ("last-heard", "notes on the disk what was heard last of each neighbour, for a moment"),
     ("recorder", "writes what the cell hears and says to a file; with --record"),
     ("parent-watch", "stops the cell when the program that started it is gone; with --parent-pid"),
 )

@@ -141,7 +141,7 @@ def test_a_recording_is_refused_after_a_restart_and_a_damaged_memory_is_told(sce
         counted(drive, {}, 2)
         assert cell.end() == 0
     kept = scene.config.parent / "state" / "neighbours.json"
-    assert json.loads(kept.read_text())["cells"]["b"]["epoch"] == EPOCH
+    assert json.loads(kept.read_text())["cells"][0]["epoch"] == EPOCH
     with scene.cell() as (cell, drive):
         drive.slots(5)
         scene.speaker.say("b", recorded)

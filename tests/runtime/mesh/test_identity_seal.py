@@ -70,7 +70,7 @@ def refusal(contract: Contract, keys: SiteKeys, sender: str, payload: bytes) -> 
     neighbours.receive(sender, payload)
     assert not neighbours.mean_field(5).any()
     assert neighbours.received == 0
-    assert neighbours.epochs() == {}
+    assert neighbours.last_heard() == {}
     (reason,) = neighbours.rejected()[sender]
     assert neighbours.rejected()[sender][reason] == 1
     return reason
@@ -284,13 +284,51 @@ def test_a_recording_of_an_earlier_epoch_is_refused_after_a_restart(
 ) -> None:
     recorded = keys.seal("b").close(plain(contract, 4, epoch=EPOCH - 1), ["a"])
     neighbours = Neighbours(
-        contract, ["b", "c"], 2, seal=keys.seal("a"), epochs={"b": EPOCH}, clock=lambda: 0.0
+        contract,
+        ["b", "c"],
+        2,
+        seal=keys.seal("a"),
+        last_heard={"b": (EPOCH, -1)},
+        clock=lambda: 0.0,
     )
     neighbours.receive("b", recorded)
     assert neighbours.rejected()["b"] == {"stale": 1}
     assert not neighbours.mean_field(5).any()
     neighbours.receive("b", keys.seal("b").close(plain(contract, 4), ["a"]))
     assert neighbours.mean_field(5)[0] == 1
+
+
+def test_a_key_that_comes_back_brings_no_recordings_back(
+    contract: Contract, keys: SiteKeys
+) -> None:
+    neighbours, first = listening(contract, keys.seal("a")), keys.seal("b")
+    recorded = first.close(plain(contract, 9), ["a"])
+    neighbours.receive("b", recorded)
+    public, private = keys.public["b"], keys.private["b"]
+    keys.private["b"] = private_key("new")
+    keys.public["b"] = public_key(keys.private["b"])
+    neighbours.go_on_with(keys.seal("a"), {})
+    neighbours.receive("b", keys.seal("b").close(plain(contract, 4), ["a"]))
+    keys.public["b"], keys.private["b"] = public, private
+    neighbours.go_on_with(keys.seal("a"), {})
+    neighbours.receive("b", recorded)
+    assert neighbours.rejected()["b"] == {"stale": 1}
+    neighbours.receive("b", first.close(plain(contract, 10), ["a"]))
+    assert neighbours.last_heard()["b"][1] == 10
+
+
+def test_what_was_heard_before_the_start_is_no_news(contract: Contract, keys: SiteKeys) -> None:
+    before = Neighbours(contract, ["b"], 2, seal=keys.seal("a"), clock=lambda: 0.0)
+    recorded = [keys.seal("b").close(plain(contract, slot), ["a"]) for slot in range(5, 10)]
+    for payload in recorded:
+        before.receive("b", payload)
+    after = Neighbours(
+        contract, ["b"], 2, seal=keys.seal("a"), last_heard=before.last_heard(), clock=lambda: 0.0
+    )
+    for payload in recorded:  # of the same epoch, as after a restart of the receiver alone
+        after.receive("b", payload)
+    assert after.rejected()["b"] == {"stale": 5}
+    assert not after.mean_field(8).any()
 
 
 def test_a_new_key_begins_anew_and_the_old_one_ends(contract: Contract, keys: SiteKeys) -> None:
@@ -301,8 +339,8 @@ def test_a_new_key_begins_anew_and_the_old_one_ends(contract: Contract, keys: Si
         neighbours.receive(name, payload)
     keys.private["b"] = private_key("new")
     keys.public["b"] = public_key(keys.private["b"])
-    neighbours.go_on_with(keys.seal("a"))
-    assert neighbours.epochs() == {"c": 2**32 - 1}
+    neighbours.go_on_with(keys.seal("a"), {})
+    assert neighbours.last_heard() == {"c": (2**32 - 1, 9)}
     neighbours.receive("b", old.close(plain(contract, 10), ["a"]))
     assert neighbours.rejected()["b"] == {"forged": 1}
     neighbours.receive("b", keys.seal("b").close(plain(contract, 4, 0.5), ["a"]))
@@ -321,7 +359,7 @@ def book_after(
 ) -> tuple[int, dict[str, int]]:
     """Return how many logs of `b` are there after some payloads on its topic, and what was rejected."""
     book = LogBook(contract, COUPLINGS, ["b", "c"], 100, keys.seal("a"))
-    book.expect({"b": oldest})
+    book.expect({"b": (oldest, 0)})
     for payload in payloads:
         book.receive("b", payload)
     return len(book.logs()["b"]), book.rejected()["b"]
@@ -485,7 +523,7 @@ def test_nothing_that_a_lost_key_opened_counts_after_the_change(
 
     def open_late(sender: str, payload: bytes) -> bytes:
         opened = open_message(sender, payload)
-        neighbours.go_on_with(after)
+        neighbours.go_on_with(after, {})
         return opened
 
     def open_log_late(sender: str, payload: bytes) -> bytes:
@@ -500,7 +538,7 @@ def test_nothing_that_a_lost_key_opened_counts_after_the_change(
     log = encode_log(log_of(contract, ["a"], range(4), 1, 2**32 - 1), contract)
     book.receive("b", forger.sign_log(log))
     assert not neighbours.mean_field(5).any()
-    assert neighbours.epochs() == {}
+    assert neighbours.last_heard() == {}
     assert book.logs()["b"] == []
     assert neighbours.rejected()["b"] == book.rejected()["b"] == {"forged": 1}
     neighbours.receive("b", changed.seal("b").close(plain(contract), ["a"]))

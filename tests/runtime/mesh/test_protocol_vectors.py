@@ -103,8 +103,10 @@ def test_messages(case: dict[str, Any], contracts: dict[str, Contract]) -> None:
 
 @pytest.mark.parametrize("case", VECTORS["sequences"], ids=_id)
 def test_sequences(case: dict[str, Any], contracts: dict[str, Contract]) -> None:
-    known = {} if case["known_epoch"] is None else {"b": case["known_epoch"]}
-    neighbours = Neighbours(contracts[case["contract"]], ["b"], 2, clock=lambda: 0.0, epochs=known)
+    known = {} if case["known_epoch"] is None else {"b": (case["known_epoch"], -1)}
+    neighbours = Neighbours(
+        contracts[case["contract"]], ["b"], 2, clock=lambda: 0.0, last_heard=known
+    )
     for step in case["steps"]:
         if step["own_slot"] is not None:
             neighbours.mean_field(step["own_slot"])

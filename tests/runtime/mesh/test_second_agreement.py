@@ -134,8 +134,8 @@ STEPS = st.lists(
 def test_both_take_the_same_messages_of_a_sender(
     contract: Contract, steps: list[tuple[int, int, int | None]], known_epoch: int
 ) -> None:
-    known = {} if known_epoch < 0 else {"b": known_epoch}
-    neighbours = Neighbours(contract, ["b"], 2, clock=lambda: 0.0, epochs=known)
+    known = {} if known_epoch < 0 else {"b": (known_epoch, -1)}
+    neighbours = Neighbours(contract, ["b"], 2, clock=lambda: 0.0, last_heard=known)
     sender, own_slot, expected = second.Sender(known_epoch), None, Counter[str]()
     values = np.zeros(contract.message_size, dtype=np.float32)
     for epoch, hundreds, now in steps:
