@@ -36,6 +36,7 @@ from networld_training.progress import reporting
 BUNDLE = Path(__file__).parents[1] / "bundles" / "networld"
 SETTLE_S = 3
 TABLE_WIDTH = 150
+BAR_PERCENT = 99.9
 CASES = ((7, 20), (7, 50), (19, 20), (19, 50), (61, 50), (61, 100), (127, 100), (127, 200))
 QUICK = ((7, 50), (19, 50))
 OUTAGE = (61, 50)
@@ -193,25 +194,32 @@ def _csv(benchmark: Benchmark) -> str:
 
 
 def draw(benchmark: Benchmark, path: Path) -> None:
-    """Draw messages in time and processor time over the messages that a broker carries."""
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    in_time, used = figure.subplots(1, 2)
-    for row in sorted(benchmark.rows, key=lambda one: one.broker_messages):
-        mark = "s" if row.brokers > 1 else "o"
-        name = f"{row.cells} at {row.slot_ms:g} ms" + (", two brokers" if row.brokers > 1 else "")
-        in_time.plot(row.broker_messages, row.in_time_percent, mark, color="tab:blue")
-        in_time.annotate(name, (row.broker_messages, row.in_time_percent), fontsize=7, rotation=20)
-        used.plot(row.broker_messages, row.broker_cpu_percent, mark, color="tab:green")
-        used.plot(row.broker_messages, row.cells_cpu_percent, mark, color="tab:orange")
-    in_time.axhline(99.9, color="grey", linewidth=0.8, linestyle="--")
-    in_time.set(title="Used in the slot after they were sent", ylabel="% of messages")
-    used.plot([], [], "o", color="tab:green", label="busiest broker")
-    used.plot([], [], "o", color="tab:orange", label="all cells, planning too")
-    used.set(title="Processor time", ylabel="% of a core")
+    """Draw for every case how many messages came in time, and who used how much of the processor."""
+    rows = benchmark.rows
+    names = [
+        f"{row.cells} cells, {row.slot_ms:g} ms" + (", two brokers" if row.brokers > 1 else "")
+        for row in rows
+    ]
+    places = range(len(rows))
+    figure = Figure(figsize=(9, 0.6 + 0.36 * len(rows)), layout="constrained")
+    in_time, used = figure.subplots(1, 2, sharey=True)
+    in_time.barh(places, [row.in_time_percent for row in rows], color="tab:blue")
+    for place, row in zip(places, rows, strict=True):
+        in_time.text(95.05, place, f"{row.in_time_percent:.2f}", va="center", color="white")
+    in_time.axvline(BAR_PERCENT, color="black", linewidth=0.8, linestyle="--")
+    in_time.set(
+        title="Used in the slot after they were sent", xlabel="% of messages", xlim=(95, 100.2)
+    )
+    in_time.set_yticks(places, names)
+    in_time.invert_yaxis()
+    cells = [row.cells_cpu_percent for row in rows]
+    used.barh(places, cells, color="tab:orange", label="all cells, planning too")
+    brokers = [row.broker_cpu_percent for row in rows]
+    used.barh(places, brokers, height=0.4, color="tab:green", label="busiest broker")
+    used.set(title="Processor time", xlabel="% of a core")
     used.legend(frameon=False)
     for axes in (in_time, used):
-        axes.set_xlabel("messages/s at the brokers")
-        axes.grid(alpha=0.3)
+        axes.grid(axis="x", alpha=0.3)
     figure.savefig(path, dpi=130)
 
 

@@ -11,7 +11,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from functools import partial
 
 from paho.mqtt.reasoncodes import ReasonCode
@@ -22,25 +21,13 @@ from networld_runtime.mesh.broker_link import BrokerLink
 from networld_runtime.mesh.broker_tls import check_files
 from networld_runtime.mesh.mqtt_connection import Ending, Events, Reasons
 from networld_runtime.mesh.network_loop import NetworkLoop
+from networld_runtime.mesh.outbox import MOST_TRIES, Outbox, Outgoing
 from networld_runtime.mesh.topics import matches
 from networld_runtime.mesh.transport import Handler, LastWill, Watcher
 
 _log = logging.getLogger(__name__)
 
 FLUSH_S = 0.5
-QUEUED_RELIABLE = 32
-MOST_TRIES = 5
-"""Connections that may end with a reliable payload as the first that is not acknowledged: it may be why."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Outgoing:
-    """A payload on its way."""
-
-    topic: str
-    payload: bytes
-    reliable: bool
-    retain: bool
 
 
 class MqttTransport:
@@ -74,13 +61,7 @@ class MqttTransport:
         self._watchers: dict[str, Watcher] = {}
         self._subscriptions: dict[str, int] = {}
         self._new_subscriptions: dict[str, int] = {}
-        self._retained: dict[str, bytes] = {}
-        self._newer: set[str] = (
-            set()
-        )  # topics whose retained payload is newer than the one on its way
-        self._unsent: set[str] = set()
-        self._reliable: dict[_Outgoing, bool] = {}  # and whether it was sent on this connection
-        self._tries: Counter[_Outgoing] = Counter()  # connections that ended with it
+        self._outbox = Outbox()
         self._connected = False
         self._closing = False
         events = Events(self._on_welcomed, self._on_message, self._on_ended)
@@ -112,9 +93,9 @@ class MqttTransport:
         self, topic: str, payload: bytes, *, reliable: bool = False, retain: bool = False
     ) -> bool:
         """Send a payload; see `Transport.publish`. Returns whether it is on its way."""
-        outgoing = _Outgoing(topic, payload, reliable, retain)
+        outgoing = Outgoing(topic, payload, reliable, retain)
         with self._lock:
-            outcome = self._admit(outgoing)
+            outcome = self._outbox.admit(outgoing, connected=self._connected, closing=self._closing)
             self.counters[outcome] += 1
         if outcome == "published":
             self._loop.call_soon(self._send, outgoing)
@@ -149,57 +130,23 @@ class MqttTransport:
     def close(self) -> None:
         """Wait briefly for what must arrive, say goodbye and, if the loop is our own, end it."""
         deadline_s = time.monotonic() + FLUSH_S
-        while self._connected and self._reliable and time.monotonic() < deadline_s:
+        while self._connected and self._outbox.reliable and time.monotonic() < deadline_s:
             time.sleep(0.005)
         self._closing = True
         self._link.close()
         if self._owns_loop:
             self._loop.close()
 
-    def _admit(self, outgoing: _Outgoing) -> str:
-        """Return the counter that a payload belongs to, having taken note of one that goes out."""
-        if outgoing.retain:
-            self._retained[outgoing.topic] = outgoing.payload
-        if not outgoing.reliable and outgoing.topic in self._unsent:
-            return "skipped"
-        if self._closing or (not self._connected and (outgoing.retain or not outgoing.reliable)):
-            return "unsent"  # what is retained is sent on the next connection
-        if not outgoing.reliable:
-            self._unsent.add(outgoing.topic)
-        elif outgoing.retain:
-            self._admit_retained(outgoing)
-        elif len(self._reliable) >= QUEUED_RELIABLE:
-            return "unsent"
-        else:
-            self._reliable[outgoing] = False
-        return "published"
-
-    def _admit_retained(self, outgoing: _Outgoing) -> None:
-        """Let a payload take the place of the one before on its topic, or follow it once that has arrived.
-
-        They never queue: a status that comes every few seconds must not keep a goodbye from being sent.
-        """
-        before = [one for one in self._reliable if one.retain and one.topic == outgoing.topic]
-        if any(self._reliable[one] for one in before):
-            self._newer.add(outgoing.topic)
-            return
-        for one in before:
-            del self._reliable[one]
-        self._reliable[outgoing] = False
-
     # What follows runs on the loop's thread.
 
-    def _send(self, outgoing: _Outgoing) -> None:
+    def _send(self, outgoing: Outgoing) -> None:
         connection = self._link.connection
-        if connection is None:
-            with self._lock:
-                self._unsent.discard(outgoing.topic)
-            return  # what is reliable waits for the next connection
-        if outgoing.reliable:
-            with self._lock:
-                if self._reliable.get(outgoing, True):
-                    return  # the connection began with it
-                self._reliable[outgoing] = True
+        with self._lock:
+            if connection is None:
+                self._outbox.lost(outgoing)
+                return
+            if not self._outbox.sends(outgoing):
+                return
         connection.publish(
             outgoing.topic,
             outgoing.payload,
@@ -208,20 +155,11 @@ class MqttTransport:
             partial(self._on_sent, outgoing),
         )
 
-    def _on_sent(self, outgoing: _Outgoing, reasons: Reasons) -> None:
-        newer = None
+    def _on_sent(self, outgoing: Outgoing, reasons: Reasons) -> None:
         with self._lock:
-            if outgoing.reliable:
-                self._reliable.pop(outgoing, None)
-                self._tries.clear()
-            else:
-                self._unsent.discard(outgoing.topic)
-            if outgoing.retain and outgoing.topic in self._newer:
-                self._newer.discard(outgoing.topic)
-                newer = _Outgoing(outgoing.topic, self._retained[outgoing.topic], True, True)
-                self._reliable[newer] = False
-        if newer is not None:
-            self._loop.call_soon(self._send, newer)
+            following = self._outbox.sent(outgoing)
+        if following is not None:
+            self._loop.call_soon(self._send, following)
         self._note_denial("publishing on", outgoing.topic, reasons[0])
 
     def _subscribe_new(self) -> None:
@@ -262,46 +200,23 @@ class MqttTransport:
             self._subscriptions.update(self._new_subscriptions)
             self._new_subscriptions.clear()
             topics = list(self._subscriptions.items())
-            retained = [] if self._closing else list(self._retained.items())
-            waiting = list(self._reliable)
+            beginning = self._outbox.begin(closing=self._closing)
         if topics:
             connection.subscribe(topics, partial(self._on_subscribed, topics))
-        for topic, payload in retained:
-            connection.publish(
-                topic,
-                payload,
-                1,
-                True,
-                partial(self._on_sent, _Outgoing(topic, payload, True, True)),
-            )
-        for outgoing in waiting:
+        for outgoing in beginning:
             self._send(outgoing)
 
     def _on_ended(self, ending: Ending) -> None:
         del ending
         with self._lock:
             self._connected = False
-            self._unsent.clear()
-            self._newer.clear()
-            # What is retained begins the next connection in its newest form; an older must not follow.
-            waiting = {one: sent for one, sent in self._reliable.items() if not one.retain}
-            self._reliable = dict.fromkeys(waiting, False)
-            suspect = next((one for one, sent in waiting.items() if sent), None)
-            given_up = suspect is not None and self._is_hopeless(suspect)
-        if suspect is not None and given_up:
+            given_up = self._outbox.ended()
+        if given_up is not None:
+            self.counters["given_up"] += 1
             self._link.tell(
-                f"the broker ended {MOST_TRIES} connections instead of taking {len(suspect.payload)} bytes "
-                f"on {suspect.topic}, which are given up: does it allow so many?"
+                f"the broker ended {MOST_TRIES} connections instead of taking {len(given_up.payload)} bytes "
+                f"on {given_up.topic}, which are given up: does it allow so many?"
             )
-
-    def _is_hopeless(self, suspect: _Outgoing) -> bool:
-        """Count a connection that ended with a payload; drop the payload if there were too many."""
-        self._tries = Counter({suspect: self._tries[suspect] + 1})
-        if self._tries[suspect] < MOST_TRIES:
-            return False
-        del self._reliable[suspect]
-        self.counters["given_up"] += 1
-        return True
 
     def _on_message(self, topic: str, payload: bytes, retained: bool) -> None:
         for topic_filter, watcher in list(self._watchers.items()):

@@ -152,7 +152,7 @@ def test_bursts_longer_than_a_record_travel_whole(
     receiver.connect()
     sender.connect()
     until(lambda: sender.publish("t", b"first", reliable=True) and heard)
-    until(lambda: not sender._reliable)
+    until(lambda: not sender._outbox.reliable)
     until(lambda: heard)
     heard.clear()
     payloads = [bytes([number]) * 3000 for number in range(30)] + [b"log" * 80_000]

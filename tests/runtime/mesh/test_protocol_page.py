@@ -25,8 +25,8 @@ from networld_runtime.mesh import (
     identity_seal,
     message,
     mqtt_connection,
-    mqtt_transport,
     neighbours,
+    outbox,
 )
 from networld_runtime.mesh.authentication import LARGEST_TAGS
 from networld_runtime.mesh.message import MeanFieldMessage, encode
@@ -189,7 +189,7 @@ def test_reasons_are_those_of_the_vectors() -> None:
         f"with commas between them; {NEIGHBOURS} at most",
         f"above 0 to {radio_codec.LONGEST_ANSWER_S:g} |",
         f"the cell, every {STATUS_S:g} s",
-        f"at most {mqtt_transport.QUEUED_RELIABLE} in all",
+        f"at most {outbox.QUEUED_RELIABLE} in all",
         f"from {back_off.SHORTEST_S:g} s to a ceiling, which doubles from {back_off.FIRST_S:g} s to "
         f"{back_off.LONGEST_S:g} s",
         f"a connection that lived {back_off.STEADY_S:g} s",

@@ -23,8 +23,9 @@ from brokers import SHIPPED, Broker, plain_broker
 from networld_runtime.config import BrokerConfig
 from networld_runtime.episode_log import LARGEST_LOG_BYTES
 from networld_runtime.mesh.broker_socket import open_socket
-from networld_runtime.mesh.mqtt_transport import MOST_TRIES, QUEUED_RELIABLE, MqttTransport
+from networld_runtime.mesh.mqtt_transport import MqttTransport
 from networld_runtime.mesh.network_loop import NetworkLoop
+from networld_runtime.mesh.outbox import MOST_TRIES, QUEUED_RELIABLE
 from networld_runtime.mesh.transport import LastWill
 from networld_runtime.store.signature import SIGNATURE_BYTES
 
@@ -148,7 +149,7 @@ def test_a_state_that_was_on_its_way_does_not_come_after_a_newer_one(place: Plac
     place.broker.start()
     until(lambda: cell.connected)
     until(lambda: cell.publish("t/end", b"", reliable=True))
-    until(lambda: not cell._reliable)
+    until(lambda: not cell._outbox.reliable)
     states: list[bytes] = []
     other = place.transport("other")
     other.subscribe({"t/state": states.append}, reliable=True)
@@ -173,10 +174,10 @@ def test_what_was_reliable_is_sent_later_but_no_more_than_the_queue_holds(place:
         assert sum(accepted) == QUEUED_RELIABLE
         place.broker.start()
         until(lambda: receiver.connected and sender.connected)
-        until(lambda: not sender._reliable)
+        until(lambda: not sender._outbox.reliable)
         until(lambda: sender.publish("t/log", b"last", reliable=True))
         receiver.publish("t/log", b"")
-        until(lambda: not sender._reliable)
+        until(lambda: not sender._outbox.reliable)
         # The sender may have been back before the receiver, and what nobody hears is gone.
         until(lambda: b"last" in heard)
         assert len(heard) <= QUEUED_RELIABLE + 2
@@ -404,6 +405,24 @@ def test_a_payload_that_the_broker_ends_connections_for_is_given_up(shipped: Pla
     finally:
         sender.close()
         reader.close()
+
+
+def test_a_retained_payload_that_the_broker_ends_connections_for_is_given_up(
+    shipped: Place,
+) -> None:
+    sender = shipped.transport("sender")
+    sender.publish("state", b"online", reliable=True, retain=True)
+    sender.publish("status", bytes(400_000), reliable=True, retain=True)
+    sender.connect()
+    try:
+        until(lambda: sender.counters["given_up"] == 1)
+        until(lambda: sender.connected)
+        connections = sender.counters["connections"]
+        assert connections <= MOST_TRIES + 1
+        until(lambda: not sender._outbox.reliable)
+        assert sender.counters["connections"] == connections
+    finally:
+        sender.close()
 
 
 def test_the_shipped_broker_takes_the_largest_signed_log(shipped: Place) -> None:

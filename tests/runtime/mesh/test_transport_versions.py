@@ -208,7 +208,7 @@ def test_what_the_broker_denies_to_publish_is_counted_and_told_once(
         for _ in range(3):
             transport.publish("forbidden/x", b"1", reliable=True)
         until(lambda: transport.publish("allowed/x", b"2", reliable=True) and heard)
-        until(lambda: not transport._reliable)
+        until(lambda: not transport._outbox.reliable)
         assert transport.counters["denied"] == 3
         transport.close()
     told = [message for message in caplog.messages if "denies" in message]
@@ -270,7 +270,7 @@ def test_the_number_of_a_packet_that_waits_for_an_answer_is_not_given_twice() ->
         transport.publish("message", b"m")
         until(lambda: client._last_mid < 65_535)
         peers[0].sendall(b"\x40\x02\x00\x01")  # an answer to the report
-        until(lambda: not transport._reliable)
+        until(lambda: not transport._outbox.reliable)
         transport.close()
 
 
