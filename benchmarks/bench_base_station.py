@@ -12,9 +12,14 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from networld_runtime.bench.load import filled_inputs
 from networld_runtime.bundle import Bundle, load_bundle
 from networld_runtime.mesh import message
+from networld_runtime.mesh.authentication import NoSeal, Seal
+from networld_runtime.mesh.identity import Identity
+from networld_runtime.mesh.identity_seal import IdentitySeal
 from networld_runtime.planner import Planner
 from networld_runtime.planner_settings import DENOISERS, MODES, PlannerSettings
+from networld_runtime.store.signature import public_key
 
+NEIGHBOURS = tuple(f"neighbour-{index}" for index in range(6))
 BUNDLE = Path(__file__).parents[1] / "bundles" / "networld"
 
 
@@ -48,15 +53,41 @@ def test_encode_observation(benchmark: BenchmarkFixture, bundle: Bundle) -> None
     benchmark(planner.encode, np.zeros(bundle.contract.observation_size, dtype=np.float32))
 
 
-def test_encode_message(benchmark: BenchmarkFixture, bundle: Bundle) -> None:
-    values = np.zeros(bundle.contract.message_size, dtype=np.float32)
-    benchmark(message.encode, message.MeanFieldMessage(1, 1, values, 1.0), bundle.contract)
+@pytest.mark.parametrize("sealed", [False, True])
+@pytest.mark.parametrize("bits", message.BITS)
+def test_encode_message(
+    benchmark: BenchmarkFixture, bundle: Bundle, bits: int, *, sealed: bool
+) -> None:
+    seal, told = _seals(sealed)[0], _message(bundle)
+    benchmark(lambda: seal.close(message.encode(told, bundle.contract, bits), NEIGHBOURS))
 
 
-def test_decode_message(benchmark: BenchmarkFixture, bundle: Bundle) -> None:
-    values = np.zeros(bundle.contract.message_size, dtype=np.float32)
-    payload = message.encode(message.MeanFieldMessage(1, 1, values, 1.0), bundle.contract)
-    benchmark(message.decode, payload, bundle.contract)
+@pytest.mark.parametrize("sealed", [False, True])
+@pytest.mark.parametrize("bits", message.BITS)
+def test_decode_message(
+    benchmark: BenchmarkFixture, bundle: Bundle, bits: int, *, sealed: bool
+) -> None:
+    sender, receiver = _seals(sealed)
+    payload = sender.close(message.encode(_message(bundle), bundle.contract, bits), NEIGHBOURS)
+    benchmark(lambda: message.decode(receiver.open("sender", payload), bundle.contract))
+
+
+def _message(bundle: Bundle) -> message.MeanFieldMessage:
+    values = np.linspace(-1, 1, bundle.contract.message_size, dtype=np.float32)
+    return message.MeanFieldMessage(1_790_000_000, 70_000, values, 1.0)
+
+
+def _seals(sealed: bool) -> tuple[Seal, Seal]:
+    """Return the seals of a sender and of its last neighbour."""
+    if not sealed:
+        return NoSeal(), NoSeal()
+    private = {name: name.encode().ljust(32, b".") for name in ("sender", *NEIGHBOURS)}
+    public = {name: public_key(key) for name, key in private.items()}
+    sender, receiver = (
+        IdentitySeal("site", Identity(name, private[name], {**public}))
+        for name in ("sender", NEIGHBOURS[-1])
+    )
+    return sender, receiver
 
 
 def test_adaptation_step(benchmark: BenchmarkFixture, bundle: Bundle) -> None:

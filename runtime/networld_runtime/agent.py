@@ -134,14 +134,19 @@ class Agent:
 
     def go_round(self, timeout_s: float) -> Observation | None:
         """Act on the newest observation, if one comes in time, and attend to all else; return it."""
-        observation = self._radio.observe(timeout_s)
-        if observation is not None:
-            self.tick(observation)
-            self._heard_s = observation.arrived_s
+        observation = self.serve(timeout_s)
         self.attend()
         # Also without an observation: a restart makes no radio speak. A call that hangs never gets here.
         self._notifier.alive(self.status)
         self.on_round()
+        return observation
+
+    def serve(self, timeout_s: float) -> Observation | None:
+        """Act on the newest observation, if one comes in time; return it."""
+        observation = self._radio.observe(timeout_s)
+        if observation is not None:
+            self.tick(observation)
+            self._heard_s = observation.arrived_s
         return observation
 
     @property

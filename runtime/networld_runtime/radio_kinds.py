@@ -45,6 +45,8 @@ def make_radio(config: Config, bundle: Bundle, transport: Transport) -> Radio:
         options=config.radio.options,
         folders=config.radio.folders,
     )
+    if config.radio.kind == SYNTHETIC:
+        return SyntheticRadio(setup)  # ours: nothing between it and the loop
     make = find_maker(config)
     try:
         radio = make(setup)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from heapq import heappop, heappush
+from itertools import cycle
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -46,7 +47,7 @@ _OWN: dict[str, Callable[[Config], str]] = {
 
 
 class Crew:
-    """The loop of several cells: the one whose observation is there acts; now and then all are attended to.
+    """The loop of several cells: the one whose observation is there acts; now and then each is attended to.
 
     Args:
         agents: The cells.
@@ -76,15 +77,16 @@ class Crew:
 
     def run(self) -> None:
         """Go through slots until every cell has been told to stop."""
-        acted, rounds, all_s = 0, 0, 0.0
+        acted, rounds, attend_s = 0, 0, 0.0
+        # One after the other: all at once, their answers to an order would take a slot.
+        turns = cycle(self._agents)
         while not all(agent.stopping for agent in self._agents):
             now_s = monotonic_s()
-            if now_s >= all_s:
-                all_s = now_s + POLL_S
-                for agent in self._agents:
-                    self._turn(agent)
+            if now_s >= attend_s:
+                attend_s = now_s + POLL_S / len(self._agents)
+                self._turn(next(turns), attend=True)
                 self._notifier.alive(self._status)
-            index = self._next(all_s)
+            index = self._next(attend_s)
             if index is None:
                 continue
             agent = self._agents[index]
@@ -95,12 +97,12 @@ class Crew:
                 acted, rounds = 0, rounds + 1
                 collect_garbage(rounds)
 
-    def _turn(self, agent: Agent) -> bool:
-        """Let a cell act if it has something to act on; return whether it did."""
+    def _turn(self, agent: Agent, *, attend: bool = False) -> bool:
+        """Let a cell act if it has something to act on, and attend to all else; return whether it acted."""
         if agent.stopping:
             return False
         self.acting = agent
-        acted = agent.go_round(0) is not None
+        acted = (agent.go_round if attend else agent.serve)(0) is not None
         self.acting = None
         self._note_end(agent)
         return acted

@@ -52,7 +52,7 @@ class SyntheticRadio:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.counters: Counter[str] = Counter()
-        """`skipped`: slots that were over before they were asked for."""
+        """`received`, and `skipped`: slots that were over before they were asked for."""
         spread, self._episode_slots = _read(setup)
         place = zlib.crc32(setup.cell.encode()) / 2**32
         self._random = np.random.default_rng(zlib.crc32(setup.cell.encode()))
@@ -80,6 +80,7 @@ class SyntheticRadio:
                 return None
         slot = max(self._present(), self._slot + 1)
         self.counters["skipped"] += slot - self._slot - 1
+        self.counters["received"] += 1
         self._slot = slot
         begun_s = self._origin_s + slot * self._slot_s
         return Observation(

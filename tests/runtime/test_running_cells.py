@@ -265,6 +265,8 @@ def test_radios_of_both_kinds_take_turns_and_a_flood_makes_no_queue(contract: Co
             self.turns += 1
             return self.radio.observe(timeout_s)
 
+        serve = go_round
+
         def status(self) -> str:
             return ""
 

@@ -107,7 +107,7 @@ def test_the_checks_between_radio_and_loop_take_what_it_says(contract: Contract)
     checked = CheckedRadio(radio, contract, (1, 1))
     assert checked.due_s == radio.due_s
     assert checked.observe(1.0) is not None
-    assert dict(checked.counters) == {"received": 1}
+    assert dict(checked.counters) == {"received": 2}  # by both of them
 
 
 def test_all_mistakes_in_the_options_are_told(contract: Contract) -> None:
