@@ -74,8 +74,8 @@ test-brokers: $(if $(shell command -v npm),$(AEDES)/node_modules/.package-lock.j
 	@command -v npm > /dev/null || echo "npm is not installed: the tests with aedes are skipped"
 
 $(AEDES)/node_modules/.package-lock.json: $(AEDES)/package-lock.json
-	npm ci --prefix $(AEDES) --ignore-scripts --no-audit --no-fund --omit-lockfile-registry-resolved=true
-	touch $@
+	npm ci --prefix $(AEDES) --ignore-scripts --no-audit --no-fund --omit-lockfile-registry-resolved=true \
+	    && touch $@ || echo "aedes cannot be installed: its tests are skipped"
 
 test: lint types unit test-minimum
 
@@ -141,7 +141,7 @@ MINUTES ?= 10
 soak: setup
 	$(BIN)/python benchmarks/soak.py --minutes $(MINUTES) --json docs/soak.json
 
-# How many cells a computer and a broker bear, and an outage; a quarter of an hour, wants an idle machine and mosquitto.
+# How many cells a computer and a broker bear, and an outage; six minutes, wants an idle machine and mosquitto.
 bench-mesh: setup
 	$(BIN)/python benchmarks/mesh_load.py $(QUICK) --json docs/mesh.json --csv docs/mesh.csv --picture docs/mesh.png
 	$(BIN)/python docs/update_mesh.py
