@@ -88,6 +88,7 @@ def test_cells_with_keys_hear_each_other(contract: Contract, tmp_path: Path) -> 
         assert counters["messages_received"] == 10
         assert not any(site.rejected(name).values())
         assert counters["message_bytes_largest"] <= 1 + 2 * 4 + 37
+        site.agents[name]._last_heard.flush()
         kept = json.loads((tmp_path / f"state-{name}" / "neighbours.json").read_text())
         assert {one["epoch"] for one in kept["cells"]} == {EPOCH}
 

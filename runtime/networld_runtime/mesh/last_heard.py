@@ -102,6 +102,8 @@ class LastHeard:
         if self._unwritten:
             self._written_s = self._clock()
             self._write()
+        with self._writing:
+            pass  # a write that was begun beside the loop has ended
 
     def go_on_with(self, keys: Mapping[str, bytes]) -> None:
         """Take other keys."""
