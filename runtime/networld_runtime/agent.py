@@ -218,7 +218,8 @@ class Agent:
             self._obey(self._commands.popleft())
         if self._following is not None:
             self._following.poll()
-        if self._last_heard.keep(self._neighbours.last_heard()):
+        # Without keys nothing is kept, and nothing need be gathered in every slot.
+        if self._seal.keys and self._last_heard.keep(self._neighbours.last_heard()):
             self._book.expect(self._last_heard.newest)
         outcome = self._keeper.poll()
         if outcome is not None:

@@ -10,6 +10,7 @@ from networld_runtime.errors import ConfigError
 
 LARGEST_TAGS = 16
 """Receivers that a message can be sealed for."""
+TAG_BYTES = 4
 
 
 class Seal(Protocol):

@@ -28,14 +28,13 @@ from nacl import bindings
 
 from networld_runtime.episode_log import LARGEST_LOG_BYTES
 from networld_runtime.errors import MessageError, SignatureError
-from networld_runtime.mesh.authentication import LARGEST_TAGS
+from networld_runtime.mesh.authentication import LARGEST_TAGS, TAG_BYTES
 from networld_runtime.mesh.birth import LARGEST_BIRTH_BYTES
 from networld_runtime.mesh.identity import Identity
 from networld_runtime.mesh.message import LARGEST_PAYLOAD_BYTES
 from networld_runtime.mesh.topics import CellTopics
 from networld_runtime.store.signature import SIGNATURE_BYTES, public_key, sign, verify
 
-TAG_BYTES = 4
 LARGEST_SEALED_BYTES = 1 + LARGEST_TAGS * TAG_BYTES + LARGEST_PAYLOAD_BYTES
 SIGNATURE_FIELD, BIRTH_END = b',"signature":"', b'"}'
 """What stands around the signature at the end of a birth."""

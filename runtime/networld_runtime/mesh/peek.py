@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from networld_runtime.errors import MessageError
+from networld_runtime.mesh.authentication import LARGEST_TAGS
+from networld_runtime.mesh.authentication import TAG_BYTES as SEAL_TAG_BYTES
 from networld_runtime.mesh.message import LARGEST_EPOCH, LARGEST_PAYLOAD_BYTES, VERSION
 from networld_runtime.wire import (
     LARGEST_SLOT,
@@ -14,9 +16,6 @@ from networld_runtime.wire import (
     unpack_array,
 )
 
-LARGEST_TAGS = 16
-"""A sealed message begins with the number of its tags; a msgpack array begins with a larger byte."""
-SEAL_TAG_BYTES = 4
 _FIELDS = 5
 
 
@@ -45,7 +44,7 @@ def peek(payload: bytes) -> MessageHeader:
     """
     tags = None
     begin = 0
-    if payload and payload[0] <= LARGEST_TAGS:
+    if payload and payload[0] <= LARGEST_TAGS:  # a msgpack array begins with a larger byte
         tags = payload[0]
         begin = 1 + tags * SEAL_TAG_BYTES
     fields = unpack_array(payload[begin:], LARGEST_PAYLOAD_BYTES)

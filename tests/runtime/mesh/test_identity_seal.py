@@ -25,14 +25,13 @@ from networld_runtime.contract import Contract
 from networld_runtime.episode_log import LARGEST_LOG_BYTES, LARGEST_LOGS, encode_log
 from networld_runtime.errors import MessageError
 from networld_runtime.log_book import LogBook
-from networld_runtime.mesh.authentication import LARGEST_TAGS
+from networld_runtime.mesh.authentication import LARGEST_TAGS, TAG_BYTES
 from networld_runtime.mesh.identity import Identity
 from networld_runtime.mesh.identity_seal import (
     BEARABLE_FORGERIES,
     LARGEST_SEALED_BYTES,
     LARGEST_SIGNED_BIRTH_BYTES,
     SIGNED_MORE_BYTES,
-    TAG_BYTES,
     IdentitySeal,
     pair_secret,
 )

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from networld_runtime.contract import Contract
 from networld_runtime.errors import MessageError
+from networld_runtime.mesh.authentication import LARGEST_TAGS
 from networld_runtime.mesh.message import BITS, MeanFieldMessage, encode
-from networld_runtime.mesh.peek import LARGEST_TAGS, MessageHeader, peek
+from networld_runtime.mesh.peek import MessageHeader, peek
 from networld_runtime.wire import contract_tag
 
 REASONS = {"size", "malformed", "version", "range"}

@@ -19,6 +19,7 @@ from networld_runtime.bundle import NEIGHBOURS
 from networld_runtime.contract import Contract
 from networld_runtime.episode_log import LARGEST_LOG_BYTES, LARGEST_LOGS
 from networld_runtime.mesh import (
+    authentication,
     back_off,
     birth,
     discovery,
@@ -171,7 +172,7 @@ def test_reasons_are_those_of_the_vectors() -> None:
         f"more than {neighbours.LARGEST_LEAD_SLOTS:,} above the own one",
         f"at most {neighbours.BURST_MESSAGES} at once are decoded",
         f"k, number of tags, 1 to {LARGEST_TAGS}",
-        f"a chance of {LARGEST_TAGS} in 2^{8 * identity_seal.TAG_BYTES}",
+        f"a chance of {LARGEST_TAGS} in 2^{8 * authentication.TAG_BYTES}",
         f"looks at {identity_seal.BEARABLE_FORGERIES} forged messages",
         f'person "{identity_seal.PAIR_DOMAIN.decode()}"',
         f'person "{identity_seal.TAG_DOMAIN.decode()}"',

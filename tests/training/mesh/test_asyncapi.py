@@ -338,7 +338,7 @@ def test_limits_are_those_of_the_code() -> None:
         "report": LARGEST_REPORT_BYTES,
     }
     assert MESSAGES["sealedMessage"]["x-largest-tags"] == authentication.LARGEST_TAGS
-    assert MESSAGES["sealedMessage"]["x-tag-bytes"] == identity_seal.TAG_BYTES
+    assert MESSAGES["sealedMessage"]["x-tag-bytes"] == authentication.TAG_BYTES
     assert f"{identity_seal.LARGEST_SIGNED_BIRTH_BYTES:,} bytes" in MESSAGES["birth"]["description"]
 
 
